@@ -1,0 +1,23 @@
+# Imported targets for every library that is not ours: dep::<name>. The only find_* of the project.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+function(ember_dep name module)
+    pkg_check_modules(${name} REQUIRED IMPORTED_TARGET GLOBAL ${module})
+    add_library(dep::${name} ALIAS PkgConfig::${name})
+endfunction()
+
+ember_dep(zmq libzmq)
+ember_dep(czmq libczmq)
+ember_dep(protobuf-c libprotobuf-c)
+ember_dep(hiredis hiredis)
+ember_dep(openblas openblas)
+ember_dep(utf8proc libutf8proc)
+ember_dep(cjson libcjson)
+ember_dep(crypto libcrypto)
+ember_dep(zlib zlib)
+ember_dep(microhttpd libmicrohttpd)
+if(EMBER_TESTS)
+    ember_dep(cmocka cmocka)
+endif()
+find_program(PROTOC_C protoc-c REQUIRED)

@@ -1,0 +1,41 @@
+# ember_test(kind module libs...)   tests/<kind>/<module>_test.c -> CTest "<kind>.<module>"
+# ember_fuzz(name libs...)          tests/fuzz/fuzz_<name>.c     -> CTest "fuzz.<name>", which replays
+#                                   tests/fuzz/corpus/<name>/*; with clang and EMBER_FUZZ=ON it also
+#                                   builds fuzz_<name> as a libFuzzer program.
+# A test that cannot run here (no reference data, no redis-server) exits with 77 and is reported skipped.
+option(EMBER_FUZZ "Build libFuzzer programs (clang)" OFF)
+
+function(ember_test kind module)
+    if(NOT EMBER_TESTS)
+        return()
+    endif()
+    set(target ${kind}_${module}_test)
+    add_executable(${target} ${PROJECT_SOURCE_DIR}/tests/${kind}/${module}_test.c)
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_compile_definitions(${target} PRIVATE
+        EMBER_SOURCE_DIR="${PROJECT_SOURCE_DIR}" EMBER_BINARY_DIR="${PROJECT_BINARY_DIR}"
+        EMBER_REFERENCE_DEFAULT="${EMBER_REFERENCE_DIR}")
+    target_link_libraries(${target} PRIVATE ${ARGN} ember::base dep::cmocka ember::flags)
+    add_test(NAME ${kind}.${module} COMMAND ${target})
+    set_tests_properties(${kind}.${module} PROPERTIES LABELS ${kind} SKIP_RETURN_CODE 77 TIMEOUT 300)
+endfunction()
+
+function(ember_fuzz name)
+    if(NOT EMBER_TESTS)
+        return()
+    endif()
+    set(source ${PROJECT_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c)
+    add_executable(fuzz_${name}_replay ${source} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)
+    target_include_directories(fuzz_${name}_replay PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(fuzz_${name}_replay PRIVATE ${ARGN} ember::base ember::flags)
+    add_test(NAME fuzz.${name}
+        COMMAND fuzz_${name}_replay ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 120)
+    if(EMBER_FUZZ)
+        add_executable(fuzz_${name} ${source})
+        target_include_directories(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+        target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+        target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+        target_link_libraries(fuzz_${name} PRIVATE ${ARGN} ember::base ember::flags)
+    endif()
+endfunction()

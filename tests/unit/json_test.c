@@ -1,0 +1,4 @@
+#include "support/test.h"
+int main(void) {
+    return 0;
+}
