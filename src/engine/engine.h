@@ -1,0 +1,103 @@
+/* engine.h - what a worker calls: texts in, vectors out.
+ *
+ * An engine is one model, loaded and checked; it is immutable and shared. A seat is what one runner
+ * thread needs to use it: scratch memory, sized once for the batch budget, so that a batch allocates
+ * nothing. Vectors are the model's full, pooled, NOT normalised ones: whatever a reply can derive from
+ * them (normalisation, fewer dimensions, encodings) is vector.h's business and not part of a cache key.
+ *
+ * Threads: engine_t immutable after open; engine_seat_t owner only. */
+#ifndef EMBER_ENGINE_ENGINE_H
+#define EMBER_ENGINE_ENGINE_H
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/view.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct engine engine_t;
+typedef struct engine_seat engine_seat_t;
+
+enum engine_precision { ENGINE_F32 };
+
+struct engine_options {
+    enum engine_precision precision;
+    const char *kernel; /* name of a matrix kernel, NULL: the best of this CPU (gemm_choose) */
+};
+
+enum { ENGINE_TASK_EMBED = 1, ENGINE_TASK_CLASSIFY = 2, ENGINE_TASK_RERANK = 4, ENGINE_TASK_TOKENIZE = 8 };
+
+struct engine_info {
+    char fingerprint[65];  /* SHA-256 in hex of everything that alters a vector */
+    char fingerprint8[9];  /* its first eight digits: stands in cache keys */
+    char family[16];       /* "bert" ... */
+    char pooling[8];       /* "mean", "cls" */
+    char kernel[32];       /* "avx512-f32" ... */
+    char precision[8];     /* "f32" */
+    uint32_t dim;          /* numbers of a full vector */
+    uint32_t max_tokens;   /* longest sequence, special tokens included */
+    uint32_t vocab;        /* pieces */
+    uint32_t layers, hidden, heads, inner;
+    uint32_t tasks;        /* ENGINE_TASK_* */
+    bool normalize;        /* the published model normalises: the default of a request that does not say */
+    size_t weight_bytes;   /* prepared weights in memory */
+    uint32_t n_prompts;    /* prompts published with the model */
+};
+
+/* Open a published model directory (model/dir.h says which files). Errors as dir, weights and tokenizer
+ * give them; the message names the file. */
+enum status engine_open(const char *dir, const struct engine_options *options, engine_t **out,
+                        struct err *err);
+void engine_destroy(engine_t **self); /* NULL is fine */
+const struct engine_info *engine_info(const engine_t *self);
+
+/* Text to put before a user's for the published prompt `name` ("query", "document" ...); false when the
+ * model publishes none of that name. With name NULL: the model's default prompt, which may be empty. */
+bool engine_prompt(const engine_t *self, const char *name, struct view *out);
+/* i < info->n_prompts; both views live as long as the engine. */
+void engine_prompt_at(const engine_t *self, uint32_t i, struct view *name, struct view *text);
+
+/* Scratch for batches of at most max_tokens tokens (raised to the model's longest sequence) and
+ * max_items texts. STATUS_RESOURCE_EXHAUSTED without memory. */
+enum status engine_seat_new(const engine_t *self, uint32_t max_tokens, uint32_t max_items,
+                            engine_seat_t **out, struct err *err);
+void engine_seat_destroy(engine_seat_t **self);
+
+enum engine_side { ENGINE_CUT_RIGHT, ENGINE_CUT_LEFT, ENGINE_CUT_OFF }; /* OFF: too long is an error */
+
+/* One text of a batch. Inputs are borrowed for the call; outputs are written for each item. */
+struct engine_item {
+    struct view text;      /* prompt prefix included */
+    enum engine_side side;
+    uint32_t max_tokens;   /* 0: the model's own limit; more than that is taken as that */
+    float *vector;         /* [dim], filled when status is OK */
+    uint32_t tokens;       /* tokens that were used, special ones included */
+    uint32_t tokens_full;  /* tokens the whole text has */
+    enum status status;    /* OK; OUT_OF_RANGE: too long and side is OFF; INTERNAL: the model gave a NaN */
+};
+
+struct engine_times { /* microseconds, added to what is there */
+    uint64_t tokenize_us, infer_us;
+};
+
+/* Tokenise and encode n items (n <= max_items). Batches of more than the seat's tokens are run in parts.
+ * Answers do not depend on what else is in the batch beyond float32 rounding. Allocates nothing. */
+void engine_embed(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
+                  struct engine_times *times);
+
+/* Token ids of one text, special ones included, into ids[0..max_ids). Returns how many were written;
+ * *tokens_full: how many the whole text has. Any thread. */
+uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_side side, int32_t *ids,
+                         uint32_t max_ids, uint32_t *tokens_full);
+/* The vocabulary's piece of an id; empty when it has none. */
+struct view engine_piece(const engine_t *self, int32_t id);
+/* A guess of the tokens of a text, for packing batches; cheap, any thread. */
+uint32_t engine_estimate(const engine_t *self, struct view text);
+
+/* Known-text self-check: embeds fixed texts alone and together and compares; STATUS_INTERNAL when an
+ * answer is NaN, zero, or depends on its company. Run at start and for /readyz. */
+enum status engine_self_check(const engine_t *self, engine_seat_t *seat, struct err *err);
+
+#endif
