@@ -5,8 +5,9 @@
  * (Yin, Hay, Roth 2019 for the hypothesis form; cosine scoring as sentence-transformers documents it).
  *   single label: softmax over labels of cosine / CLASSIFY_TEMPERATURE; scores add up to 1.
  *   multi label:  each label alone, cosine clipped to 0..1.
+ * One label alone is scored as multi label: a softmax over one would say 1 whatever the text.
  *
- * Threads: pure functions. */
+ * Threads: pure functions. Memory: nothing is allocated. */
 #ifndef EMBER_ENGINE_CLASSIFY_H
 #define EMBER_ENGINE_CLASSIFY_H
 
@@ -17,16 +18,19 @@
 
 /* The scale 20 with which sentence-transformers trains its contrastive models. */
 #define CLASSIFY_TEMPERATURE 0.05f
-#define CLASSIFY_TEMPLATE "{}"
+#define CLASSIFY_TEMPLATE    "{}"
 
-/* cosines[n] -> scores[n], in the same order. */
+/* cosines[n] -> scores[n], in the same order; the two may be one array. */
 void classify_scores(const float *cosines, uint32_t n, bool multi_label, float *scores);
 
-/* order[0..n): indices by falling score, equal scores in their given order. */
+/* order[0..n): indices by falling score, equal scores in their given order. Time grows with n squared:
+ * n is at most LIMIT_REQUEST_LABELS or LIMIT_REQUEST_TEXTS. */
 void classify_order(const float *scores, uint32_t n, uint32_t *order);
 
 /* `label` in place of the first "{}" of `template_text` into out[out_bytes] (no NUL); returns the bytes,
- * 0 when the template has no "{}" or it does not fit. */
-size_t classify_hypothesis(struct view template_text, struct view label, char *out, size_t out_bytes);
+ * 0 when the template has no "{}" or it does not fit (also for an empty label in the template "{}"). A
+ * "{}" inside the label stays as it is. */
+size_t classify_hypothesis(struct view template_text, struct view label, char *out,
+                           size_t out_bytes);
 
 #endif

@@ -27,23 +27,28 @@ struct engine_options {
     const char *kernel; /* name of a matrix kernel, NULL: the best of this CPU (gemm_choose) */
 };
 
-enum { ENGINE_TASK_EMBED = 1, ENGINE_TASK_CLASSIFY = 2, ENGINE_TASK_RERANK = 4, ENGINE_TASK_TOKENIZE = 8 };
+enum {
+    ENGINE_TASK_EMBED = 1,
+    ENGINE_TASK_CLASSIFY = 2,
+    ENGINE_TASK_RERANK = 4,
+    ENGINE_TASK_TOKENIZE = 8
+};
 
 struct engine_info {
-    char fingerprint[65];  /* SHA-256 in hex of everything that alters a vector */
-    char fingerprint8[9];  /* its first eight digits: stands in cache keys */
-    char family[16];       /* "bert" ... */
-    char pooling[8];       /* "mean", "cls" */
-    char kernel[32];       /* "avx512-f32" ... */
-    char precision[8];     /* "f32" */
-    uint32_t dim;          /* numbers of a full vector */
-    uint32_t max_tokens;   /* longest sequence, special tokens included */
-    uint32_t vocab;        /* pieces */
+    char fingerprint[65]; /* SHA-256 in hex of everything that alters a vector */
+    char fingerprint8[9]; /* its first eight digits: stands in cache keys */
+    char family[16];      /* "bert" ... */
+    char pooling[8];      /* "mean", "cls" */
+    char kernel[32];      /* "avx512-f32" ... */
+    char precision[8];    /* "f32" */
+    uint32_t dim;         /* numbers of a full vector */
+    uint32_t max_tokens;  /* longest sequence, special tokens included */
+    uint32_t vocab;       /* pieces */
     uint32_t layers, hidden, heads, inner;
-    uint32_t tasks;        /* ENGINE_TASK_* */
-    bool normalize;        /* the published model normalises: the default of a request that does not say */
-    size_t weight_bytes;   /* prepared weights in memory */
-    uint32_t n_prompts;    /* prompts published with the model */
+    uint32_t tasks; /* ENGINE_TASK_* */
+    bool normalize; /* the published model normalises: the default of a request that does not say */
+    size_t weight_bytes; /* prepared weights in memory */
+    uint32_t n_prompts;  /* prompts published with the model */
 };
 
 /* Open a published model directory (model/dir.h says which files). Errors as dir, weights and tokenizer
@@ -65,17 +70,22 @@ enum status engine_seat_new(const engine_t *self, uint32_t max_tokens, uint32_t 
                             engine_seat_t **out, struct err *err);
 void engine_seat_destroy(engine_seat_t **self);
 
-enum engine_side { ENGINE_CUT_RIGHT, ENGINE_CUT_LEFT, ENGINE_CUT_OFF }; /* OFF: too long is an error */
+enum engine_side {
+    ENGINE_CUT_RIGHT,
+    ENGINE_CUT_LEFT,
+    ENGINE_CUT_OFF
+}; /* OFF: too long is an error */
 
 /* One text of a batch. Inputs are borrowed for the call; outputs are written for each item. */
 struct engine_item {
-    struct view text;      /* prompt prefix included */
+    struct view text; /* prompt prefix included */
     enum engine_side side;
-    uint32_t max_tokens;   /* 0: the model's own limit; more than that is taken as that */
-    float *vector;         /* [dim], filled when status is OK */
-    uint32_t tokens;       /* tokens that were used, special ones included */
-    uint32_t tokens_full;  /* tokens the whole text has */
-    enum status status;    /* OK; OUT_OF_RANGE: too long and side is OFF; INTERNAL: the model gave a NaN */
+    uint32_t max_tokens;  /* 0: the model's own limit; more than that is taken as that */
+    float *vector;        /* [dim], filled when status is OK */
+    uint32_t tokens;      /* tokens that were used, special ones included */
+    uint32_t tokens_full; /* tokens the whole text has */
+    enum status
+        status; /* OK; OUT_OF_RANGE: too long and side is OFF; INTERNAL: the model gave a NaN */
 };
 
 struct engine_times { /* microseconds, added to what is there */
@@ -89,8 +99,8 @@ void engine_embed(const engine_t *self, engine_seat_t *seat, struct engine_item 
 
 /* Token ids of one text, special ones included, into ids[0..max_ids). Returns how many were written;
  * *tokens_full: how many the whole text has. Any thread. */
-uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_side side, int32_t *ids,
-                         uint32_t max_ids, uint32_t *tokens_full);
+uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_side side,
+                         int32_t *ids, uint32_t max_ids, uint32_t *tokens_full);
 /* The vocabulary's piece of an id; empty when it has none. */
 struct view engine_piece(const engine_t *self, int32_t id);
 /* A guess of the tokens of a text, for packing batches; cheap, any thread. */
