@@ -1,0 +1,184 @@
+/* frame.c - socket options by role, and messages as [header][body].
+ *
+ * Why raw zmq_msg_t: czmq's message classes cost 1.5 to 2.4 times the CPU of a broker (docs/PERFORMANCE.md).
+ * Why the options: docs/PROTOCOL.md, "Sockets", gives each its reason. */
+#include "wire/frame.h"
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/limits.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *frame_context(void) {
+    /* libzmq numbers routing ids from rand(), which it never seeds: without this every process would
+     * hand out the same ids, and all reconnects of a fleet would keep step. */
+    srandom((unsigned)hash_entropy64());
+    void *context = zmq_ctx_new();
+    if (context)
+        zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 1023);
+    return context;
+}
+
+static bool set_int(void *socket, int option, int value) {
+    return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
+}
+
+static bool set_max_bytes(void *socket, int64_t bytes) {
+    return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes, sizeof bytes) == 0;
+}
+
+static bool set_common(void *socket, int in_flight) {
+    return set_int(socket, ZMQ_SNDHWM, in_flight) && set_int(socket, ZMQ_RCVHWM, in_flight) &&
+           set_int(socket, ZMQ_LINGER, 1000) && set_int(socket, ZMQ_HEARTBEAT_IVL, 5000) &&
+           set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, 20000) &&
+           set_int(socket, ZMQ_HEARTBEAT_TTL, 30000) && set_int(socket, ZMQ_TCP_KEEPALIVE, 1) &&
+           set_int(socket, ZMQ_TCP_KEEPALIVE_IDLE, 30) &&
+           set_int(socket, ZMQ_TCP_KEEPALIVE_INTVL, 10) &&
+           set_int(socket, ZMQ_TCP_KEEPALIVE_CNT, 3) && set_int(socket, ZMQ_TCP_MAXRT, 10000);
+}
+
+static bool set_router(void *socket) {
+    return set_int(socket, ZMQ_ROUTER_MANDATORY, 1) && set_int(socket, ZMQ_ROUTER_HANDOVER, 0) &&
+           set_int(socket, ZMQ_BACKLOG, 1024) && set_int(socket, ZMQ_HANDSHAKE_IVL, 2000);
+}
+
+static bool set_dealer(void *socket) {
+    return set_int(socket, ZMQ_IMMEDIATE, 1) && set_int(socket, ZMQ_RECONNECT_IVL, 50) &&
+           set_int(socket, ZMQ_RECONNECT_IVL_MAX, 1000) &&
+           set_int(socket, ZMQ_CONNECT_TIMEOUT, 2000) && set_int(socket, ZMQ_HANDSHAKE_IVL, 5000);
+}
+
+void *frame_socket(void *context, enum frame_role role, int in_flight, struct err *err) {
+    bool router = role == FRAME_CLIENT_SIDE || role == FRAME_WORKER_SIDE;
+    void *socket = zmq_socket(context, router ? ZMQ_ROUTER : ZMQ_DEALER);
+    if (!socket) {
+        err_set(err, STATUS_RESOURCE_EXHAUSTED, "open a socket: %s", zmq_strerror(errno));
+        return NULL;
+    }
+    /* What arrives: requests on the client side and at workers, replies on the other two. */
+    bool requests = role == FRAME_CLIENT_SIDE || role == FRAME_WORKER;
+    bool ok = set_common(socket, in_flight) && (router ? set_router(socket) : set_dealer(socket)) &&
+              set_max_bytes(socket, requests ? LIMIT_REQUEST_BYTES : LIMIT_REPLY_BYTES);
+    if (ok && role == FRAME_CLIENT)
+        ok = set_int(socket, ZMQ_LINGER, 0);
+    if (!ok) {
+        err_set(err, STATUS_INTERNAL, "set a socket option: %s", zmq_strerror(errno));
+        zmq_close(socket);
+        return NULL;
+    }
+    return socket;
+}
+
+/* Throws away the frames of a message that is not ours. */
+static void drop_rest(void *socket, zmq_msg_t *frame) {
+    while (zmq_msg_more(frame))
+        if (zmq_msg_recv(frame, socket, ZMQ_DONTWAIT) < 0)
+            break;
+    zmq_msg_close(frame);
+}
+
+/* Receives [header][body] from a socket that has a whole message ready. */
+static enum frame_result recv_two(void *socket, struct header *header, zmq_msg_t *body,
+                                  enum header_verdict *verdict) {
+    zmq_msg_t frame;
+    zmq_msg_init(&frame);
+    if (zmq_msg_recv(&frame, socket, ZMQ_DONTWAIT) < 0) {
+        int code = errno;
+        zmq_msg_close(&frame);
+        return code == EAGAIN || code == EINTR ? FRAME_NONE : FRAME_GONE;
+    }
+    *verdict = header_parse(zmq_msg_data(&frame), zmq_msg_size(&frame), header);
+    if (*verdict != HEADER_OK || !zmq_msg_more(&frame)) {
+        if (*verdict == HEADER_OK)
+            *verdict = HEADER_BAD_LENGTH;
+        drop_rest(socket, &frame);
+        return FRAME_BAD;
+    }
+    zmq_msg_close(&frame);
+    zmq_msg_init(body);
+    if (zmq_msg_recv(body, socket, ZMQ_DONTWAIT) < 0) {
+        zmq_msg_close(body);
+        return FRAME_GONE; /* parts of a message arrive together: the socket is closing */
+    }
+    if (zmq_msg_more(body)) {
+        *verdict = HEADER_BAD_LENGTH;
+        drop_rest(socket, body);
+        return FRAME_BAD;
+    }
+    return FRAME_OK;
+}
+
+enum frame_result frame_recv_dealer(void *socket, struct header *header, zmq_msg_t *body,
+                                    enum header_verdict *verdict) {
+    return recv_two(socket, header, body, verdict);
+}
+
+enum frame_result frame_recv_router(void *socket, struct frame_peer *from, struct header *header,
+                                    zmq_msg_t *body, enum header_verdict *verdict) {
+    zmq_msg_t id;
+    zmq_msg_init(&id);
+    if (zmq_msg_recv(&id, socket, ZMQ_DONTWAIT) < 0) {
+        int code = errno;
+        zmq_msg_close(&id);
+        return code == EAGAIN || code == EINTR ? FRAME_NONE : FRAME_GONE;
+    }
+    const uint8_t *bytes = zmq_msg_data(&id);
+    bool ours = zmq_msg_size(&id) == FRAME_PEER_BYTES && bytes[0] == 0; /* libzmq's own form */
+    if (!ours || !zmq_msg_more(&id)) {
+        memset(from->id, 0, sizeof from->id);
+        *verdict = HEADER_BAD_LENGTH;
+        drop_rest(socket, &id);
+        return FRAME_BAD;
+    }
+    memcpy(from->id, bytes, FRAME_PEER_BYTES);
+    zmq_msg_close(&id);
+    return recv_two(socket, header, body, verdict);
+}
+
+static enum frame_result send_header(void *socket, const struct header *header, zmq_msg_t *body) {
+    uint8_t bytes[HEADER_BYTES];
+    header_pack(header, bytes);
+    zmq_msg_t empty;
+    if (!body) {
+        zmq_msg_init(&empty);
+        body = &empty;
+    }
+    if (zmq_send(socket, bytes, sizeof bytes, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0) {
+        int code = errno;
+        zmq_msg_close(body);
+        return code == EAGAIN || code == EINTR ? FRAME_NONE : FRAME_GONE;
+    }
+    if (zmq_msg_send(body, socket, ZMQ_DONTWAIT) < 0) {
+        zmq_msg_close(body);
+        return FRAME_GONE;
+    }
+    return FRAME_OK;
+}
+
+enum frame_result frame_send_dealer(void *socket, const struct header *header, zmq_msg_t *body) {
+    return send_header(socket, header, body);
+}
+
+enum frame_result frame_send_router(void *socket, const struct frame_peer *to,
+                                    const struct header *header, zmq_msg_t *body) {
+    if (zmq_send(socket, to->id, sizeof to->id, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0) {
+        int code = errno;
+        if (body)
+            zmq_msg_close(body);
+        return code == EAGAIN || code == EINTR ? FRAME_NONE : FRAME_GONE;
+    }
+    return send_header(socket, header, body);
+}
+
+bool frame_body(zmq_msg_t *out, struct view bytes) {
+    if (zmq_msg_init_size(out, bytes.bytes) != 0) {
+        zmq_msg_init(out);
+        return false;
+    }
+    if (bytes.bytes)
+        memcpy(zmq_msg_data(out), bytes.data, bytes.bytes);
+    return true;
+}
