@@ -99,7 +99,7 @@ size_t vector_row_bytes(enum vector_encoding encoding, uint32_t n) {
     case VECTOR_BIT:
         return ((size_t)n + 7) / 8;
     }
-    CHECK(!"an encoding of the enum");
+    CHECK(false); /* not of the enum */
     return 0;
 }
 
@@ -136,7 +136,7 @@ void vector_encode(const float *x, uint32_t n, enum vector_encoding encoding, ui
                 out[i / 8] = (uint8_t)(out[i / 8] | 0x80 >> i % 8);
         return;
     }
-    CHECK(!"an encoding of the enum");
+    CHECK(false); /* not of the enum */
 }
 
 void vector_decode(const uint8_t *row, uint32_t n, enum vector_encoding encoding, float *out) {
@@ -162,7 +162,7 @@ void vector_decode(const uint8_t *row, uint32_t n, enum vector_encoding encoding
             out[i] = row[i / 8] & 0x80 >> i % 8 ? 1.0f : -1.0f;
         return;
     }
-    CHECK(!"an encoding of the enum");
+    CHECK(false); /* not of the enum */
 }
 
 float vector_cosine(const float *a, const float *b, uint32_t n) {

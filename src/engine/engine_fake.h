@@ -1,0 +1,23 @@
+/* engine_fake.h - an engine without a model, for tests of messaging alone. A library of its own
+ * (ember::engine_fake), never linked into what users run.
+ *
+ * A vector is drawn from the hash of the tokens used, so equal texts have equal vectors, another text or
+ * another cut has another one, and a test can compute what it must receive. Tokens are bytes: id 0..255,
+ * then 256 in front and 257 behind, where a model has [CLS] and [SEP].
+ *
+ * Threads: as engine.h. */
+#ifndef EMBER_ENGINE_FAKE_H
+#define EMBER_ENGINE_FAKE_H
+
+#include "engine/engine.h"
+
+/* `spec` is a comma-separated list, "" for all defaults:
+ *     dim=384         numbers of a vector, 1 to LIMIT_DIM
+ *     tokens=512      longest sequence, 2 to LIMIT_TOKENS
+ *     us=0            microseconds of computing per text, spent spinning
+ *     sleep_us=0      microseconds per text, spent asleep: many workers on one core
+ *     nan=0           with 1, texts that contain "NaN" end with INTERNAL
+ * STATUS_INVALID_ARGUMENT for anything else. */
+enum status engine_fake_open(const char *spec, engine_t **out, struct err *err);
+
+#endif

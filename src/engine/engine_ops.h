@@ -1,0 +1,46 @@
+/* engine_ops.h - what a backend of the engine provides. For src/engine alone: users see engine.h.
+ *
+ *     struct cpu { struct engine base; ... };          base.ops = &cpu_ops, base.info filled by open
+ *     struct cpu_seat { struct engine_seat base; ... };
+ *
+ * engine.c forwards each call of engine.h to the operation of the same name, whose contract is the one
+ * told there; it checks arguments first and sets seat->max_items. */
+#ifndef EMBER_ENGINE_OPS_H
+#define EMBER_ENGINE_OPS_H
+
+#include "engine/engine.h"
+
+struct engine_ops {
+    void (*destroy)(engine_t *self); /* frees self too */
+    bool (*prompt)(const engine_t *self, const char *name, struct view *out);
+    void (*prompt_at)(const engine_t *self, uint32_t i, struct view *name, struct view *text);
+    enum status (*seat_new)(const engine_t *self, uint32_t max_tokens, uint32_t max_items,
+                            engine_seat_t **out, struct err *err);
+    void (*seat_destroy)(engine_seat_t *seat); /* frees seat too */
+    void (*embed)(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
+                  struct engine_times *times); /* times is never NULL here */
+    /* max_ids is at least 2 and side RIGHT or LEFT; n_full is never NULL. */
+    uint32_t (*tokenize)(const engine_t *self, struct view text, enum engine_side side,
+                         int32_t *ids, uint32_t max_ids, uint32_t *n_full);
+    struct view (*piece)(const engine_t *self, int32_t id);
+    uint32_t (*estimate)(const engine_t *self, struct view text);
+};
+
+struct engine {
+    const struct engine_ops *ops;
+    struct engine_info info;
+};
+
+struct engine_seat {
+    const struct engine *engine; /* whose seat it is */
+    uint32_t max_items;
+};
+
+/* The limit that holds for an item: its own, within 2 and the model's. */
+static inline uint32_t engine_item_limit(const engine_t *self, const struct engine_item *item) {
+    uint32_t model = self->info.max_tokens;
+    uint32_t limit = item->max_tokens == 0 || item->max_tokens > model ? model : item->max_tokens;
+    return limit < 2 ? 2 : limit;
+}
+
+#endif
