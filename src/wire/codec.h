@@ -3,9 +3,9 @@
  * Decoding: `body` is borrowed; the struct's views point into `arena`, which lives as long as the struct
  * is used. The arena is a hard cap on what a body can make us allocate (codec_arena_bytes()); a body that
  * wants more is refused. On STATUS_OK the struct is valid by construction: counts and lengths within
- * limits.h, text is UTF-8, enums are known. Otherwise STATUS_INVALID_ARGUMENT (RESOURCE_EXHAUSTED for a
- * count or size beyond its limit) with a message for the peer, which never quotes a user's text; *item
- * (where given) is 1 + the index of the text at fault, or 0.
+ * limits.h, text is UTF-8, enums are known. Otherwise STATUS_INVALID_ARGUMENT (what is too large can never
+ * succeed as it is) with a message for the peer, which never quotes a user's text; *item (where given) is
+ * 1 + the index of the text at fault, or 0.
  *
  * Encoding: into a wire_out, whose memory grows to its largest message and is then reused.
  *
@@ -35,6 +35,9 @@ enum wire_truncate { WIRE_TRUNCATE_RIGHT, WIRE_TRUNCATE_LEFT, WIRE_TRUNCATE_OFF 
 enum wire_cache { WIRE_CACHE_USE, WIRE_CACHE_BYPASS, WIRE_CACHE_REFRESH };
 enum wire_source { WIRE_SOURCE_MODEL, WIRE_SOURCE_SHARED, WIRE_SOURCE_MEMORY, WIRE_SOURCE_REDIS };
 enum wire_normalize { WIRE_NORMALIZE_MODEL, WIRE_NORMALIZE_NO, WIRE_NORMALIZE_YES };
+
+/* Bytes of one row of `dim` numbers in a reply. */
+size_t wire_row_bytes(enum wire_encoding encoding, uint32_t dim);
 
 const char *wire_task_name(enum wire_task task);       /* "embed" ... */
 const char *wire_source_name(enum wire_source source); /* "model" "shared" "memory" "redis" */
