@@ -30,8 +30,16 @@ enum {
     LIMIT_JSON_BYTES = 64 * 1024 * 1024, /* config.json, tokenizer.json ... */
     LIMIT_JSON_DEPTH = 64,
     LIMIT_ST_HEADER_BYTES =
-        100 * 1000 * 1000, /* header of a safetensors file (its format says so) */
-    LIMIT_TENSORS = 65536, /* tensors of one model */
+        100 * 1000 * 1000,          /* header of a safetensors file (its format says so) */
+    LIMIT_TENSORS = 65536,          /* tensors of one model */
+    LIMIT_TENSOR_NAME_BYTES = 1024, /* name of one tensor, without the NUL */
+    LIMIT_SHARDS = 1024,            /* weight files of one model */
+    LIMIT_CONFIG_BYTES =
+        2 * 1024 * 1024, /* config.json and the other small files; bounds their parsed form too */
+    LIMIT_PICKLE_BYTES =
+        32 * 1024 * 1024,          /* the pickle in a pytorch_model.bin, without the numbers */
+    LIMIT_POSITIONS = 1024 * 1024, /* rows of a position table */
+    LIMIT_PROMPTS = 256,           /* prompts that a model directory names */
 
     /* Work. */
     LIMIT_BATCH_TOKENS = 8192, /* upper end of the batch token budget */

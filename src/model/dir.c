@@ -1,0 +1,534 @@
+/* dir.c - the small files of a model directory, read in an order in which later ones may only narrow.
+ *
+ *     config.json  -->  sizes, max_tokens = positions
+ *     modules.json, pooling  -->  pooling, normalize; any other module is refused
+ *     sentence_bert_config.json / tokenizer_config.json  -->  max_tokens, smaller
+ *     config_sentence_transformers.json  -->  prompts
+ *     all of them, vocabulary and weights  -->  fingerprint
+ *
+ * Invariant of what model_dir_open() gives: every number is inside its limit and fits the others, so products
+ * of sizes do not wrap and nobody divides by zero.
+ *
+ * A setting that we do not implement and that would alter vectors (relative positions, a Dense module, causal
+ * attention) is refused by name: a wrong vector looks exactly like a right one. */
+#include "model/dir.h"
+
+#include "digest/digest.h"
+#include "model/mapped.h"
+#include "json/json.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { POOLING_NAME_BYTES = 256, TYPES_MAX = 65536, TOKENS_MIN = 4 };
+
+/* ---- config.json ---------------------------------------------------------------------------- */
+
+static const json_t *get(const json_t *root, const char *key) {
+    const json_t *v = json_get(root, key);
+    return v && !json_is_null(v) ? v : NULL; /* null means: the default */
+}
+
+/* A size from 1 to max; `fallback` where the key is absent, 0 when it must be there. */
+static enum status get_size(const json_t *root, const char *key, uint32_t fallback, uint32_t max,
+                            uint32_t *out, struct err *err) {
+    const json_t *v = get(root, key);
+    double x = fallback;
+    if (!v && !fallback)
+        return err_set(err, STATUS_DATA_LOSS, "%s is missing", key);
+    if (v && !json_f64(v, &x))
+        return err_set(err, STATUS_DATA_LOSS, "%s is no number", key);
+    if (x < 1 || x != floor(x))
+        return err_set(err, STATUS_DATA_LOSS, "%s is %.17g, want a whole number from 1", key, x);
+    if (x > max)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "%s is %.17g, at most %u", key, x, max);
+    *out = (uint32_t)x;
+    return STATUS_OK;
+}
+
+static enum status check_family(const json_t *root, const char *hint, struct err *err) {
+    const char *type = json_text(get(root, "model_type"));
+    const char *name = json_text(json_first(get(root, "architectures")));
+    if (!type)
+        type = hint;
+    if (!type && name && (strncmp(name, "Bert", 4) == 0 || strncmp(name, "Sbert", 5) == 0))
+        type = "bert";
+    if (!type)
+        return err_set(err, STATUS_DATA_LOSS, "model_type is missing");
+    if (strcmp(type, "bert") != 0 && strcmp(type, "structbert") != 0 && strcmp(type, "sbert") != 0)
+        return err_set(err, STATUS_UNIMPLEMENTED, "architecture '%.60s' (%.60s) is not supported",
+                       type, name ? name : "no class named");
+    return STATUS_OK;
+}
+
+/* Settings of BERT's own configuration that change the arithmetic in ways we do not compute. */
+static enum status check_variants(const json_t *root, struct err *err) {
+    const json_t *position = get(root, "position_embedding_type");
+    const char *text = json_text(position);
+    if (position && (!text || strcmp(text, "absolute") != 0))
+        return err_set(err, STATUS_UNIMPLEMENTED,
+                       "position_embedding_type '%.60s' is not supported", text ? text : "?");
+    static const char *const off[] = {"is_decoder", "add_cross_attention"};
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
+        bool on = false;
+        if (json_bool(get(root, off[i]), &on) && on)
+            return err_set(err, STATUS_UNIMPLEMENTED, "%s is not supported", off[i]);
+    }
+    if (json_size(get(root, "pruned_heads")) > 0)
+        return err_set(err, STATUS_UNIMPLEMENTED, "pruned_heads is not supported");
+    return STATUS_OK;
+}
+
+static enum status get_act(const json_t *root, enum model_act *out, struct err *err) {
+    static const struct {
+        const char *name;
+        enum model_act act;
+    } acts[] = {
+        {"gelu", MODEL_GELU},          {"gelu_python", MODEL_GELU},
+        {"gelu_new", MODEL_GELU_NEW},  {"gelu_pytorch_tanh", MODEL_GELU_NEW},
+        {"gelu_fast", MODEL_GELU_NEW}, /* the same polynomial, arranged otherwise */
+        {"relu", MODEL_RELU},          {"silu", MODEL_SILU},
+        {"swish", MODEL_SILU},
+    };
+    const json_t *v = get(root, "hidden_act");
+    const char *name = v ? json_text(v) : "gelu";
+    if (!name)
+        return err_set(err, STATUS_DATA_LOSS, "hidden_act is no text");
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
+        if (strcmp(name, acts[i].name) == 0) {
+            *out = acts[i].act;
+            return STATUS_OK;
+        }
+    return err_set(err, STATUS_UNIMPLEMENTED, "activation '%.60s' is not supported", name);
+}
+
+static enum status get_eps(const json_t *root, float *out, struct err *err) {
+    const json_t *v = get(root, "layer_norm_eps");
+    double x = 1e-12;
+    if (v && !json_f64(v, &x))
+        return err_set(err, STATUS_DATA_LOSS, "layer_norm_eps is no number");
+    if (!(x >= 1e-30 && x <= 1))
+        return err_set(err, STATUS_DATA_LOSS, "layer_norm_eps is %g, want 1e-30 to 1", x);
+    *out = (float)x;
+    return STATUS_OK;
+}
+
+static enum status get_sizes(const json_t *root, struct model_shape *s, struct err *err) {
+    const struct {
+        const char *key;
+        uint32_t fallback, max, *out;
+    } rows[] = {
+        {"hidden_size", 0, LIMIT_DIM, &s->hidden},
+        {"num_hidden_layers", 0, LIMIT_LAYERS, &s->layers},
+        {"num_attention_heads", 0, LIMIT_DIM, &s->heads},
+        {"intermediate_size", 0, LIMIT_HIDDEN, &s->inner},
+        {"vocab_size", 0, LIMIT_VOCAB, &s->vocab_rows},
+        {"max_position_embeddings", 512, LIMIT_POSITIONS, &s->positions},
+        {"type_vocab_size", 2, TYPES_MAX, &s->types},
+    };
+    enum status st = STATUS_OK;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && st == STATUS_OK; i++)
+        st = get_size(root, rows[i].key, rows[i].fallback, rows[i].max, rows[i].out, err);
+    if (st == STATUS_OK && s->hidden % s->heads)
+        st = err_set(err, STATUS_DATA_LOSS, "%u heads do not divide hidden_size %u", s->heads,
+                     s->hidden);
+    return st;
+}
+
+static enum status read_config(const json_t *root, const char *hint, struct model_shape *out,
+                               struct err *err) {
+    struct model_shape s = {.family = MODEL_BERT, .pooling = MODEL_POOL_MEAN};
+    if (!json_is_object(root))
+        return err_set(err, STATUS_DATA_LOSS, "no JSON object");
+    enum status st = check_family(root, hint, err);
+    if (st == STATUS_OK)
+        st = get_sizes(root, &s, err);
+    if (st == STATUS_OK)
+        st = check_variants(root, err);
+    if (st == STATUS_OK)
+        st = get_act(root, &s.act, err);
+    if (st == STATUS_OK)
+        st = get_eps(root, &s.eps, err);
+    if (st == STATUS_OK && s.positions < TOKENS_MIN)
+        st = err_set(err, STATUS_DATA_LOSS, "max_position_embeddings is %u, want at least %d",
+                     s.positions, TOKENS_MIN);
+    if (st != STATUS_OK)
+        return st;
+    s.max_tokens = s.positions < LIMIT_TOKENS ? s.positions : LIMIT_TOKENS;
+    *out = s;
+    return STATUS_OK;
+}
+
+enum status model_dir_parse_config(struct view text, const char *what, const char *hint,
+                                   struct model_shape *shape, struct err *err) {
+    json_t *root = NULL;
+    enum status st = json_parse(text, LIMIT_CONFIG_BYTES, what, &root, err);
+    if (st != STATUS_OK)
+        return st;
+    st = read_config(root, hint, shape, err);
+    json_destroy(&root);
+    return st == STATUS_OK ? st : err_prefix(err, st, "%s", what);
+}
+
+/* ---- files of the directory ----------------------------------------------------------------- */
+
+/* Everything that is read before the struct is complete. */
+struct reading {
+    struct model_dir *dir;
+    char path[PATH_MAX];              /* of the file being read, in messages */
+    char pooling[POOLING_NAME_BYTES]; /* folder of the pooling configuration */
+    bool has_modules;
+};
+
+static enum status set_path(struct reading *r, const char *name, struct err *err) {
+    int n = snprintf(r->path, sizeof r->path, "%s/%s", r->dir->path, name);
+    if (n < 0 || (size_t)n >= sizeof r->path)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "path of '%.100s' is too long", name);
+    return STATUS_OK;
+}
+
+/* *out stays NULL when the file does not exist and may be absent. */
+static enum status load(struct reading *r, const char *name, bool required, json_t **out,
+                        struct err *err) {
+    enum status st = set_path(r, name, err);
+    if (st != STATUS_OK)
+        return st;
+    struct err found;
+    st = json_load(r->path, LIMIT_CONFIG_BYTES, out, &found);
+    if (st == STATUS_NOT_FOUND && !required)
+        return STATUS_OK;
+    return st == STATUS_OK ? st : err_set(err, st, "%s", found.text);
+}
+
+static enum status read_main(struct reading *r, struct err *err) {
+    json_t *scope = NULL, *root = NULL;
+    enum status st = load(r, "configuration.json", false, &scope, err);
+    if (st == STATUS_OK)
+        st = load(r, "config.json", true, &root, err);
+    if (st == STATUS_OK) {
+        const char *hint = json_text(json_get(json_get(scope, "model"), "type"));
+        st = read_config(root, hint, &r->dir->shape, err);
+        if (st != STATUS_OK)
+            st = err_prefix(err, st, "%s", r->path);
+    }
+    json_destroy(&scope);
+    json_destroy(&root);
+    return st;
+}
+
+static bool is_plain_name(const char *name) {
+    return name[0] && name[0] != '.' && !strpbrk(name, "/\\") && strlen(name) < POOLING_NAME_BYTES;
+}
+
+/* modules.json: Transformer, Pooling, then nothing or Normalize. */
+static enum status read_modules(struct reading *r, const json_t *root, struct err *err) {
+    static const char *const want[] = {"Transformer", "Pooling", "Normalize"};
+    uint32_t n = json_size(root), i = 0;
+    if (!json_is_array(root) || n == 0)
+        return err_set(err, STATUS_DATA_LOSS, "no list of modules");
+    for (const json_t *m = json_first(root); m; m = json_next(m), i++) {
+        const char *type = json_text(json_get(m, "type")), *path = json_text(json_get(m, "path"));
+        if (!type)
+            return err_set(err, STATUS_DATA_LOSS, "module %u has no type", i);
+        const char *dot = strrchr(type, '.');
+        if (i >= 3 || strcmp(dot ? dot + 1 : type, want[i]) != 0)
+            return err_set(err, STATUS_UNIMPLEMENTED, "module %u, '%.100s', is not supported here",
+                           i, type);
+        if (i == 0 && path && path[0])
+            return err_set(err, STATUS_UNIMPLEMENTED,
+                           "the encoder lies in a folder of its own, '%.60s'", path);
+        if (i != 1)
+            continue;
+        if (!path || !is_plain_name(path))
+            return err_set(err, STATUS_PERMISSION_DENIED,
+                           "the pooling folder '%.60s' is no folder inside the directory",
+                           path ? path : "");
+        snprintf(r->pooling, sizeof r->pooling, "%s", path);
+    }
+    if (n < 2)
+        return err_set(err, STATUS_UNIMPLEMENTED, "no Pooling module: a vector per token");
+    r->dir->shape.normalize = n == 3;
+    r->has_modules = true;
+    return STATUS_OK;
+}
+
+/* Every pooling_mode_... that is true counts, known to us or not. */
+static enum status read_pooling(const json_t *root, struct model_shape *shape, struct err *err) {
+    static const char prefix[] = "pooling_mode_";
+    const char *chosen = NULL;
+    if (!json_is_object(root))
+        return err_set(err, STATUS_DATA_LOSS, "no JSON object");
+    for (const json_t *m = json_first(root); m; m = json_next(m)) {
+        bool on = false;
+        if (strncmp(json_key(m), prefix, sizeof prefix - 1) != 0 || !json_bool(m, &on) || !on)
+            continue;
+        if (chosen)
+            return err_set(err, STATUS_UNIMPLEMENTED, "%.60s together with %.60s is not supported",
+                           chosen, json_key(m));
+        chosen = json_key(m);
+    }
+    if (!chosen)
+        return err_set(err, STATUS_UNIMPLEMENTED, "no pooling mode is chosen");
+    if (strcmp(chosen, "pooling_mode_cls_token") == 0)
+        shape->pooling = MODEL_POOL_CLS;
+    else if (strcmp(chosen, "pooling_mode_mean_tokens") == 0)
+        shape->pooling = MODEL_POOL_MEAN;
+    else
+        return err_set(err, STATUS_UNIMPLEMENTED, "%.60s is not supported", chosen);
+    bool with_prompt = true;
+    if (json_bool(get(root, "include_prompt"), &with_prompt) && !with_prompt)
+        return err_set(err, STATUS_UNIMPLEMENTED, "include_prompt false is not supported");
+    const json_t *width = get(root, "word_embedding_dimension");
+    double x = shape->hidden;
+    if (width && (!json_f64(width, &x) || x != shape->hidden))
+        return err_set(err, STATUS_DATA_LOSS, "word_embedding_dimension is not hidden_size %u",
+                       shape->hidden);
+    return STATUS_OK;
+}
+
+static enum status read_vectors(struct reading *r, struct err *err) {
+    json_t *modules = NULL, *pooling = NULL;
+    snprintf(r->pooling, sizeof r->pooling, "%s", "1_Pooling");
+    enum status st = load(r, "modules.json", false, &modules, err);
+    if (st == STATUS_OK && modules && (st = read_modules(r, modules, err)) != STATUS_OK)
+        st = err_prefix(err, st, "%s", r->path);
+    char name[POOLING_NAME_BYTES + 16];
+    snprintf(name, sizeof name, "%s/config.json", r->pooling);
+    if (st == STATUS_OK)
+        st = load(r, name, r->has_modules, &pooling, err);
+    if (st == STATUS_OK && pooling &&
+        (st = read_pooling(pooling, &r->dir->shape, err)) != STATUS_OK)
+        st = err_prefix(err, st, "%s", r->path);
+    json_destroy(&modules);
+    json_destroy(&pooling);
+    return st;
+}
+
+/* Narrow max_tokens to a limit; the "very large" 1e30 of tokenizers without one is fine. */
+static enum status narrow(const json_t *root, const char *key, struct model_shape *shape,
+                          bool *found, struct err *err) {
+    const json_t *v = get(root, key);
+    double x;
+    *found = v != NULL;
+    if (!v)
+        return STATUS_OK;
+    if (!json_f64(v, &x) || x < TOKENS_MIN || x != floor(x))
+        return err_set(err, STATUS_DATA_LOSS, "%s is no whole number from %d", key, TOKENS_MIN);
+    if (x < shape->max_tokens)
+        shape->max_tokens = (uint32_t)x;
+    return STATUS_OK;
+}
+
+static enum status read_lengths(struct reading *r, struct err *err) {
+    json_t *sentence = NULL, *tokens = NULL;
+    bool found = false, asked = false, keeps_case = false;
+    enum status st = load(r, "sentence_bert_config.json", false, &sentence, err);
+    if (st == STATUS_OK && sentence) {
+        st = narrow(sentence, "max_seq_length", &r->dir->shape, &found, err);
+        json_bool(json_get(sentence, "do_lower_case"), &asked);
+        if (st != STATUS_OK)
+            st = err_prefix(err, st, "%s", r->path);
+    }
+    if (st == STATUS_OK)
+        st = load(r, "tokenizer_config.json", false, &tokens, err);
+    if (st == STATUS_OK && tokens && !found) {
+        st = narrow(tokens, "model_max_length", &r->dir->shape, &found, err);
+        if (st != STATUS_OK)
+            st = err_prefix(err, st, "%s", r->path);
+    }
+    bool lowers = true;
+    if (json_bool(json_get(tokens, "do_lower_case"), &lowers))
+        keeps_case = !lowers;
+    if (st == STATUS_OK && asked && keeps_case)
+        st = err_set(err, STATUS_UNIMPLEMENTED,
+                     "%s keeps case, sentence_bert_config.json lowers it: not supported", r->path);
+    json_destroy(&sentence);
+    json_destroy(&tokens);
+    return st;
+}
+
+/* ---- prompts -------------------------------------------------------------------------------- */
+
+static enum status add_prompts(struct model_dir *dir, const json_t *prompts, struct err *err) {
+    uint32_t n = json_size(prompts);
+    if (!json_is_object(prompts))
+        return err_set(err, STATUS_DATA_LOSS, "prompts is no object");
+    if (n > LIMIT_PROMPTS)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "%u prompts, at most %d", n, LIMIT_PROMPTS);
+    dir->prompts = calloc(n ? n : 1, sizeof *dir->prompts);
+    if (!dir->prompts)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
+    for (const json_t *m = json_first(prompts); m; m = json_next(m)) {
+        const char *name = json_key(m), *text = json_text(m);
+        if (!text)
+            return err_set(err, STATUS_DATA_LOSS, "prompt '%.60s' is no text", name);
+        if (strlen(name) > LIMIT_NAME_BYTES || strlen(text) > LIMIT_TEXT_BYTES)
+            return err_set(err, STATUS_RESOURCE_EXHAUSTED, "prompt '%.60s' is too long", name);
+        struct model_prompt *prompt = &dir->prompts[dir->n_prompts++];
+        prompt->name = strdup(name);
+        prompt->text = strdup(text);
+        if (!prompt->name || !prompt->text)
+            return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
+    }
+    return STATUS_OK;
+}
+
+static enum status read_prompts(struct reading *r, struct err *err) {
+    json_t *root = NULL;
+    enum status st = load(r, "config_sentence_transformers.json", false, &root, err);
+    const json_t *prompts = get(root, "prompts"), *chosen = get(root, "default_prompt_name");
+    if (st == STATUS_OK && root && !json_is_object(root))
+        st = err_set(err, STATUS_DATA_LOSS, "%s: no JSON object", r->path);
+    if (st == STATUS_OK && prompts && (st = add_prompts(r->dir, prompts, err)) != STATUS_OK)
+        st = err_prefix(err, st, "%s", r->path);
+    if (st == STATUS_OK && chosen) {
+        const char *name = json_text(chosen);
+        const struct model_prompt *prompt = name ? model_dir_prompt(r->dir, name) : NULL;
+        if (prompt)
+            r->dir->default_prompt = prompt->name;
+        else
+            st = err_set(err, STATUS_DATA_LOSS, "%s: default_prompt_name is none of the prompts",
+                         r->path);
+    }
+    json_destroy(&root);
+    return st;
+}
+
+const struct model_prompt *model_dir_prompt(const struct model_dir *self, const char *name) {
+    for (uint32_t i = 0; i < self->n_prompts; i++)
+        if (strcmp(self->prompts[i].name, name) == 0)
+            return &self->prompts[i];
+    return NULL;
+}
+
+/* ---- name and fingerprint ------------------------------------------------------------------- */
+
+/* .../models--org--name/snapshots/<commit> is how the Hugging Face cache lays out "name"; elsewhere the last
+ * folder is the name. */
+static void guess_name(struct model_dir *dir) {
+    char real[PATH_MAX];
+    if (!realpath(dir->path, real))
+        snprintf(real, sizeof real, "%s", dir->path);
+    char *base = strrchr(real, '/');
+    char *snapshots = strstr(real, "/snapshots/");
+    if (snapshots && base == snapshots + strlen("/snapshots")) {
+        *snapshots = '\0';
+        base = strrchr(real, '/');
+        for (char *dashes; base && (dashes = strstr(base, "--")) != NULL;)
+            base = dashes + 1;
+    }
+    base = base ? base + 1 : real;
+    size_t n = 0;
+    for (; *base && n < LIMIT_NAME_BYTES; base++) {
+        unsigned char c = (unsigned char)*base;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '.' || c == '_' || c == '-';
+        dir->name[n++] = plain ? (char)c : '-';
+    }
+    if (n == 0)
+        dir->name[n++] = '-';
+    dir->name[n] = '\0';
+}
+
+static void hash_file(digest_sha256_t *sum, const char *name, struct view bytes) {
+    uint64_t n = bytes.bytes;
+    digest_sha256_add(sum, view_make(name, strlen(name) + 1));
+    digest_sha256_add(sum, view_make(&n, sizeof n));
+    digest_sha256_add(sum, bytes);
+}
+
+static enum status hash_small(struct reading *r, digest_sha256_t *sum, const char *name,
+                              struct err *err) {
+    struct mapped mapped;
+    struct err found;
+    enum status st = set_path(r, name, err);
+    if (st != STATUS_OK)
+        return st;
+    st = mapped_open(r->path, &mapped, &found);
+    if (st == STATUS_NOT_FOUND)
+        return STATUS_OK; /* which files there are is in the digest through their names */
+    if (st != STATUS_OK)
+        return err_set(err, st, "%s", found.text);
+    hash_file(sum, name, mapped.bytes);
+    mapped_close(&mapped);
+    return STATUS_OK;
+}
+
+static enum status fingerprint(struct reading *r, struct err *err) {
+    static const char *const small[] = {
+        "config.json",       "configuration.json",        "label_mapping.json",
+        "modules.json",      "sentence_bert_config.json", "vocab.txt",
+        "tokenizer.json",    "tokenizer_config.json",     "special_tokens_map.json",
+        "added_tokens.json",
+    };
+    struct model_dir *dir = r->dir;
+    digest_sha256_t *sum = digest_sha256_new();
+    if (!sum)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", dir->path);
+    enum status st = STATUS_OK;
+    for (size_t i = 0; i < sizeof small / sizeof *small && st == STATUS_OK; i++)
+        st = hash_small(r, sum, small[i], err);
+    char name[POOLING_NAME_BYTES + 16];
+    snprintf(name, sizeof name, "%s/config.json", r->pooling);
+    if (st == STATUS_OK)
+        st = hash_small(r, sum, name, err);
+    for (uint32_t i = 0; i < weights_files(dir->weights) && st == STATUS_OK; i++) {
+        struct mapped bytes = {weights_file_bytes(dir->weights, i)};
+        mapped_sequential(&bytes);
+        hash_file(sum, weights_file_name(dir->weights, i), bytes.bytes);
+    }
+    digest_sha256_finish(&sum, dir->fingerprint);
+    digest_hex(dir->fingerprint, 4, dir->fingerprint8);
+    return st;
+}
+
+/* ---- open and close ------------------------------------------------------------------------- */
+
+enum status model_dir_open(const char *path, struct model_dir **out, struct err *err) {
+    struct model_dir *dir = calloc(1, sizeof *dir);
+    struct reading *r = calloc(1, sizeof *r);
+    enum status st = STATUS_OK;
+    if (!dir || !r || !(dir->path = strdup(path))) {
+        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", path);
+        goto out;
+    }
+    r->dir = dir;
+    guess_name(dir);
+    st = read_main(r, err);
+    if (st == STATUS_OK)
+        st = read_vectors(r, err);
+    if (st == STATUS_OK)
+        st = read_lengths(r, err);
+    if (st == STATUS_OK)
+        st = read_prompts(r, err);
+    if (st == STATUS_OK)
+        st = weights_open(path, &dir->weights, err);
+    if (st == STATUS_OK)
+        st = fingerprint(r, err);
+    if (st == STATUS_OK) {
+        *out = dir;
+        dir = NULL; /* moved to the caller */
+    }
+out:
+    model_dir_close(&dir);
+    free(r);
+    return st;
+}
+
+void model_dir_close(struct model_dir **self) {
+    struct model_dir *dir = *self;
+    if (!dir)
+        return;
+    for (uint32_t i = 0; i < dir->n_prompts; i++) {
+        free(dir->prompts[i].name);
+        free(dir->prompts[i].text);
+    }
+    free(dir->prompts);
+    weights_destroy(&dir->weights);
+    free(dir->path);
+    free(dir);
+    *self = NULL;
+}

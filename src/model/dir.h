@@ -1,0 +1,62 @@
+/* dir.h - a published model directory: what it says about sizes, pooling, prompts, and its fingerprint.
+ *
+ *     config.json                          sizes, activation, epsilon        (must be there)
+ *     modules.json                         Transformer, Pooling, Normalize   (sentence-transformers)
+ *     1_Pooling/config.json                mean or first token               (the folder that modules.json names)
+ *     sentence_bert_config.json            longest sequence
+ *     tokenizer_config.json                longest sequence where the one above is silent
+ *     config_sentence_transformers.json    prompts
+ *     configuration.json                   the architecture where config.json is silent (ModelScope)
+ *
+ * The vocabulary is read by text/tokenizer.h; here it is only hashed.
+ * Threads: immutable once open. */
+#ifndef EMBER_MODEL_DIR_H
+#define EMBER_MODEL_DIR_H
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/view.h"
+#include "model/shape.h"
+#include "model/weights.h"
+
+enum { MODEL_FINGERPRINT_BYTES = 32 };
+
+struct model_prompt {
+    char *name, *text; /* the text goes in front of what is embedded, as it is */
+};
+
+struct model_dir {
+    char *path;                      /* as given */
+    char name[LIMIT_NAME_BYTES + 1]; /* a guess: the folder's name, [A-Za-z0-9._-] only */
+    struct model_shape shape;        /* every size within its limit; heads divides hidden */
+    weights_t *weights;              /* open; the mapping goes with the directory */
+    uint32_t n_prompts;
+    struct model_prompt *prompts; /* [n_prompts] */
+    const char *default_prompt;   /* the name of one of them, or NULL */
+    uint8_t fingerprint[MODEL_FINGERPRINT_BYTES];
+    char fingerprint8[9]; /* its first four bytes in hex: what people see */
+};
+
+/* Read and check the directory. The fingerprint is SHA-256 over every file that alters a vector or a score
+ * (weights with all shards, vocabulary, tokenizer, configuration, pooling, label names), each as
+ * "name", NUL, 64-bit length, bytes, in a fixed order. Prompts are not in it: they are part of the text.
+ *   STATUS_NOT_FOUND           no such directory, no config.json, no weights
+ *   STATUS_UNAVAILABLE         a file cannot be opened
+ *   STATUS_DATA_LOSS           malformed, or a value that cannot be: no layers, heads that do not divide
+ *   STATUS_RESOURCE_EXHAUSTED  beyond a limit, or no memory
+ *   STATUS_UNIMPLEMENTED       another architecture, activation, position type, pooling or module: named
+ *   STATUS_PERMISSION_DENIED   a path that leads out of the directory
+ * The message names the file. That tensors have these shapes is checked by whoever loads them. */
+enum status model_dir_open(const char *path, struct model_dir **out, struct err *err);
+void model_dir_close(struct model_dir **self); /* NULL is fine */
+
+/* The prompt called `name`; NULL when there is none. */
+const struct model_prompt *model_dir_prompt(const struct model_dir *self, const char *name);
+
+/* The part that reads config.json alone; *shape is written on STATUS_OK. Fields that other files decide
+ * (pooling, normalize, max_tokens) get what holds without those files: mean, false, all positions. `what` is
+ * the name in messages; `hint` is the model type to take where the text has none, or NULL. */
+enum status model_dir_parse_config(struct view text, const char *what, const char *hint,
+                                   struct model_shape *shape, struct err *err);
+
+#endif

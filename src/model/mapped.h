@@ -1,0 +1,23 @@
+/* mapped.h - a file as read-only bytes in memory.
+ *
+ * The pages are shared with every other process that maps the file, and with the page cache. Whoever
+ * shortens a mapped file kills its readers (SIGBUS): model files are replaced by renaming, not rewritten.
+ * Threads: immutable once open. */
+#ifndef EMBER_MODEL_MAPPED_H
+#define EMBER_MODEL_MAPPED_H
+
+#include "base/err.h"
+#include "base/view.h"
+
+struct mapped {
+    struct view bytes; /* an empty file has none */
+};
+
+/* STATUS_NOT_FOUND no such file; STATUS_UNAVAILABLE it cannot be opened, or is no regular file. */
+enum status mapped_open(const char *path, struct mapped *out, struct err *err);
+void mapped_close(struct mapped *self); /* a zeroed one is fine */
+
+/* Tell the kernel that the bytes are read once, from front to back. */
+void mapped_sequential(const struct mapped *self);
+
+#endif
