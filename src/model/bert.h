@@ -32,8 +32,8 @@ size_t bert_scratch_bytes(const bert_t *self, uint32_t n_tokens, uint32_t n_seqs
  * out: [n_seqs, hidden], the pooled vectors (shape->pooling), not normalised.
  * The arena is left as it was found. A result does not depend on what else is in the batch beyond
  * float32 rounding. */
-void bert_forward(const bert_t *self, const int32_t *ids, const int32_t *types, const uint32_t *start,
-                  uint32_t n_seqs, struct arena *arena, float *out);
+void bert_forward(const bert_t *self, const int32_t *ids, const int32_t *types,
+                  const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out);
 
 /* Bytes of prepared weights held. */
 size_t bert_weight_bytes(const bert_t *self);

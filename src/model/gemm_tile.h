@@ -1,0 +1,233 @@
+/* gemm_tile.h - the innermost loop: a tile of up to TILE_ROWS rows and TILE_VECS vectors of C stays in
+ * registers while k runs, for weights and for attention alike. Included after one vec_*.h.
+ *
+ *              w vectors of 16 (8, 4) columns
+ *            +------+------+------+
+ *    a[0][k] | sum  | sum  | sum  |   each step of k: w loads of B, one broadcast per row,
+ *    a[1][k] | sum  | sum  | sum  |   rows x w multiply-adds that do not wait for each other
+ *      ...   |      |      |      |
+ *            +------+------+------+
+ *
+ * B is packed in panels, left to right; a panel is w vectors wide and k deep, [k, w, VEC_LANES] end to
+ * end. Widths are balanced (tile_split), the last vector is filled up with zeros.
+ *
+ * Sizes are constants in each of the TILE_ROWS x TILE_VECS functions, otherwise the sums would live in
+ * memory; what happens once per tile is decided at run time. */
+#ifndef EMBER_MODEL_GEMM_TILE_H
+#define EMBER_MODEL_GEMM_TILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
+struct tile {
+    const float *a; /* [rows, k] */
+    size_t lda;
+    const float *b; /* one panel */
+    uint32_t k;
+    float *c; /* [rows, ..], first column of the panel */
+    size_t ldc;
+    const float *bias;     /* [w * VEC_LANES], or NULL */
+    const float *residual; /* as c, added, or NULL; may be c */
+    size_t ld_residual;
+    const float *row_scale; /* [rows], multiplies, or NULL */
+    uint32_t last;          /* columns of the last vector that exist in C: 1..VEC_LANES */
+};
+
+VEC_INLINE void tile_finish(const struct tile *t, const int rows, const int vecs,
+                            vec_t sum[TILE_ROWS][TILE_VECS]) {
+    UNROLLED
+    for (int j = 0; j < vecs; j++) {
+        const uint32_t lanes = j == vecs - 1 ? t->last : VEC_LANES;
+        const size_t column = (size_t)j * VEC_LANES;
+        const vec_t bias = t->bias ? vec_load(t->bias + column) : vec_set(0.0f);
+        UNROLLED
+        for (int i = 0; i < rows; i++) {
+            vec_t x = sum[i][j] + bias;
+            if (t->row_scale)
+                x = x * vec_set(t->row_scale[i]);
+            if (t->residual) {
+                const float *residual = t->residual + (size_t)i * t->ld_residual + column;
+                x = x + (lanes == VEC_LANES ? vec_load(residual) : vec_load_first(residual, lanes));
+            }
+            float *c = t->c + (size_t)i * t->ldc + column;
+            if (lanes == VEC_LANES)
+                vec_store(c, x);
+            else
+                vec_store_first(c, x, lanes);
+        }
+    }
+}
+
+VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
+    vec_t sum[TILE_ROWS][TILE_VECS];
+    const float *a[TILE_ROWS];
+    UNROLLED
+    for (int i = 0; i < rows; i++) {
+        a[i] = t->a + (size_t)i * t->lda;
+        UNROLLED
+        for (int j = 0; j < vecs; j++)
+            sum[i][j] = vec_set(0.0f);
+    }
+    const float *b = t->b;
+    const size_t depth = t->k;
+    for (size_t k = 0; k < depth; k++, b += vecs * VEC_LANES) {
+        vec_t w[TILE_VECS];
+        UNROLLED
+        for (int j = 0; j < vecs; j++)
+            w[j] = vec_load(b + j * VEC_LANES);
+        UNROLLED
+        for (int i = 0; i < rows; i++) {
+            const vec_t x = vec_set(a[i][k]);
+            UNROLLED
+            for (int j = 0; j < vecs; j++)
+                sum[i][j] = vec_fma(x, w[j], sum[i][j]);
+        }
+    }
+    tile_finish(t, rows, vecs, sum);
+}
+
+typedef void (*tile_fn)(const struct tile *);
+
+#define TILE_DEFINE(rows, vecs)                                                                    \
+    static __attribute__((noinline)) void tile_##rows##_##vecs(const struct tile *t) {             \
+        tile_run(t, rows, vecs);                                                                   \
+    }
+#define TILE_DEFINE_6(vecs)                                                                        \
+    TILE_DEFINE(1, vecs)                                                                           \
+    TILE_DEFINE(2, vecs)                                                                           \
+    TILE_DEFINE(3, vecs)                                                                           \
+    TILE_DEFINE(4, vecs)                                                                           \
+    TILE_DEFINE(5, vecs)                                                                           \
+    TILE_DEFINE(6, vecs)
+#define TILE_ROW_6(vecs)                                                                           \
+    NULL, tile_1_##vecs, tile_2_##vecs, tile_3_##vecs, tile_4_##vecs, tile_5_##vecs, tile_6_##vecs
+
+/* A template's constant can not be asked in #if, so the register file of the target is. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define TILE_DEFINE_ALL(vecs) TILE_DEFINE_6(vecs) TILE_DEFINE(7, vecs) TILE_DEFINE(8, vecs)
+#define TILE_ROW(vecs)                                                                             \
+    { TILE_ROW_6(vecs), tile_7_##vecs, tile_8_##vecs }
+#else
+#define TILE_DEFINE_ALL(vecs) TILE_DEFINE_6(vecs)
+#define TILE_ROW(vecs)                                                                             \
+    { TILE_ROW_6(vecs) }
+#endif
+
+TILE_DEFINE_ALL(1)
+TILE_DEFINE_ALL(2)
+#if defined(__AVX512F__)
+TILE_DEFINE_ALL(3)
+#endif
+
+/* By vectors, then rows. */
+static const tile_fn tile_table[TILE_VECS + 1][TILE_ROWS + 1] = {
+    {NULL},
+    TILE_ROW(1),
+    TILE_ROW(2),
+#if defined(__AVX512F__)
+    TILE_ROW(3),
+#endif
+};
+
+/* `total` cut into the fewest parts of at most `most`, sizes differing by one at most, larger first. */
+struct tile_split {
+    uint32_t parts, size, larger; /* the first `larger` parts have size + 1 */
+};
+
+static inline struct tile_split tile_split(uint32_t total, uint32_t most) {
+    const uint32_t parts = (total + most - 1) / most;
+    return (struct tile_split){parts, total / parts, total % parts};
+}
+static inline uint32_t tile_part_size(const struct tile_split *split, uint32_t i) {
+    return split->size + (i < split->larger ? 1 : 0);
+}
+static inline uint32_t tile_part_start(const struct tile_split *split, uint32_t i) {
+    return i * split->size + (i < split->larger ? i : split->larger);
+}
+
+static inline uint32_t tile_vecs(uint32_t columns) {
+    return (columns + VEC_LANES - 1) / VEC_LANES;
+}
+
+/* C = A B over all panels, `rows` in balanced blocks. t holds what is the same everywhere: a, lda,
+ * b, k, c, ldc, row_scale; columns is the width of C. */
+static inline void tile_rows(struct tile t, uint32_t rows, uint32_t columns) {
+    const uint32_t vecs = tile_vecs(columns);
+    const struct tile_split panels = tile_split(vecs, TILE_VECS);
+    const uint32_t last = columns - (vecs - 1) * VEC_LANES;
+    for (uint32_t p = 0; p < panels.parts; p++) {
+        const uint32_t width = tile_part_size(&panels, p);
+        t.last = p + 1 == panels.parts ? last : VEC_LANES;
+        tile_table[width][rows](&t);
+        t.b += (size_t)width * VEC_LANES * t.k;
+        t.c += (size_t)width * VEC_LANES;
+    }
+}
+
+/* A block of VEC_LANES x VEC_LANES turned over its diagonal: log2(VEC_LANES) rounds, each of which
+ * interleaves the first half of the rows with the second and so rotates the bits of every number's
+ * position by one. */
+VEC_INLINE void tile_transpose(vec_t r[VEC_LANES]) {
+    UNROLLED
+    for (int round = 1; round < VEC_LANES; round *= 2) {
+        vec_t t[VEC_LANES];
+        UNROLLED
+        for (int i = 0; i < VEC_LANES / 2; i++) {
+            t[2 * i] = vec_zip_low(r[i], r[i + VEC_LANES / 2]);
+            t[2 * i + 1] = vec_zip_high(r[i], r[i + VEC_LANES / 2]);
+        }
+        UNROLLED
+        for (int i = 0; i < VEC_LANES; i++)
+            r[i] = t[i];
+    }
+}
+
+/* One vector of a panel: out[j * stride + lane] = rows[lane][j] for j < k; lanes >= n are 0. */
+static inline void tile_pack_vec(const float *rows, size_t ld, uint32_t n, uint32_t k, float *out,
+                                 size_t stride) {
+    for (uint32_t j = 0; j < k; j += VEC_LANES) {
+        const uint32_t deep = k - j < VEC_LANES ? k - j : VEC_LANES;
+        vec_t block[VEC_LANES];
+        if (n == VEC_LANES && deep == VEC_LANES) {
+            UNROLLED
+            for (uint32_t i = 0; i < VEC_LANES; i++)
+                block[i] = vec_load(rows + i * ld + j);
+        } else {
+            for (uint32_t i = 0; i < VEC_LANES; i++)
+                block[i] = i < n ? vec_load_first(rows + i * ld + j, deep) : vec_set(0.0f);
+        }
+        tile_transpose(block);
+        if (deep == VEC_LANES) {
+            UNROLLED
+            for (uint32_t i = 0; i < VEC_LANES; i++)
+                vec_store(out + (j + i) * stride, block[i]);
+        } else {
+            for (uint32_t i = 0; i < deep; i++)
+                vec_store(out + (j + i) * stride, block[i]);
+        }
+    }
+}
+
+/* Rows [n, k] into panels of B = rows^T: tile_vecs(n) * VEC_LANES * k numbers. */
+static inline void tile_pack(const float *rows, size_t ld, uint32_t n, uint32_t k, float *out) {
+    const struct tile_split panels = tile_split(tile_vecs(n), TILE_VECS);
+    for (uint32_t p = 0; p < panels.parts; p++) {
+        const uint32_t width = tile_part_size(&panels, p);
+        const uint32_t first = tile_part_start(&panels, p) * VEC_LANES;
+        for (uint32_t j = 0; j < width; j++) {
+            const uint32_t row = first + j * VEC_LANES;
+            const uint32_t left = n - row < VEC_LANES ? n - row : VEC_LANES;
+            tile_pack_vec(rows + row * ld, ld, left, k, out + j * VEC_LANES,
+                          (size_t)width * VEC_LANES);
+        }
+        out += (size_t)width * VEC_LANES * k;
+    }
+}
+
+#endif

@@ -1,0 +1,286 @@
+/* kernels_test.c - every table of row kernels that this CPU can run, against double precision. */
+#include "model/kernels.h"
+
+#include "support/guarded.h"
+
+static const uint32_t lengths[] = {1, 2, 3, 4, 5, 8, 12, 15, 16, 17, 31, 32, 33, 60, 96, 150, 384};
+enum { N_LENGTHS = sizeof lengths / sizeof *lengths };
+
+typedef void (*check_fn)(const struct kernels *kernels);
+
+static void each_table(check_fn check) {
+    for (const struct kernels *const *kernels = kernels_list(); *kernels; kernels++) {
+        TEST_ROW((*kernels)->name);
+        if ((*kernels)->usable())
+            check(*kernels);
+    }
+}
+
+/* Rows of n numbers, ld apart, as far as the guard page. */
+struct rows {
+    struct guarded mem;
+    float *x;
+    size_t ld;
+    uint32_t rows, n;
+};
+
+static struct rows rows_make(uint32_t rows, uint32_t n, float scale) {
+    struct rows self = {.ld = n + 3, .rows = rows, .n = n};
+    const size_t total = (rows - 1) * self.ld + n;
+    self.x = guarded_floats(&self.mem, total);
+    random_floats(self.x, total, scale, n + rows);
+    return self;
+}
+
+static void layer_norm_one(const struct kernels *kernels, uint32_t n, float offset) {
+    struct rows rows = rows_make(3, n, 2.0f), weight = rows_make(1, n, 1.0f),
+                bias = rows_make(1, n, 1.0f);
+    double want[3][384];
+    for (uint32_t r = 0; r < 3; r++) {
+        double mean = 0, variance = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            rows.x[r * rows.ld + i] += offset;
+            mean += (double)rows.x[r * rows.ld + i] / n;
+        }
+        for (uint32_t i = 0; i < n; i++)
+            variance += pow((double)rows.x[r * rows.ld + i] - mean, 2) / n;
+        for (uint32_t i = 0; i < n; i++)
+            want[r][i] = ((double)rows.x[r * rows.ld + i] - mean) / sqrt(variance + 1e-5) *
+                             (double)weight.x[i] +
+                         (double)bias.x[i];
+    }
+    kernels->layer_norm(rows.x, rows.ld, 3, n, weight.x, bias.x, 1e-5f);
+    /* A mean of `offset` is known to about 1e-7 of itself; in a row of one number only that is left,
+     * divided by sqrt(eps). */
+    const double tolerance = 2e-6 + 2e-7 * (double)offset * (n < 3 ? 320.0 : 10.0);
+    for (uint32_t r = 0; r < 3; r++)
+        for (uint32_t i = 0; i < n; i++)
+            TEST_NEAR(rows.x[r * rows.ld + i], want[r][i], tolerance);
+    guarded_done(&rows.mem);
+    guarded_done(&weight.mem);
+    guarded_done(&bias.mem);
+}
+
+static void check_layer_norm(const struct kernels *kernels) {
+    for (uint32_t i = 0; i < N_LENGTHS; i++) {
+        layer_norm_one(kernels, lengths[i], 0.0f);
+        layer_norm_one(kernels, lengths[i], 30.0f); /* where sum(x^2) - n mean^2 would cancel */
+    }
+}
+
+static double act_of(double x, enum kernel_act act) {
+    switch (act) {
+    case KERNEL_ACT_GELU:
+        return 0.5 * x * erfc(-x / sqrt(2.0));
+    case KERNEL_ACT_GELU_NEW:
+        return 0.5 * x * (1.0 + tanh(sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
+    case KERNEL_ACT_RELU:
+        return x > 0 ? x : 0;
+    case KERNEL_ACT_SILU:
+        return x / (1.0 + exp(-x));
+    case KERNEL_ACT_NONE:
+        break;
+    }
+    return x;
+}
+
+/* The promise of kernels.h, over a fine grid and far out on both sides. */
+static void check_acts(const struct kernels *kernels) {
+    static const struct {
+        enum kernel_act act;
+        double absolute, relative;
+    } rows[] = {
+        {KERNEL_ACT_NONE, 0, 0}, {KERNEL_ACT_GELU, 5e-7, 1.2e-7}, {KERNEL_ACT_GELU_NEW, 5e-7, 5e-7},
+        {KERNEL_ACT_RELU, 0, 0}, {KERNEL_ACT_SILU, 5e-7, 5e-7},
+    };
+    enum { GRID = 60000 };
+    static float x[GRID], y[GRID];
+    for (uint32_t i = 0; i < GRID; i++)
+        x[i] = (float)((int)i - GRID / 2) * (i % 10 ? 3e-4f : 3e-3f);
+    x[0] = -3e4f;
+    x[1] = 3e4f;
+    x[2] = -1e-30f;
+    x[3] = 0.0f;
+    for (size_t a = 0; a < sizeof rows / sizeof *rows; a++) {
+        memcpy(y, x, sizeof y);
+        kernels->bias_act(y, GRID, 1, GRID, NULL, rows[a].act);
+        for (uint32_t i = 0; i < GRID; i++) {
+            const double want = act_of((double)x[i], rows[a].act);
+            if (!(fabs((double)y[i] - want) <= rows[a].absolute + rows[a].relative * fabs(want)))
+                TEST_FAIL("act %d of %.9g: %.9g, want %.9g", (int)rows[a].act, (double)x[i],
+                          (double)y[i], want);
+        }
+    }
+}
+
+static void check_bias(const struct kernels *kernels) {
+    for (uint32_t l = 0; l < N_LENGTHS; l++) {
+        struct rows rows = rows_make(2, lengths[l], 1.0f), bias = rows_make(1, lengths[l], 1.0f);
+        float before[2 * (384 + 3)];
+        memcpy(before, rows.x, (rows.ld + rows.n) * sizeof(float));
+        kernels->bias_act(rows.x, rows.ld, 2, rows.n, bias.x, KERNEL_ACT_RELU);
+        for (uint32_t r = 0; r < 2; r++)
+            for (uint32_t i = 0; i < rows.n; i++) {
+                const float sum = before[r * rows.ld + i] + bias.x[i];
+                TEST_NEAR(rows.x[r * rows.ld + i], sum > 0 ? sum : 0, 0);
+            }
+        TEST_MEM_EQ(rows.x + rows.n, before + rows.n, (rows.ld - rows.n) * sizeof(float));
+        guarded_done(&rows.mem);
+        guarded_done(&bias.mem);
+    }
+}
+
+static void softmax_one(const struct kernels *kernels, uint32_t n, float scale) {
+    struct rows rows = rows_make(2, n, scale);
+    double want[2][384];
+    for (uint32_t r = 0; r < 2; r++) {
+        double top = -1e300, sum = 0;
+        for (uint32_t i = 0; i < n; i++)
+            top = fmax(top, (double)rows.x[r * rows.ld + i]);
+        for (uint32_t i = 0; i < n; i++)
+            sum += want[r][i] = exp((double)rows.x[r * rows.ld + i] - top);
+        for (uint32_t i = 0; i < n; i++)
+            want[r][i] /= sum;
+    }
+    /* x - max is rounded to 2^-24 of its size, which e^x makes a relative error. */
+    const double relative = 5e-7 + 1.2e-7 * (double)scale;
+    kernels->softmax(rows.x, rows.ld, 2, n);
+    for (uint32_t r = 0; r < 2; r++)
+        for (uint32_t i = 0; i < n; i++)
+            TEST_NEAR(rows.x[r * rows.ld + i], want[r][i], relative * want[r][i] + 1e-36);
+    guarded_done(&rows.mem);
+}
+
+static void check_softmax(const struct kernels *kernels) {
+    for (uint32_t i = 0; i < N_LENGTHS; i++) {
+        softmax_one(kernels, lengths[i], 3.0f);
+        softmax_one(kernels, lengths[i], 40.0f); /* most of them vanish beside the largest */
+    }
+}
+
+static void check_sums(const struct kernels *kernels) {
+    for (uint32_t l = 0; l < N_LENGTHS; l++) {
+        const uint32_t n = lengths[l];
+        struct rows in = rows_make(3, n, 1.0f), out = rows_make(1, n, 0.0f);
+        const float *a = in.x, *b = a + in.ld, *c = b + in.ld;
+        kernels->sum3(out.x, a, b, c, n);
+        for (uint32_t i = 0; i < n; i++)
+            TEST_NEAR(out.x[i], (double)a[i] + (double)b[i] + (double)c[i], 4e-7);
+        kernels->mean(out.x, in.x, in.ld, 3, n);
+        for (uint32_t i = 0; i < n; i++)
+            TEST_NEAR(out.x[i], ((double)a[i] + (double)b[i] + (double)c[i]) / 3, 2e-7);
+        guarded_done(&in.mem);
+        guarded_done(&out.mem);
+    }
+}
+
+/* want[n_queries, dim] in double precision. Scores reach 10 here and are sums of up to 96 rounded products:
+ * they are off by up to 3e-6, and so are the weights; 5e-6 is the tolerance below. */
+static void attention_slow(const struct kernel_attention *call, double *want) {
+    double score[300];
+    for (size_t q = 0; q < call->n_queries; q++) {
+        double top = -1e300, sum = 0;
+        for (size_t k = 0; k < call->n; k++) {
+            score[k] = 0;
+            for (size_t d = 0; d < call->dim; d++)
+                score[k] += (double)call->q[q * call->ld + d] * (double)call->k[k * call->ld + d];
+            top = fmax(top, score[k]);
+        }
+        for (size_t k = 0; k < call->n; k++)
+            sum += score[k] = exp(score[k] - top);
+        for (size_t d = 0; d < call->dim; d++) {
+            double x = 0;
+            for (size_t k = 0; k < call->n; k++)
+                x += score[k] * (double)call->v[k * call->ld + d];
+            want[q * call->dim + d] = x / sum;
+        }
+    }
+}
+
+static void attention_one(const struct kernels *kernels, uint32_t n, uint32_t dim,
+                          uint32_t n_queries, bool in_place) {
+    static double want[300 * 96];
+    const size_t ld = 3 * (size_t)dim + 1; /* as q, k, v side by side, v last at the guard page */
+    struct guarded qkv_mem, out_mem, scratch_mem;
+    float *qkv = guarded_floats(&qkv_mem, (n - 1) * ld + 3 * (size_t)dim);
+    float *out = guarded_floats(&out_mem, n_queries * (size_t)dim);
+    scratch_mem = guarded_make(kernels_attention_scratch(n, dim) * sizeof(float), 64);
+    random_floats(qkv, (n - 1) * ld + 3 * (size_t)dim, 1.0f, n * dim);
+    struct kernel_attention call = {.q = qkv,
+                                    .k = qkv + dim,
+                                    .v = qkv + 2 * dim,
+                                    .ld = ld,
+                                    .n = n,
+                                    .n_queries = n_queries,
+                                    .dim = dim,
+                                    .out = in_place ? qkv : out,
+                                    .ld_out = in_place ? ld : dim,
+                                    .scratch = scratch_mem.data};
+    attention_slow(&call, want);
+    const float next = n > 1 ? qkv[ld - 1] : 0.0f;
+    kernels->attention(&call);
+    for (size_t q = 0; q < n_queries; q++)
+        for (size_t d = 0; d < dim; d++)
+            if (!(fabs((double)call.out[q * call.ld_out + d] - want[q * dim + d]) <= 5e-6))
+                TEST_FAIL("n %u dim %u: out[%zu, %zu] = %.9g, want %.9g", n, dim, q, d,
+                          (double)call.out[q * call.ld_out + d], want[q * dim + d]);
+    if (n > 1)
+        TEST_NEAR(qkv[ld - 1], next, 0);
+    guarded_done(&qkv_mem);
+    guarded_done(&out_mem);
+    guarded_done(&scratch_mem);
+}
+
+static void check_attention(const struct kernels *kernels) {
+    static const uint32_t dims[] = {1, 5, 8, 12, 16, 20, 32, 48, 64, 80, 96};
+    static const uint32_t tokens[] = {1,  2,  3,  4,  7,  8,  9,  15, 16,  17,  24,
+                                      31, 33, 47, 48, 49, 64, 65, 97, 128, 200, 300};
+    for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
+        for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++)
+            attention_one(kernels, tokens[t], dims[d], tokens[t], t % 2);
+    attention_one(kernels, 40, 32, 1, true);
+    attention_one(kernels, 40, 12, 9, false);
+}
+
+static void test_layer_norm(void **state) {
+    (void)state;
+    each_table(check_layer_norm);
+}
+static void test_acts(void **state) {
+    (void)state;
+    each_table(check_acts);
+}
+static void test_bias(void **state) {
+    (void)state;
+    each_table(check_bias);
+}
+static void test_softmax(void **state) {
+    (void)state;
+    each_table(check_softmax);
+}
+static void test_sums(void **state) {
+    (void)state;
+    each_table(check_sums);
+}
+static void test_attention(void **state) {
+    (void)state;
+    each_table(check_attention);
+}
+
+static void test_choice(void **state) {
+    (void)state;
+    TEST_TRUE(kernels_choose()->usable());
+    TEST_TRUE(kernels_by_name(kernels_choose()->name) == kernels_choose());
+    TEST_TRUE(kernels_by_name("portable"));
+    TEST_TRUE(!kernels_by_name("none"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_acts),
+        cmocka_unit_test(test_bias),       cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_sums),       cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_choice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
