@@ -61,7 +61,7 @@ void cache_flush(cache_t *self, uint64_t now_us);
 
 /* Keep a result the model gave. `labels` is what the key was made with, NULL for an `emb`. */
 void cache_put(cache_t *self, const struct cache_key *key, const struct cache_entry *entry,
-               const struct key_labels *labels, uint64_t now_us);
+               const struct key_labels *labels);
 
 int cache_fd(const cache_t *self);               /* -1: none now */
 short cache_events(const cache_t *self);         /* POLLIN, POLLOUT */

@@ -53,6 +53,9 @@ struct key_labels {
     uint16_t order[KEY_LABELS_MAX];
 };
 
+/* What `check` starts from; label after label is then folded in with hash_bytes(). */
+#define KEY_LABELS_CHECK 0x656d626572ull
+
 /* STATUS_INVALID_ARGUMENT when n is 0 or beyond KEY_LABELS_MAX, or when a label is empty, longer than
  * LIMIT_LABEL_BYTES or there twice. */
 enum status key_labels_init(struct key_labels *out, const struct view *labels, uint32_t n,

@@ -10,7 +10,7 @@
  * sha: the first 96 bits of the SHA-256 of the digest input (key.h). crc: CRC-32 (zlib's) of the header
  * up to and without " crc=", then of all that follows the header.
  *
- * Reading is strict: what this module would not have written is not read.
+ * Reading is strict: whatever deviates from this form is not read.
  * Threads: pure functions. Memory: the caller's. */
 #ifndef EMBER_CACHE_VALUE_H
 #define EMBER_CACHE_VALUE_H
@@ -60,8 +60,8 @@ enum value_fault value_parse(struct view value, const struct cache_key *key, flo
 
 /* Write the value of `entry` under `key` into out[0..out_bytes). `labels` is what the key was made with,
  * NULL for an `emb`. Returns its bytes; 0 when the entry cannot be written: it does not fit into
- * out_bytes, a number is not finite, the facts do not fit the header line (tokens beyond 99,999, or
- * four digits of them with two of labels), or entry and key disagree. */
+ * out_bytes, a number is not finite, entry and key disagree, or the facts do not fit the header line: a
+ * `cls` of four digits of tokens may have nine labels, an `emb` up to 99,999 tokens. */
 size_t value_write(const struct cache_key *key, const struct cache_entry *entry,
                    const struct key_labels *labels, char *out, size_t out_bytes);
 
