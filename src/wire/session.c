@@ -10,6 +10,10 @@ enum { OTHER_TEXT_MAX = 255 };
 _Static_assert((int)WIRE_HELLO_WANT_MAX <= (int)LIMIT_SERVICES,
                "a Hello may ask for what can exist");
 
+size_t session_arena_bytes(size_t body_bytes) {
+    return 16 * 1024 + 24 * body_bytes;
+}
+
 /* ---------------------------------------------------------------- HELLO */
 
 enum status session_hello_encode(const struct wire_hello *in, struct wire_out *out) {

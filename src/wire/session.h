@@ -11,6 +11,9 @@ enum {
     WIRE_HELLO_WANT_MAX = 64, /* services of one Hello */
 };
 
+/* What an arena needs to decode any body of body_bytes here: these bodies hold many small parts. */
+size_t session_arena_bytes(size_t body_bytes);
+
 struct wire_service_name {
     struct view model;
     enum wire_task task;
