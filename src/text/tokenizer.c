@@ -301,15 +301,18 @@ struct view tokenizer_piece(const tokenizer_t *self, int32_t id) {
     return piece.bytes ? piece : vocab_piece(self->added, id);
 }
 
-/* Measured on the reference texts: an English token with its space is about 4.5 bytes, an ideograph or a
- * full-width mark is a token of 3 bytes, other scripts come to about one token in 2 letters. */
+/* Fitted to the reference texts (within 5% over ordinary Chinese and English, 20% low for URLs, code and
+ * numbers): five bytes of a word and its space, each ASCII mark, each ideograph, two letters else. */
 uint32_t tokenizer_estimate(struct view text) {
-    uint32_t ascii = 0, two = 0, more = 0;
+    uint32_t ascii = 0, marks = 0, two = 0, more = 0;
     for (size_t i = 0; i < text.bytes; i++) {
         unsigned char c = (unsigned char)text.data[i];
+        unsigned char folded = c | 0x20; /* both cases of a letter are one */
+        bool letter = folded >= 'a' && folded <= 'z', digit = c >= '0' && c <= '9';
         ascii += c < 0x80;
+        marks += c > ' ' && c < 0x7f && !letter && !digit;
         two += (c & 0xe0) == 0xc0;
         more += c >= 0xe0;
     }
-    return 2 + (ascii * 2 + 8) / 9 + (two + 1) / 2 + more;
+    return 2 + (ascii - marks + 4) / 5 + marks + (two + 1) / 2 + more;
 }
