@@ -35,8 +35,8 @@ void engine_prompt_at(const engine_t *self, uint32_t i, struct view *name, struc
 enum status engine_seat_new(const engine_t *self, uint32_t max_tokens, uint32_t max_items,
                             engine_seat_t **out, struct err *err) {
     CHECK(max_tokens >= 1 && max_items >= 1);
-    if (max_tokens < self->info.max_tokens)
-        max_tokens = self->info.max_tokens;
+    if (max_tokens < self->info.max_positions)
+        max_tokens = self->info.max_positions;
     engine_seat_t *seat;
     enum status st = self->ops->seat_new(self, max_tokens, max_items, &seat, err);
     if (st != STATUS_OK)

@@ -44,8 +44,10 @@ struct engine_info {
     char kernel[32];      /* "avx512-f32" ... */
     char precision[8];    /* "f32" */
     uint32_t dim;         /* numbers of a full vector */
-    uint32_t max_tokens;  /* longest sequence, special tokens included */
-    uint32_t vocab;       /* pieces */
+    uint32_t max_tokens;  /* the published limit of a sequence, special tokens included */
+    uint32_t
+        max_positions; /* what the model can take when a request asks for more; >= max_tokens */
+    uint32_t vocab;    /* pieces */
     uint32_t layers, hidden, heads, inner;
     uint32_t tasks; /* ENGINE_TASK_* */
     bool normalize; /* the published model normalises: the default of a request that does not say */
@@ -69,8 +71,8 @@ bool engine_prompt(const engine_t *self, const char *name, struct view *out);
 /* i < info->n_prompts; both views live as long as the engine. */
 void engine_prompt_at(const engine_t *self, uint32_t i, struct view *name, struct view *text);
 
-/* Scratch for batches of at most max_tokens tokens (raised to the model's longest sequence) and
- * max_items texts, both at least 1. The engine must outlive it. STATUS_RESOURCE_EXHAUSTED without
+/* Scratch for batches of at most max_tokens tokens (raised to info->max_positions) and max_items
+ * texts, both at least 1. The engine must outlive it. STATUS_RESOURCE_EXHAUSTED without
  * memory. */
 enum status engine_seat_new(const engine_t *self, uint32_t max_tokens, uint32_t max_items,
                             engine_seat_t **out, struct err *err);
@@ -86,9 +88,9 @@ enum engine_side {
 struct engine_item {
     struct view text; /* at most LIMIT_TEXT_BYTES, prompt prefix included; may be empty */
     enum engine_side side;
-    uint32_t max_tokens;  /* 0: the model's own limit; more than that is taken as that, 1 as 2 */
-    float *vector;        /* [dim], written when status is OK, else undefined */
-    uint32_t tokens;      /* tokens that were used, special ones included; 0 with OUT_OF_RANGE */
+    uint32_t max_tokens; /* 0: info->max_tokens; else 2 to info->max_positions, brought into that */
+    float *vector;       /* [dim], written when status is OK, else undefined */
+    uint32_t tokens;     /* tokens that were used, special ones included; 0 with OUT_OF_RANGE */
     uint32_t tokens_full; /* tokens the whole text has, special ones included */
     enum status status;   /* OK, or
                            * OUT_OF_RANGE  too long and side is OFF
@@ -112,7 +114,7 @@ uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_sid
                          int32_t *ids, uint32_t max_ids, uint32_t *tokens_full);
 /* The vocabulary's piece of an id; empty when it has none. Lives as long as the engine. */
 struct view engine_piece(const engine_t *self, int32_t id);
-/* A guess of the tokens of a text, from 2 to the model's limit, for packing batches; cheap, any thread. */
+/* A guess of the tokens of a text, from 2 to info->max_tokens, for packing batches; cheap, any thread. */
 uint32_t engine_estimate(const engine_t *self, struct view text);
 
 /* Known-text self-check: embeds fixed texts alone and together and compares; STATUS_INTERNAL when an

@@ -192,6 +192,7 @@ enum status engine_fake_open(const char *spec_text, engine_t **out, struct err *
         .precision = "f32",
         .dim = (uint32_t)spec.dim,
         .max_tokens = (uint32_t)spec.tokens,
+        .max_positions = (uint32_t)spec.tokens,
         .vocab = FAKE_VOCAB,
         .layers = 1,
         .hidden = (uint32_t)spec.dim,

@@ -36,11 +36,11 @@ struct engine_seat {
     uint32_t max_items;
 };
 
-/* The limit that holds for an item: its own, within 2 and the model's. */
+/* The limit that holds for an item: the published one, or its own within 2 and what the model can take. */
 static inline uint32_t engine_item_limit(const engine_t *self, const struct engine_item *item) {
-    uint32_t model = self->info.max_tokens;
-    uint32_t limit = item->max_tokens == 0 || item->max_tokens > model ? model : item->max_tokens;
-    return limit < 2 ? 2 : limit;
+    uint32_t wanted = item->max_tokens ? item->max_tokens : self->info.max_tokens;
+    uint32_t most = self->info.max_positions;
+    return wanted < 2 ? 2 : wanted < most ? wanted : most;
 }
 
 #endif

@@ -1,0 +1,320 @@
+/* engine_cpu.c - tokenizer, encoder and pooling of a published model on this CPU.
+ *
+ *     items    text 0      text 1   text 2                    text 3 ...
+ *                |           |        |                         |        tokenizer_encode()
+ *     ids      [CLS ... SEP|CLS ... SEP|CLS ............... SEP|CLS ...   end to end, no padding
+ *                                  |
+ *                            bert_forward()   which runs it in pieces that stay in the caches
+ *                                  |
+ *     rows     [vector 0    |vector 1   |vector 2              |...      copied to the items
+ *
+ * Texts are tokenised until the seat's ids are full, then run; so a batch may be of any size, and the
+ * batcher's token estimate need not be exact. The tokenizer writes behind what is queued before anyone
+ * knows whether it fits: that is what the spare room at the end of `ids` is for.
+ *
+ * Invariants: a queued sequence has 2 to max_positions ids, all below the word table's rows (checked at
+ * open against the vocabulary), so nothing a text says can make the encoder read outside its tables. */
+#include "engine/engine.h"
+
+#include "base/arena.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "engine/engine_ops.h"
+#include "model/bert.h"
+#include "model/dir.h"
+#include "model/gemm.h"
+#include "model/weights.h"
+#include "text/tokenizer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct cpu {
+    struct engine base;
+    struct model_dir *dir;
+    tokenizer_t *tokenizer;
+    bert_t *bert;
+};
+
+struct cpu_seat {
+    struct engine_seat base;
+    struct arena arena; /* bert_forward()'s scratch */
+    uint32_t tokens;    /* most that are run together */
+    int32_t *ids;    /* [tokens + max_positions] queued sequences, end to end, and the spare room */
+    int32_t *types;  /* [tokens] zeros: a text alone is all segment 0 */
+    uint32_t *start; /* [max_items + 1] queued sequence i is ids[start[i]] .. ids[start[i + 1]] */
+    uint32_t *item;  /* [max_items] which item queued sequence i belongs to */
+    float *rows;     /* [max_items, dim] */
+};
+
+static const struct cpu *cpu_of(const engine_t *self) {
+    return (const struct cpu *)(const void *)self;
+}
+
+/* ---- open ---- */
+
+static void cpu_destroy(engine_t *engine) {
+    struct cpu *self = (struct cpu *)(void *)engine;
+    bert_destroy(&self->bert);
+    tokenizer_destroy(&self->tokenizer);
+    model_dir_close(&self->dir);
+    free(self);
+}
+
+/* The vocabulary's file, for messages: tokenizer.json goes first, as in tokenizer_load(). */
+static const char *vocabulary_name(const char *dir) {
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    bool there = n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
+    return there ? "tokenizer.json" : "vocab.txt";
+}
+
+static enum status choose_kernel(const char *name, const struct gemm_kernel **out,
+                                 struct err *err) {
+    *out = name ? gemm_by_name(name) : gemm_choose(GEMM_F32);
+    if (*out)
+        return STATUS_OK;
+    char names[200] = "";
+    size_t used = 0;
+    for (const struct gemm_kernel *const *k = gemm_list(); *k; k++)
+        if ((*k)->usable() && used < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, " %s", (*k)->name);
+    return err_set(err, STATUS_INVALID_ARGUMENT,
+                   "no matrix kernel '%s' runs on this CPU; there are:%s", name, names);
+}
+
+/* What the position table allows; shape->max_tokens, the published limit, may be less. */
+static uint32_t longest_sequence(const struct model_shape *shape) {
+    return shape->positions < LIMIT_TOKENS ? shape->positions : LIMIT_TOKENS;
+}
+
+static enum status load_weights(struct cpu *self, const struct gemm_kernel *kernel,
+                                struct err *err) {
+    weights_t *weights = NULL;
+    enum status st = weights_open(self->dir->path, &weights, err);
+    if (st != STATUS_OK)
+        return st;
+    struct model_shape shape = self->dir->shape;
+    shape.max_tokens = longest_sequence(&shape); /* a request may ask for more than the default */
+    st = bert_load(&shape, weights, kernel, &self->bert, err);
+    weights_destroy(&weights);
+    return st;
+}
+
+static enum status load(struct cpu *self, const char *path, const struct gemm_kernel *kernel,
+                        struct err *err) {
+    enum status st = model_dir_open(path, &self->dir, err);
+    if (st != STATUS_OK)
+        return st;
+    st = tokenizer_load(path, &self->tokenizer, err);
+    if (st != STATUS_OK)
+        return st;
+    const struct model_shape *shape = &self->dir->shape;
+    uint32_t pieces = tokenizer_vocab_size(self->tokenizer);
+    if (pieces > shape->vocab_rows) /* before the weights: ids past the end of the word table */
+        return err_set(err, STATUS_DATA_LOSS,
+                       "'%s/%s': %u pieces, but config.json gives the word table %u rows", path,
+                       vocabulary_name(path), pieces, shape->vocab_rows);
+    if (shape->max_tokens < 2 || shape->types < 1)
+        return err_set(err, STATUS_DATA_LOSS,
+                       "'%s/config.json': %u tokens and %u segments are too few", path,
+                       shape->max_tokens, shape->types);
+    return load_weights(self, kernel, err);
+}
+
+static void fill_info(struct cpu *self, const struct gemm_kernel *kernel) {
+    const struct model_shape *shape = &self->dir->shape;
+    struct engine_info *info = &self->base.info;
+    for (int i = 0; i < MODEL_FINGERPRINT_BYTES; i++)
+        snprintf(info->fingerprint + 2 * i, 3, "%02x", self->dir->fingerprint[i]);
+    memcpy(info->fingerprint8, info->fingerprint, 8);
+    snprintf(info->family, sizeof info->family, "bert");
+    snprintf(info->pooling, sizeof info->pooling, "%s",
+             shape->pooling == MODEL_POOL_CLS ? "cls" : "mean");
+    snprintf(info->kernel, sizeof info->kernel, "%s-f32", kernel->name);
+    snprintf(info->precision, sizeof info->precision, "f32");
+    info->dim = info->hidden = shape->hidden;
+    info->max_tokens = shape->max_tokens;
+    info->max_positions = longest_sequence(shape);
+    info->vocab = tokenizer_vocab_size(self->tokenizer);
+    info->layers = shape->layers;
+    info->heads = shape->heads;
+    info->inner = shape->inner;
+    info->tasks = ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY | ENGINE_TASK_TOKENIZE;
+    info->normalize = shape->normalize;
+    info->weight_bytes = bert_weight_bytes(self->bert);
+    info->n_prompts = self->dir->n_prompts;
+}
+
+/* ---- prompts ---- */
+
+static bool cpu_prompt(const engine_t *engine, const char *name, struct view *out) {
+    const struct cpu *self = cpu_of(engine);
+    const char *wanted = name ? name : self->dir->default_prompt;
+    const struct model_prompt *prompt = wanted ? model_dir_prompt(self->dir, wanted) : NULL;
+    if (!prompt && name)
+        return false;
+    *out = prompt ? view_of(prompt->text) : view_of("");
+    return true;
+}
+
+static void cpu_prompt_at(const engine_t *engine, uint32_t i, struct view *name,
+                          struct view *text) {
+    const struct model_prompt *prompt = &cpu_of(engine)->dir->prompts[i];
+    *name = view_of(prompt->name);
+    *text = view_of(prompt->text);
+}
+
+/* ---- seats ---- */
+
+static void cpu_seat_destroy(engine_seat_t *base) {
+    struct cpu_seat *seat = (struct cpu_seat *)(void *)base;
+    arena_done(&seat->arena);
+    free(seat->ids);
+    free(seat->types);
+    free(seat->start);
+    free(seat->item);
+    free(seat->rows);
+    free(seat);
+}
+
+static enum status cpu_seat_new(const engine_t *engine, uint32_t max_tokens, uint32_t max_items,
+                                engine_seat_t **out, struct err *err) {
+    const struct cpu *self = cpu_of(engine);
+    struct cpu_seat *seat = calloc(1, sizeof *seat);
+    if (!seat)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a seat");
+    seat->tokens = max_tokens; /* at least the longest: engine_seat_new() sees to it */
+    seat->ids = calloc((size_t)max_tokens + engine->info.max_positions, sizeof *seat->ids);
+    seat->types = calloc(max_tokens, sizeof *seat->types);
+    seat->start = calloc((size_t)max_items + 1, sizeof *seat->start);
+    seat->item = calloc(max_items, sizeof *seat->item);
+    seat->rows = calloc((size_t)max_items * engine->info.dim, sizeof *seat->rows);
+    bool arena = arena_init(&seat->arena, bert_scratch_bytes(self->bert, max_tokens, max_items));
+    if (!seat->ids || !seat->types || !seat->start || !seat->item || !seat->rows || !arena) {
+        cpu_seat_destroy(&seat->base);
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a seat of %u tokens",
+                       max_tokens);
+    }
+    *out = &seat->base;
+    return STATUS_OK;
+}
+
+/* ---- a batch ---- */
+
+/* A sum of squares that is NaN or infinite has such a number in it; lengths of 1e19 do not occur. */
+static bool row_finite(const float *x, uint32_t n) {
+    float squares = 0;
+    for (uint32_t i = 0; i < n; i++)
+        squares += x[i] * x[i];
+    return isfinite(squares);
+}
+
+/* Run the n queued sequences, and hand their vectors out. */
+static void run_queued(const struct cpu *self, struct cpu_seat *seat, struct engine_item *items,
+                       uint32_t n) {
+    uint32_t dim = self->base.info.dim;
+    if (n == 0)
+        return;
+    bert_forward(self->bert, seat->ids, seat->types, seat->start, n, &seat->arena, seat->rows);
+    for (uint32_t i = 0; i < n; i++) {
+        struct engine_item *item = &items[seat->item[i]];
+        const float *row = seat->rows + (size_t)i * dim;
+        item->status = row_finite(row, dim) ? STATUS_OK : STATUS_INTERNAL;
+        memcpy(item->vector, row, dim * sizeof *row);
+    }
+}
+
+static uint32_t encode(const struct cpu *self, struct view text, enum engine_side side,
+                       uint32_t max_tokens, int32_t *ids, uint32_t *n_full) {
+    enum tokenizer_side cut = side == ENGINE_CUT_LEFT ? TOKENIZER_CUT_LEFT : TOKENIZER_CUT_RIGHT;
+    return tokenizer_encode(self->tokenizer, text, max_tokens, cut, ids, n_full);
+}
+
+static void cpu_embed(const engine_t *engine, engine_seat_t *base, struct engine_item *items,
+                      uint32_t n, struct engine_times *times) {
+    const struct cpu *self = cpu_of(engine);
+    struct cpu_seat *seat = (struct cpu_seat *)(void *)base;
+    uint64_t infer_us = 0, start_us = clock_us();
+    uint32_t queued = 0;
+    seat->start[0] = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct engine_item *item = &items[i];
+        uint32_t used = seat->start[queued];
+        int32_t *ids = seat->ids + used; /* room for the longest behind what is there */
+        uint32_t limit = engine_item_limit(engine, item);
+        uint32_t tokens = encode(self, item->text, item->side, limit, ids, &item->tokens_full);
+        bool refused = item->side == ENGINE_CUT_OFF && item->tokens_full > tokens;
+        item->tokens = refused ? 0 : tokens;
+        item->status =
+            refused ? STATUS_OUT_OF_RANGE : STATUS_OK; /* run_queued() may say otherwise */
+        if (refused)
+            continue;
+        if (used + tokens > seat->tokens) {
+            uint64_t before_us = clock_us();
+            run_queued(self, seat, items, queued);
+            infer_us += clock_us() - before_us;
+            memmove(seat->ids, ids, tokens * sizeof *ids);
+            queued = used = 0;
+        }
+        seat->item[queued++] = i;
+        seat->start[queued] = used + tokens;
+    }
+    uint64_t before_us = clock_us();
+    run_queued(self, seat, items, queued);
+    uint64_t end_us = clock_us();
+    infer_us += end_us - before_us;
+    times->infer_us += infer_us;
+    times->tokenize_us += end_us - start_us - infer_us;
+}
+
+/* ---- tokens ---- */
+
+static uint32_t cpu_tokenize(const engine_t *engine, struct view text, enum engine_side side,
+                             int32_t *ids, uint32_t max_ids, uint32_t *n_full) {
+    return encode(cpu_of(engine), text, side, max_ids, ids, n_full);
+}
+
+static struct view cpu_piece(const engine_t *engine, int32_t id) {
+    return tokenizer_piece(cpu_of(engine)->tokenizer, id);
+}
+
+static uint32_t cpu_estimate(const engine_t *engine, struct view text) {
+    (void)engine;
+    return tokenizer_estimate(text);
+}
+
+static const struct engine_ops cpu_ops = {
+    .destroy = cpu_destroy,
+    .prompt = cpu_prompt,
+    .prompt_at = cpu_prompt_at,
+    .seat_new = cpu_seat_new,
+    .seat_destroy = cpu_seat_destroy,
+    .embed = cpu_embed,
+    .tokenize = cpu_tokenize,
+    .piece = cpu_piece,
+    .estimate = cpu_estimate,
+};
+
+enum status engine_open(const char *dir, const struct engine_options *options, engine_t **out,
+                        struct err *err) {
+    const struct gemm_kernel *kernel;
+    enum status st = choose_kernel(options ? options->kernel : NULL, &kernel, err);
+    if (st != STATUS_OK)
+        return st;
+    struct cpu *self = calloc(1, sizeof *self);
+    if (!self)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for an engine");
+    self->base.ops = &cpu_ops;
+    st = load(self, dir, kernel, err);
+    if (st != STATUS_OK) {
+        cpu_destroy(&self->base);
+        return st;
+    }
+    fill_info(self, kernel);
+    *out = &self->base;
+    return STATUS_OK;
+}

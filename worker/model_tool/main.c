@@ -1,0 +1,56 @@
+/* main.c - ember-model: looks at, checks and makes published model directories. */
+#include "tool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct command {
+    const char *name;
+    enum tool_exit (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"inspect", inspect_main, "what a model directory is: family, sizes, pooling, weights, memory"},
+    {"check", check_main, "compare with golden vectors, token ids and hostile files"},
+    {"synth", synth_main, "write a model with random weights in a published shape"},
+};
+
+static void usage(FILE *out) {
+    fputs("Usage: ember-model COMMAND [OPTION]... [WORD]...\n\nCommands:\n", out);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\n`ember-model COMMAND --help` tells the options of one.\n"
+          "Exit status: 0 done, 1 a check failed or it could not be done, 2 wrong usage.\n",
+          out);
+}
+
+enum tool_exit tool_fail(const struct err *err) {
+    fprintf(stderr, "ember-model: %s\n", err->text);
+    return err->status == STATUS_INVALID_ARGUMENT ? TOOL_USAGE : TOOL_FAILED;
+}
+
+enum status tool_path(char out[TOOL_PATH_MAX], const char *dir, const char *name, struct err *err) {
+    int n = snprintf(out, TOOL_PATH_MAX, "%s/%s", dir, name);
+    if (n < 0 || n >= TOOL_PATH_MAX)
+        return err_set(err, STATUS_OUT_OF_RANGE, "the path '%.60s.../%.60s' is too long", dir,
+                       name);
+    return STATUS_OK;
+}
+
+int main(int argc, char **argv) {
+    const char *name = argc > 1 ? argv[1] : "";
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return (int)commands[i].run(argc - 1, argv + 1);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        usage(stdout);
+        return TOOL_OK;
+    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        puts("ember-model " EMBER_VERSION);
+        return TOOL_OK;
+    }
+    if (*name)
+        fprintf(stderr, "ember-model: no command is called '%s'\n\n", name);
+    usage(stderr);
+    return TOOL_USAGE;
+}
