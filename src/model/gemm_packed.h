@@ -4,7 +4,12 @@
  *
  * Order of work: a block of rows that fits the second-level cache meets every panel in turn; inside,
  * all rows of the block meet one panel while it is near. So weights come from far once per block, and
- * the activation runs over sums that were stored a moment ago. */
+ * the activation runs over sums that were stored a moment ago.
+ *
+ * While the first rows meet a panel, the next panel is asked for, a vector per step of k. Left to
+ * itself the processor waits for the weights at the start of every panel: 32 rows took 20 % longer.
+ * Behind the last panel lies the first of the next product when its owner packs them in the order of
+ * use. */
 #ifndef EMBER_MODEL_GEMM_PACKED_H
 #define EMBER_MODEL_GEMM_PACKED_H
 
@@ -55,6 +60,7 @@ static void packed_panel(const struct gemm_call *call, uint32_t first_row, uint3
         t.c = call->c + row * call->ldc + column;
         t.residual = call->act == KERNEL_ACT_NONE ? residual : NULL;
         tile_table[vecs][n](&t);
+        t.ahead = i + 1 < vecs ? t.ahead + sizeof(vec_t) * t.k : (uintptr_t)t.b;
         if (call->act != KERNEL_ACT_NONE) {
             rows_bias_act(t.c, t.ldc, n, columns, NULL, call->act);
             if (residual)
@@ -82,6 +88,7 @@ static void packed_run(const struct gemm_weights *weights, const struct gemm_cal
             const uint32_t column = tile_part_start(&panels, p) * VEC_LANES;
             const uint32_t columns = n - column < width ? n - column : width;
             t.bias = bias + column;
+            t.ahead = (uintptr_t)(t.b + (size_t)width * k);
             packed_panel(call, row, rows, column, columns, t);
             t.b += (size_t)width * k;
         }

@@ -36,7 +36,9 @@ struct tile {
     const float *residual; /* as c, added, or NULL; may be c */
     size_t ld_residual;
     const float *row_scale; /* [rows], multiplies, or NULL */
-    uint32_t last;          /* columns of the last vector that exist in C: 1..VEC_LANES */
+    uintptr_t ahead; /* address of VEC_LANES x k numbers that will be wanted soon; never read,
+                             * only asked for, so it need not be an address of anything */
+    uint32_t last;   /* columns of the last vector that exist in C: 1..VEC_LANES */
 };
 
 VEC_INLINE void tile_finish(const struct tile *t, const int rows, const int vecs,
@@ -75,9 +77,11 @@ VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
             sum[i][j] = vec_set(0.0f);
     }
     const float *b = t->b;
+    uintptr_t ahead = t->ahead;
     const size_t depth = t->k;
-    for (size_t k = 0; k < depth; k++, b += vecs * VEC_LANES) {
+    for (size_t k = 0; k < depth; k++, b += vecs * VEC_LANES, ahead += sizeof(vec_t)) {
         vec_t w[TILE_VECS];
+        __builtin_prefetch((const void *)ahead, 0, 3);
         UNROLLED
         for (int j = 0; j < vecs; j++)
             w[j] = vec_load(b + j * VEC_LANES);
@@ -164,6 +168,7 @@ static inline void tile_rows(struct tile t, uint32_t rows, uint32_t columns) {
     for (uint32_t p = 0; p < panels.parts; p++) {
         const uint32_t width = tile_part_size(&panels, p);
         t.last = p + 1 == panels.parts ? last : VEC_LANES;
+        t.ahead = (uintptr_t)t.b;
         tile_table[width][rows](&t);
         t.b += (size_t)width * VEC_LANES * t.k;
         t.c += (size_t)width * VEC_LANES;
