@@ -215,7 +215,7 @@ static enum kernel_act act_of(enum model_act act) {
     case MODEL_SILU:
         return KERNEL_ACT_SILU;
     }
-    CHECK(!"an activation");
+    CHECK(false); /* all of the enum are above */
     return KERNEL_ACT_NONE;
 }
 

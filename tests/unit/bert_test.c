@@ -386,7 +386,7 @@ static void test_names(void **state) {
 }
 
 /* AddressSanitizer ends the program at an allocation that is too large, unless it is told not to. */
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
     return "allocator_may_return_null=1";
 }
