@@ -1,4 +1,5 @@
-/* arena.c - bump memory. [handed out ....|free ..........]   used moves right, reset moves it home. */
+/* arena.c - bump memory. [handed out ....|free ..........]   used moves right, reset moves it
+ * home. */
 #include "base/arena.h"
 
 #include "base/check.h"

@@ -343,8 +343,8 @@ static bool split_flag(const struct cfg *cfg, const char *arg, struct flag *out)
     return true;
 }
 
-/* One pass over argv. With settings NULL only the common flags are looked at (the file comes before the
- * flags but is named by one). */
+/* One pass over argv. With settings NULL only the common flags are looked at (the file comes
+ * before the flags but is named by one). */
 static enum status walk_flags(const struct cfg *cfg, int argc, char **argv, int *n_words,
                               void *settings, struct common *common, struct err *err) {
     bool *seen = calloc(cfg->n_rows ? cfg->n_rows : 1, sizeof *seen);

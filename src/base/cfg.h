@@ -1,18 +1,19 @@
 /* cfg.h - one table of settings makes flags, a file, the environment, --help and --print-config.
  *
- *     struct settings { char listen[128]; uint32_t threads; struct cfg_list models; bool verbose; };
+ *     struct settings { char listen[128]; uint32_t threads; struct cfg_list models; };
  *     static const struct cfg_row rows[] = {
- *         CFG_TEXT("listen", struct settings, listen, "tcp://0.0.0.0:5555", "ENDPOINT", "where ..."),
- *         CFG_U32("threads", struct settings, threads, 0, 0, 256, "N", "runner threads; 0: one a CPU"),
+ *         CFG_TEXT("listen", struct settings, listen, "tcp://*:1", "ENDPOINT", "where"),
+ *         CFG_U32("threads", struct settings, threads, "0", 0, 256, "N", "runner threads"),
  *     };
  *
- * Order: flag over environment over file over default. `--cache-ttl 5m` is `cache-ttl = 5m` in the
- * file and EMBER_CACHE_TTL=5m in the environment. A repeatable setting (CFG_LIST) takes several flags,
- * several lines in the file, or a comma-separated value in the environment; one source replaces the
- * lower ones. A bad value stops the start with one line: setting, value, what it must be.
+ * Order: flag over environment over file over default. `--cache-ttl 5m` is `cache-ttl = 5m` in
+ * the file and EMBER_CACHE_TTL=5m in the environment. A repeatable setting (CFG_LIST) takes
+ * several flags, several lines in the file, or a comma-separated value in the environment; one
+ * source replaces the lower ones. A bad value stops the start with one line: setting, value, what
+ * it must be.
  *
- * Units: durations are written 250us, 10ms, 5s, 3m, 1h, 2d and stored in microseconds; a bare number
- * means seconds. Sizes are written 512K, 64M, 2G (powers of 1024) and stored in bytes. */
+ * Units: durations are written 250us, 10ms, 5s, 3m, 1h, 2d and stored in microseconds; a bare
+ * number means seconds. Sizes are written 512K, 64M, 2G (powers of 1024) and stored in bytes. */
 #ifndef EMBER_BASE_CFG_H
 #define EMBER_BASE_CFG_H
 
@@ -92,11 +93,11 @@ enum cfg_action {
     CFG_EXIT
 }; /* CFG_EXIT: --help, --version or --print-config was answered */
 
-/* Fill *settings (of the struct the rows name) from defaults, file (`--config FILE` or EMBER_CONFIG),
- * environment and argv. Words that are no options are moved to argv[1..*n_words] in their order;
- * everything after "--" is a word. With n_words NULL a word is an error.
- * --help, --version, --config and --print-config exist in every program.
- * STATUS_INVALID_ARGUMENT with a line for the user when anything is off. */
+/* Fill *settings (of the struct the rows name) from defaults, file (`--config FILE` or
+ * EMBER_CONFIG), environment and argv. Words that are no options are moved to argv[1..*n_words]
+ * in their order; everything after "--" is a word. With n_words NULL a word is an error. --help,
+ * --version, --config and --print-config exist in every program. STATUS_INVALID_ARGUMENT with a
+ * line for the user when anything is off. */
 enum status cfg_load(const struct cfg *cfg, int argc, char **argv, int *n_words, void *settings,
                      enum cfg_action *action, struct err *err);
 

@@ -25,8 +25,8 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
 #define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 
-/* Rate limit for events a stranger can cause: true at most once per `every_us`; *suppressed gets how
- * many were held back since the last true. One struct per call site, owner only. */
+/* Rate limit for events a stranger can cause: true at most once per `every_us`; *suppressed gets
+ * how many were held back since the last true. One struct per call site, owner only. */
 struct log_limit {
     uint64_t next_us;
     uint32_t held;

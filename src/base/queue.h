@@ -1,7 +1,8 @@
 /* queue.h - intrusive doubly linked list; nothing is allocated, an item is in one list at a time.
  *
  *     struct ticket { struct link queued; ... };
- *     queue_push(&q, &t->queued);   struct ticket *t = QUEUE_ITEM(queue_head(&q), struct ticket, queued); */
+ *     queue_push(&q, &t->queued);   struct ticket *t = QUEUE_ITEM(queue_head(&q), struct ticket,
+ * queued); */
 #ifndef EMBER_BASE_QUEUE_H
 #define EMBER_BASE_QUEUE_H
 

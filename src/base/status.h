@@ -30,7 +30,8 @@ enum status {
     STATUS_UNAUTHENTICATED = 16, /* not known */
 };
 
-/* "OK", "INVALID_ARGUMENT" ...; "UNKNOWN(42)" is never returned: an unknown number reads "INVALID". */
+/* "OK", "INVALID_ARGUMENT" ...; "UNKNOWN(42)" is never returned: an unknown number reads
+ * "INVALID". */
 const char *status_name(enum status status);
 
 /* True and *out written when `code` (a byte from outside) is a status we know. */

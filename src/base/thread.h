@@ -20,7 +20,8 @@ static inline bool thread_is(struct thread_owner owner) {
     return pthread_equal(owner.thread, pthread_self()) != 0;
 }
 
-/* Start `run(arg)` on a thread named `name` (at most 15 bytes are kept) with all signals blocked. */
+/* Start `run(arg)` on a thread named `name` (at most 15 bytes are kept) with all signals
+ * blocked. */
 enum status thread_start(pthread_t *out, const char *name, void *(*run)(void *), void *arg,
                          struct err *err);
 

@@ -1,5 +1,5 @@
-/* digest.c - see digest.h. libcrypto can refuse MD5 only in FIPS mode; the cache cannot name an entry
- * then, which is our deployment's mistake, so it is a CHECK. */
+/* digest.c - see digest.h. libcrypto can refuse MD5 only in FIPS mode; the cache cannot name an
+ * entry then, which is our deployment's mistake, so it is a CHECK. */
 #include "digest/digest.h"
 
 #include "base/check.h"

@@ -24,8 +24,8 @@ digest_sha256_t *digest_sha256_new(void);
 void digest_sha256_add(digest_sha256_t *self, struct view data);
 void digest_sha256_finish(digest_sha256_t **self, uint8_t out[DIGEST_SHA256_BYTES]);
 
-/* MD5 and SHA-256 of one input given in pieces, over and over: begin, add ..., finish. new() is NULL
- * without memory; nothing after it allocates. */
+/* MD5 and SHA-256 of one input given in pieces, over and over: begin, add ..., finish. new() is
+ * NULL without memory; nothing after it allocates. */
 typedef struct digest_pair digest_pair_t;
 digest_pair_t *digest_pair_new(void);
 void digest_pair_destroy(digest_pair_t **self); /* NULL is fine */

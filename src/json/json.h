@@ -1,9 +1,9 @@
 /* json.h - whole JSON documents from files and strangers; the door to cJSON.
  *
- * A document is checked once when it is read: size, nesting, UTF-8, no bytes behind it, no key twice in
- * one object. Afterwards values are borrowed from it. Numbers are doubles: json_u64() takes integers up
- * to 2^53 and refuses everything else.
- * Threads: a document may be read by any number of threads. */
+ * A document is checked once when it is read: size, nesting, UTF-8, no bytes behind it, no key
+ * twice in one object. Afterwards values are borrowed from it. Numbers are doubles: json_u64()
+ * takes integers up to 2^53 and refuses everything else. Threads: a document may be read by any
+ * number of threads. */
 #ifndef EMBER_JSON_H
 #define EMBER_JSON_H
 
@@ -20,8 +20,8 @@ typedef struct cJSON json_t; /* a value inside a document, or its root */
 enum status json_parse(struct view text, size_t max_bytes, const char *what, json_t **out,
                        struct err *err);
 
-/* Read and parse a file; STATUS_NOT_FOUND when it does not exist, STATUS_UNAVAILABLE when it cannot be
- * read. `path` is the name in messages. */
+/* Read and parse a file; STATUS_NOT_FOUND when it does not exist, STATUS_UNAVAILABLE when it
+ * cannot be read. `path` is the name in messages. */
 enum status json_load(const char *path, size_t max_bytes, json_t **out, struct err *err);
 void json_destroy(json_t **self); /* a root; NULL is fine */
 
@@ -42,8 +42,8 @@ bool json_f64(const json_t *self, double *out);
 bool json_bool(const json_t *self, bool *out);
 const char *json_text(const json_t *self); /* NULL when it is no string */
 
-/* Write `text` as a JSON string, quotes included, into out (at most out_bytes with the NUL). Returns the
- * bytes it needs without the NUL, as snprintf does. */
+/* Write `text` as a JSON string, quotes included, into out (at most out_bytes with the NUL).
+ * Returns the bytes it needs without the NUL, as snprintf does. */
 size_t json_quote(struct view text, char *out, size_t out_bytes);
 
 #endif

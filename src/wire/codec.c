@@ -1,5 +1,5 @@
-/* codec.c - bodies of the tasks. Each decode: count, unpack into the arena, check every field, fill the
- * struct. Each encode: point a protobuf message at the struct's own arrays and pack it. */
+/* codec.c - bodies of the tasks. Each decode: count, unpack into the arena, check every field,
+ * fill the struct. Each encode: point a protobuf message at the struct's own arrays and pack it. */
 #include "wire/codec.h"
 
 #include "wire/codec_pb.h"

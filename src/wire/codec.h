@@ -1,11 +1,12 @@
 /* codec.h - bodies <-> plain structs. Every limit on what a peer may say is checked here, once.
  *
- * Decoding: `body` is borrowed; the struct's views point into `arena`, which lives as long as the struct
- * is used. The arena is a hard cap on what a body can make us allocate (codec_arena_bytes()); a body that
- * wants more is refused. On STATUS_OK the struct is valid by construction: counts and lengths within
- * limits.h, text is UTF-8, enums are known. Otherwise STATUS_INVALID_ARGUMENT (what is too large can never
- * succeed as it is) with a message for the peer, which never quotes a user's text; *item (where given) is
- * 1 + the index of the text at fault, or 0.
+ * Decoding: `body` is borrowed; the struct's views point into `arena`, which lives as long as the
+ * struct is used. The arena is a hard cap on what a body can make us allocate
+ * (codec_arena_bytes()); a body that wants more is refused. On STATUS_OK the struct is valid by
+ * construction: counts and lengths within limits.h, text is UTF-8, enums are known. Otherwise
+ * STATUS_INVALID_ARGUMENT (what is too large can never succeed as it is) with a message for the
+ * peer, which never quotes a user's text; *item (where given) is 1 + the index of the text at
+ * fault, or 0.
  *
  * Encoding: into a wire_out, whose memory grows to its largest message and is then reused.
  *

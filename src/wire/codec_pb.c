@@ -8,8 +8,9 @@
 
 enum { CHUNK_BYTES = 2048, ALIGN = 16 };
 
-/* The arena aligns to cache lines, which would waste most of a short text's space; pieces are cut from
- * chunks instead. Memory is zeroed: protobuf-c 1.4.1 leaves unknown_fields unset when there are none. */
+/* The arena aligns to cache lines, which would waste most of a short text's space; pieces are cut
+ * from chunks instead. Memory is zeroed: protobuf-c 1.4.1 leaves unknown_fields unset when there
+ * are none. */
 struct cutter {
     struct arena *arena;
     char *at;

@@ -1,7 +1,8 @@
 /* codec_pb.h - what codec.c and session.c share about protobuf-c. Nothing else includes it.
  *
- * protobuf-c's unpack multiplies memory (each unknown field and each empty string is an allocation), so it
- * runs over a capped arena after a walk over the top level has counted the repeated fields. */
+ * protobuf-c's unpack multiplies memory (each unknown field and each empty string is an
+ * allocation), so it runs over a capped arena after a walk over the top level has counted the
+ * repeated fields. */
 #ifndef EMBER_WIRE_CODEC_PB_H
 #define EMBER_WIRE_CODEC_PB_H
 
@@ -31,7 +32,8 @@ static inline ProtobufCBinaryData pb_data(struct view view) {
     return (ProtobufCBinaryData){view.bytes, (uint8_t *)(uintptr_t)view.data};
 }
 
-/* n items of a type from the arena; NULL with *err set when it is full. n 0 gives a pointer, too. */
+/* n items of a type from the arena; NULL with *err set when it is full. n 0 gives a pointer,
+ * too. */
 #define pb_array(arena, type, n, err) ((type *)pb_take((arena), (n), sizeof(type), (err)))
 void *pb_take(struct arena *arena, size_t n, size_t size, struct err *err);
 

@@ -1,7 +1,7 @@
 /* frame.c - socket options by role, and messages as [header][body].
  *
- * Why raw zmq_msg_t: czmq's message classes cost 1.5 to 2.4 times the CPU of a broker (docs/PERFORMANCE.md).
- * Why the options: docs/PROTOCOL.md, "Sockets", gives each its reason. */
+ * Why raw zmq_msg_t: czmq's message classes cost 1.5 to 2.4 times the CPU of a broker
+ * (docs/PERFORMANCE.md). Why the options: docs/PROTOCOL.md, "Sockets", gives each its reason. */
 #include "wire/frame.h"
 
 #include "base/check.h"
@@ -13,8 +13,8 @@
 #include <string.h>
 
 void *frame_context(void) {
-    /* libzmq numbers routing ids from rand(), which it never seeds: without this every process would
-     * hand out the same ids, and all reconnects of a fleet would keep step. */
+    /* libzmq numbers routing ids from rand(), which it never seeds: without this every process
+     * would hand out the same ids, and all reconnects of a fleet would keep step. */
     srandom((unsigned)hash_entropy64());
     void *context = zmq_ctx_new();
     if (context)

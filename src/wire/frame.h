@@ -1,7 +1,8 @@
 /* frame.h - the two frames of a message, [header][body], over libzmq sockets.
  *
- * A ROUTER socket (broker) puts the peer's routing id in front. Routing ids are libzmq's own, five bytes,
- * name one connection and never leave the broker; a peer that chose its own is refused.
+ * A ROUTER socket (broker) puts the peer's routing id in front. Routing ids are libzmq's own,
+ * five bytes, name one connection and never leave the broker; a peer that chose its own is
+ * refused.
  *
  * Every call is non-blocking. Threads: a socket and its frames belong to one thread.
  * Ownership: a zmq_msg_t that a send takes is empty afterwards, whatever the outcome. */
@@ -35,16 +36,17 @@ enum frame_role {
     FRAME_WORKER
 }; /* worker's DEALER */
 
-/* A context with its limits set; seeds libzmq's generator first (see docs/PROTOCOL.md on routing ids). */
+/* A context with its limits set; seeds libzmq's generator first (see docs/PROTOCOL.md on routing
+ * ids). */
 void *frame_context(void);
 
-/* A socket with the role's options, not yet bound or connected; NULL with *err. `in_flight` bounds the
- * messages that may be queued for one peer. The caller closes it with zmq_close(). */
+/* A socket with the role's options, not yet bound or connected; NULL with *err. `in_flight`
+ * bounds the messages that may be queued for one peer. The caller closes it with zmq_close(). */
 void *frame_socket(void *context, enum frame_role role, int in_flight, struct err *err);
 
-/* Receive one message. FRAME_OK: *header filled, *body initialised and owned by the caller (size 0 when
- * empty). FRAME_BAD: *verdict says why (and *from is set on a ROUTER when the id was sound).
- * Otherwise nothing is written. */
+/* Receive one message. FRAME_OK: *header filled, *body initialised and owned by the caller (size
+ * 0 when empty). FRAME_BAD: *verdict says why (and *from is set on a ROUTER when the id was
+ * sound). Otherwise nothing is written. */
 enum frame_result frame_recv_router(void *socket, struct frame_peer *from, struct header *header,
                                     zmq_msg_t *body, enum header_verdict *verdict);
 enum frame_result frame_recv_dealer(void *socket, struct header *header, zmq_msg_t *body,

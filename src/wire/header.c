@@ -5,8 +5,8 @@
 
 enum { MAGIC = 0x4d45 };
 
-/* CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xffff), a nibble at a time: the table stays in one cache
- * line. */
+/* CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xffff), a nibble at a time: the table stays in
+ * one cache line. */
 static uint16_t crc16(const uint8_t *data, size_t bytes) {
     static const uint16_t table[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5,
                                        0x60c6, 0x70e7, 0x8108, 0x9129, 0xa14a, 0xb16b,

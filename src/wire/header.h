@@ -5,12 +5,13 @@
  *        2    1  version     1
  *        3    1  type        enum wire_type
  *        4    1  flags       WIRE_FLAG_*
- *        5    1  status or lane   a status in replies and results, a lane in requests
- *        6    2  attempt or credit  attempt number in requests and dispatches; in what a worker sends, its
- *                                absolute credit window
- *        8    8  id          request number of the session; worker side: ticket (slot | generation << 32)
+ *        5    1  status      in replies and results; in requests: lane
+ *        6    2  attempt     in requests and dispatches; in what a worker sends: credit, its absolute
+ *                            window
+ *        8    8  id          number of the request in its session; worker side: ticket
+ *                            (slot | generation << 32)
  *       16    8  epoch       client side: session from WELCOME; worker side: the broker's start id
- *       24    4  budget_us   time left, relative (no clock is compared); 0 in what carries no deadline
+ *       24    4  budget_us   time left, relative (no clock is compared); 0: carries no deadline
  *       28    2  service     number agreed in WELCOME / READY_OK; 0: the broker itself
  *       30    2  check       CRC-16/CCITT-FALSE of bytes 0..29
  *

@@ -1,5 +1,6 @@
-/* report.c - the broker's report about itself, its workers and services (session.h, status). Its size
- * goes with the fleet, so its protobuf form is built on the heap; nobody asks for it in a hurry. */
+/* report.c - the broker's report about itself, its workers and services (session.h, status). Its
+ * size goes with the fleet, so its protobuf form is built on the heap; nobody asks for it in a
+ * hurry. */
 #include "wire/codec_pb.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
-/* session.h - bodies of session and status messages <-> plain structs: what a broker opens itself.
- * The rules of codec.h hold here too. Names are 1..LIMIT_NAME_BYTES of [A-Za-z0-9._-] (a model name may be
- * empty in a ServiceName: the default model), other text at most 255 bytes of UTF-8. */
+/* session.h - bodies of session and status messages <-> plain structs: what a broker opens
+ * itself. The rules of codec.h hold here too. Names are 1..LIMIT_NAME_BYTES of [A-Za-z0-9._-] (a
+ * model name may be empty in a ServiceName: the default model), other text at most 255 bytes of
+ * UTF-8. */
 #ifndef EMBER_WIRE_SESSION_H
 #define EMBER_WIRE_SESSION_H
 

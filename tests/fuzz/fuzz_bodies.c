@@ -1,5 +1,5 @@
-/* Any bytes as a body of any message; the first byte chooses which. The arena is the one a program would
- * set aside. A task's request that is accepted must encode again. */
+/* Any bytes as a body of any message; the first byte chooses which. The arena is the one a
+ * program would set aside. A task's request that is accepted must encode again. */
 #include "wire/session.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* replay.c - runs a fuzz target over a folder of inputs, so that plain ctest checks what fuzzing found.
- * Each input is given in a buffer of exactly its size: under ASan a read past the end is seen. */
+/* replay.c - runs a fuzz target over a folder of inputs, so that plain ctest checks what fuzzing
+ * found. Each input is given in a buffer of exactly its size: under ASan a read past the end is
+ * seen. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* Bodies of the tasks: what goes in comes out, and what breaks a limit is refused with a clear line. */
+/* Bodies of the tasks: what goes in comes out, and what breaks a limit is refused with a clear
+ * line. */
 #include "support/test.h"
 
 #include "base/hash.h"
@@ -19,7 +20,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* Decodes what was just encoded from a buffer of exactly its size, so that ASan sees a read past it. */
+/* Decodes what was just encoded from a buffer of exactly its size, so that ASan sees a read past
+ * it. */
 static struct view exact(void) {
     static char *copy;
     free(copy);
