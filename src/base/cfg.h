@@ -2,7 +2,7 @@
  *
  *     struct settings { char listen[128]; uint32_t threads; struct cfg_list models; };
  *     static const struct cfg_row rows[] = {
- *         CFG_TEXT("listen", struct settings, listen, "tcp://*:1", "ENDPOINT", "where"),
+ *         CFG_TEXT("listen", struct settings, listen, "tcp://127.0.0.1:1", "ENDPOINT", "where"),
  *         CFG_U32("threads", struct settings, threads, "0", 0, 256, "N", "runner threads"),
  *     };
  *

@@ -1,7 +1,7 @@
 /* header.h - the fixed 32-byte header of every message: all that a broker reads.
  *
  *   offset size  field
- *        0    2  magic       0x4d45, "EM" in memory
+ *        0    2  magic       0x4d45, "EM"
  *        2    1  version     1
  *        3    1  type        enum wire_type
  *        4    1  flags       WIRE_FLAG_*
