@@ -136,7 +136,7 @@ static enum status read_all(int fd, char *data, size_t bytes, const char *path, 
 }
 
 enum status json_load(const char *path, size_t max_bytes, json_t **out, struct err *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us */
     if (fd < 0)
         return err_errno(err, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_UNAVAILABLE, "open '%s'",
                          path);
