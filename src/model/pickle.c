@@ -23,6 +23,7 @@ enum {
     STACK_MAX = 256 * 1024,        /* values */
     MEMO_MAX = 16 * LIMIT_TENSORS, /* entries; each tensor puts about ten */
     CELLS_MAX = 3 * 1024 * 1024,   /* values inside tuples and dictionaries, 48 MB */
+    STACK_FIRST = 1024,
     CHUNK_CELLS = 16 * 1024,
     PROTOCOL_MAX = 5,
 };
@@ -151,7 +152,7 @@ static enum status object(struct machine *m, size_t bytes, void **out) {
 
 static enum status push(struct machine *m, struct value v) {
     if (m->n_stack == m->max_stack) {
-        uint32_t max = m->max_stack ? 2 * m->max_stack : 1024;
+        uint32_t max = 2 * m->max_stack;
         struct value *grown = max <= STACK_MAX ? realloc(m->stack, max * sizeof *grown) : NULL;
         if (!grown)
             return too_much(m, "the stack is full");
@@ -615,7 +616,10 @@ enum status pickle_read(struct view text, pickle_found_fn found, void *arg, stru
                        text.bytes, LIMIT_PICKLE_BYTES);
     const unsigned char *start = (const unsigned char *)text.data;
     struct machine m = {.start = start, .p = start, .end = start + text.bytes, .err = err};
-    enum status st = STATUS_OK;
+    m.stack =
+        malloc(STACK_FIRST * sizeof *m.stack); /* never NULL below, so pop() of nothing is not */
+    m.max_stack = STACK_FIRST;
+    enum status st = m.stack ? STATUS_OK : too_much(&m, "no memory");
     while (st == STATUS_OK && !m.stopped)
         st = m.p < m.end ? step(&m) : bad(&m, "it ends without STOP");
     if (st == STATUS_OK && (m.p != m.end || m.n_stack != 1 || m.n_marks))

@@ -1,0 +1,24 @@
+/* fuzz_config.c - any bytes as config.json: refused, or sizes that a loader can multiply and divide. */
+#include "base/check.h"
+#include "base/limits.h"
+#include "model/dir.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct model_shape s;
+    struct err err = {0};
+    enum status st = model_dir_parse_config(view_make(data, size), "config.json", "bert", &s, &err);
+    if (st != STATUS_OK) {
+        CHECK(err.status == st && strstr(err.text, "config.json"));
+        return 0;
+    }
+    CHECK(s.heads >= 1 && s.hidden >= 1 && s.hidden <= LIMIT_DIM && s.hidden % s.heads == 0);
+    CHECK(s.layers >= 1 && s.layers <= LIMIT_LAYERS);
+    CHECK(s.inner >= 1 && s.inner <= LIMIT_HIDDEN);
+    CHECK(s.vocab_rows >= 1 && s.vocab_rows <= LIMIT_VOCAB);
+    CHECK(s.types >= 1 && s.max_tokens >= 2);
+    CHECK(s.max_tokens <= s.positions && s.max_tokens <= LIMIT_TOKENS);
+    CHECK(s.eps > 0 && s.eps <= 1);
+    return 0;
+}
