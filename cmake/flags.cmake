@@ -15,4 +15,7 @@ if(EMBER_SANITIZE)
 elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_compile_options(ember_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 endif()
+if(EMBER_FUZZ) # the libraries too tell the fuzzer which branches an input took
+    target_compile_options(ember_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 target_link_options(ember_flags INTERFACE -Wl,-z,relro,-z,now -Wl,--as-needed)
