@@ -1,5 +1,8 @@
-/* err.c - formats error text; control characters (a hostile file name may hold any) become '?'. */
+/* err.c - formats error text; control characters and bytes that are not UTF-8 (a hostile file name may hold
+ * any, and a cut may leave half a character) become '?'. */
 #include "base/err.h"
+
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -7,9 +10,13 @@
 #include <string.h>
 
 static void make_one_line(char *text) {
-    for (unsigned char *p = (unsigned char *)text; *p; p++)
-        if (*p < 0x20 || *p == 0x7f)
+    const char *end = text + strlen(text);
+    unsigned n;
+    for (char *p = text; p < end; p += n) {
+        uint32_t cp = utf8_next(p, end, &n);
+        if (cp < 0x20 || cp == 0x7f || (cp == 0xfffd && n == 1)) /* a real U+FFFD has three bytes */
             *p = '?';
+    }
 }
 
 enum status err_set(struct err *err, enum status status, const char *format, ...) {

@@ -12,6 +12,11 @@ static void test_text(void **state) {
     TEST_STR_EQ(err.text, "tensor 'a?b' ends at 7"); /* one line, whatever a file is called */
     TEST_EQ(err_prefix(&err, STATUS_DATA_LOSS, "weights '%s'", "m.bin"), STATUS_DATA_LOSS);
     TEST_STR_EQ(err.text, "weights 'm.bin': tensor 'a?b' ends at 7");
+    err_set(&err, STATUS_DATA_LOSS, "'%s', '%.4s'", "\xff\xe4\xb8",
+            "中文"); /* broken, and cut in two */
+    TEST_STR_EQ(err.text, "'???', '中?'");
+    err_set(&err, STATUS_DATA_LOSS, "中文 \xef\xbf\xbd");
+    TEST_STR_EQ(err.text, "中文 \xef\xbf\xbd");
     errno = ENOENT;
     TEST_EQ(err_errno(&err, STATUS_NOT_FOUND, "open '%s'", "x"), STATUS_NOT_FOUND);
     TEST_STR_EQ(err.text, "open 'x': No such file or directory");
