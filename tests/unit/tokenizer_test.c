@@ -107,14 +107,15 @@ static void test_cased(void **state) {
     TEST_TRUE(tokenizer_lowercase(tok) && !tokenizer_lowercase(cased));
 }
 
-/* NFD orders marks by class (U+302E: 224, U+16FF0: none to the reference); a dropped mark of class 0
- * keeps them apart. Two kept marks of different classes are needed: U+302E and U+1D16D (226). */
+/* NFD orders marks by class, and a dropped mark of class 0 keeps them apart. It takes marks that accent
+ * stripping leaves: U+302E and U+302F of class 224, U+1D16D of class 226. */
 static void test_mark_order(void **state) {
     (void)state;
     tokenizer_t *marks = NULL;
     TEST_EQ(tokenizer_from_vocab(view_of("[UNK]\n[CLS]\n[SEP]\n"
                                          "e\xe3\x80\xae\xf0\x9d\x85\xad\n"
-                                         "e\xf0\x9d\x85\xad\xe3\x80\xae\n"),
+                                         "e\xf0\x9d\x85\xad\xe3\x80\xae\n"
+                                         "e\xe3\x80\xaf\xe3\x80\xae\n"),
                                  true, &marks, NULL),
             STATUS_OK);
     static const struct {
@@ -124,6 +125,8 @@ static void test_mark_order(void **state) {
         {"in order", "e\xe3\x80\xae\xf0\x9d\x85\xad", 3},
         {"out of order", "e\xf0\x9d\x85\xad\xe3\x80\xae", 3},
         {"a fence between", "e\xf0\x9d\x85\xad\xe0\xa5\x81\xe3\x80\xae", 4},
+        {"two fences in one code point", "e\xf0\x9d\x85\xad\xf0\x91\x84\xae\xe3\x80\xae", 4},
+        {"marks of one class stay as written", "e\xe3\x80\xaf\xe3\x80\xae", 5},
         {"a dropped accent is no fence", "e\xf0\x9d\x85\xad\xcc\x81\xe3\x80\xae", 3},
         {"a dropped control character is none", "e\xf0\x9d\x85\xad\xe2\x80\x8b\xe3\x80\xae", 3},
     };

@@ -168,6 +168,20 @@ static void test_json(void **state) {
     }
 }
 
+/* The limit of a match is in code points, not bytes. */
+static void test_longest_ideographs(void **state) {
+    (void)state;
+    char text[VOCAB_MATCH_CHARS * 3];
+    for (size_t i = 0; i < sizeof text; i += 3)
+        memcpy(text + i, "中", 3);
+    vocab_t *v = vocab_new(1, sizeof text, PREFIX);
+    TEST_TRUE(v && vocab_add(v, 0, view_make(text, sizeof text)));
+    size_t bytes = 0;
+    TEST_EQ(vocab_longest(v, view_make(text, sizeof text), false, &bytes), 0);
+    TEST_EQ(bytes, sizeof text);
+    vocab_destroy(&v);
+}
+
 /* Many pieces, so that slots collide and probes go around the end. */
 static void test_many(void **state) {
     (void)state;
@@ -192,9 +206,13 @@ static void test_many(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_longest),        cmocka_unit_test(test_very_long_pieces),
-        cmocka_unit_test(test_lines),          cmocka_unit_test(test_bad_lines),
-        cmocka_unit_test(test_too_many_lines), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_very_long_pieces),
+        cmocka_unit_test(test_longest_ideographs),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_bad_lines),
+        cmocka_unit_test(test_too_many_lines),
+        cmocka_unit_test(test_json),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
