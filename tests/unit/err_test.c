@@ -14,7 +14,7 @@ static void test_text(void **state) {
     TEST_STR_EQ(err.text, "weights 'm.bin': tensor 'a?b' ends at 7");
     err_set(&err, STATUS_DATA_LOSS, "'%s', '%.4s'", "\xff\xe4\xb8",
             "中文"); /* broken, and cut in two */
-    TEST_STR_EQ(err.text, "'???', '中?'");
+    TEST_STR_EQ(err.text, "'\?\?\?', '中?'");
     err_set(&err, STATUS_DATA_LOSS, "中文 \xef\xbf\xbd");
     TEST_STR_EQ(err.text, "中文 \xef\xbf\xbd");
     errno = ENOENT;

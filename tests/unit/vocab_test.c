@@ -182,6 +182,21 @@ static void test_longest_ideographs(void **state) {
     vocab_destroy(&v);
 }
 
+/* These two have the same slot and tag in a small table, so only their bytes tell them apart. */
+static void test_collision(void **state) {
+    (void)state;
+    size_t bytes = 0;
+    vocab_t *v = from_lines("0bea5e");
+    TEST_EQ(vocab_find(v, view_of("0bea5e")), 0);
+    TEST_EQ(vocab_find(v, view_of("2866cc")), VOCAB_NONE);
+    TEST_EQ(vocab_longest(v, view_of("2866cc"), false, &bytes), VOCAB_NONE);
+    vocab_destroy(&v);
+    v = from_lines("0bea5e\n2866cc");
+    TEST_EQ(vocab_find(v, view_of("0bea5e")), 0);
+    TEST_EQ(vocab_find(v, view_of("2866cc")), 1);
+    vocab_destroy(&v);
+}
+
 /* Many pieces, so that slots collide and probes go around the end. */
 static void test_many(void **state) {
     (void)state;
@@ -213,6 +228,7 @@ int main(void) {
         cmocka_unit_test(test_bad_lines),
         cmocka_unit_test(test_too_many_lines),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_collision),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
