@@ -1,4 +1,5 @@
-/* dir.c - the small files of a model directory, read in an order in which later ones may only narrow.
+/* dir.c - the small files of a model directory, read in an order in which later ones may only
+ * narrow.
  *
  *     config.json  -->  sizes, max_tokens = positions
  *     modules.json, pooling  -->  pooling, normalize; any other module is refused
@@ -6,11 +7,11 @@
  *     config_sentence_transformers.json  -->  prompts
  *     all of them, vocabulary and weights  -->  fingerprint
  *
- * Invariant of what model_dir_open() gives: every number is inside its limit and fits the others, so products
- * of sizes do not wrap and nobody divides by zero.
+ * Invariant of what model_dir_open() gives: every number is inside its limit and fits the
+ * others, so products of sizes do not wrap and nobody divides by zero.
  *
- * A setting that we do not implement and that would alter vectors (relative positions, a Dense module, causal
- * attention) is refused by name: a wrong vector looks exactly like a right one. */
+ * A setting that we do not implement and that would alter vectors (relative positions, a Dense
+ * module, causal attention) is refused by name: a wrong vector looks exactly like a right one. */
 #include "model/dir.h"
 
 #include "digest/digest.h"
@@ -406,8 +407,8 @@ const struct model_prompt *model_dir_prompt(const struct model_dir *self, const 
 
 /* ---- name and fingerprint ------------------------------------------------------------------- */
 
-/* .../models--org--name/snapshots/<commit> is how the Hugging Face cache lays out "name"; elsewhere the last
- * folder is the name. */
+/* .../models--org--name/snapshots/<commit> is how the Hugging Face cache lays out "name";
+ * elsewhere the last folder is the name. */
 static void guess_name(struct model_dir *dir) {
     char real[PATH_MAX];
     if (!realpath(dir->path, real))

@@ -1,12 +1,13 @@
-/* dir.h - a published model directory: what it says about sizes, pooling, prompts, and its fingerprint.
+/* dir.h - a published model directory: what it says about sizes, pooling, prompts, and its
+ * fingerprint.
  *
- *     config.json                          sizes, activation, epsilon        (must be there)
- *     modules.json                         Transformer, Pooling, Normalize   (sentence-transformers)
- *     1_Pooling/config.json                mean or first token               (the folder that modules.json names)
- *     sentence_bert_config.json            longest sequence
- *     tokenizer_config.json                longest sequence where the one above is silent
- *     config_sentence_transformers.json    prompts
- *     configuration.json                   the architecture where config.json is silent (ModelScope)
+ *     config.json                        sizes, activation, epsilon (must be there)
+ *     modules.json                       Transformer, Pooling, Normalize
+ *     1_Pooling/config.json              mean or first token (modules.json names the folder)
+ *     sentence_bert_config.json          longest sequence
+ *     tokenizer_config.json              longest sequence where the one above is silent
+ *     config_sentence_transformers.json  prompts
+ *     configuration.json                 architecture where config.json is silent (ModelScope)
  *
  * The vocabulary is read by text/tokenizer.h; here it is only hashed.
  * Threads: immutable once open. */
@@ -37,14 +38,15 @@ struct model_dir {
     char fingerprint8[9]; /* its first four bytes in hex: what people see */
 };
 
-/* Read and check the directory. The fingerprint is SHA-256 over every file that alters a vector or a score
- * (weights with all shards, vocabulary, tokenizer, configuration, pooling, label names), each as
- * "name", NUL, 64-bit length, bytes, in a fixed order. Prompts are not in it: they are part of the text.
+/* Read and check the directory. The fingerprint is SHA-256 over every file that alters a vector
+ * or a score (weights with all shards, vocabulary, tokenizer, configuration, pooling, label
+ * names), each as "name", NUL, 64-bit length, bytes, in a fixed order. Prompts are not in it:
+ * they are part of the text.
  *   STATUS_NOT_FOUND           no such directory, no config.json, no weights
  *   STATUS_UNAVAILABLE         a file cannot be opened
- *   STATUS_DATA_LOSS           malformed, or a value that cannot be: no layers, heads that do not divide
+ *   STATUS_DATA_LOSS           malformed, or a value that cannot be, as heads that do not divide
  *   STATUS_RESOURCE_EXHAUSTED  beyond a limit, or no memory
- *   STATUS_UNIMPLEMENTED       another architecture, activation, position type, pooling or module: named
+ *   STATUS_UNIMPLEMENTED       another architecture, activation, position type, pooling, module
  *   STATUS_PERMISSION_DENIED   a path that leads out of the directory
  * The message names the file. That tensors have these shapes is checked by whoever loads them. */
 enum status model_dir_open(const char *path, struct model_dir **out, struct err *err);
@@ -53,9 +55,10 @@ void model_dir_close(struct model_dir **self); /* NULL is fine */
 /* The prompt called `name`; NULL when there is none. */
 const struct model_prompt *model_dir_prompt(const struct model_dir *self, const char *name);
 
-/* The part that reads config.json alone; *shape is written on STATUS_OK. Fields that other files decide
- * (pooling, normalize, max_tokens) get what holds without those files: mean, false, all positions. `what` is
- * the name in messages; `hint` is the model type to take where the text has none, or NULL. */
+/* The part that reads config.json alone; *shape is written on STATUS_OK. Fields that other
+ * files decide (pooling, normalize, max_tokens) get what holds without those files: mean,
+ * false, all positions. `what` is the name in messages; `hint` is the model type to take where
+ * the text has none, or NULL. */
 enum status model_dir_parse_config(struct view text, const char *what, const char *hint,
                                    struct model_shape *shape, struct err *err);
 

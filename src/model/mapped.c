@@ -1,5 +1,5 @@
-/* mapped.c - see mapped.h. O_NONBLOCK, so that a named pipe in place of a file is refused instead of
- * holding the program until somebody writes to it. */
+/* mapped.c - see mapped.h. O_NONBLOCK, so that a named pipe in place of a file is refused
+ * instead of holding the program until somebody writes to it. */
 #include "model/mapped.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* mapped.h - a file as read-only bytes in memory.
  *
- * The pages are shared with every other process that maps the file, and with the page cache. Whoever
- * shortens a mapped file kills its readers (SIGBUS): model files are replaced by renaming, not rewritten.
- * Threads: immutable once open. */
+ * The pages are shared with every other process that maps the file, and with the page cache.
+ * Whoever shortens a mapped file kills its readers (SIGBUS): model files are replaced by
+ * renaming, not rewritten. Threads: immutable once open. */
 #ifndef EMBER_MODEL_MAPPED_H
 #define EMBER_MODEL_MAPPED_H
 

@@ -5,11 +5,13 @@
  *                        put v      | get
  *                            memo[0..]
  *
- * Values are 16 bytes and point to items in chunks that are freed together at the end: nothing is freed one by
- * one, nothing is walked but the dictionary at the end, so neither deep nesting nor "billion laughs" nor cycles cost
- * anything. Every opcode costs at most its own length, and what grows has a limit below.
+ * Values are 16 bytes and point to items in chunks that are freed together at the end: nothing
+ * is freed one by one, nothing is walked but the dictionary at the end, so neither deep nesting
+ * nor "billion laughs" nor cycles cost anything. Every opcode costs at most its own length, and
+ * what grows has a limit below.
  *
- * Lists are missing on purpose: a state dict has none, and without APPEND there is one shape less to attack. */
+ * Lists are missing on purpose: a state dict has none, and without APPEND there is one shape
+ * less to attack. */
 #include "model/pickle.h"
 
 #include "base/limits.h"
@@ -168,8 +170,8 @@ static uint32_t above_mark(const struct machine *m) {
     return m->n_stack - (m->n_marks ? m->marks[m->n_marks - 1] : 0);
 }
 
-/* The last n values, which must not reach below the last mark; the stack loses them, the pointer stays good
- * until the next push(). */
+/* The last n values, which must not reach below the last mark; the stack loses them, the
+ * pointer stays good until the next push(). */
 static struct value *pop(struct machine *m, uint32_t n) {
     if (above_mark(m) < n)
         return NULL;
@@ -394,8 +396,9 @@ static enum status read_sizes(struct machine *m, const struct value *size,
     return STATUS_OK;
 }
 
-/* The furthest element is offset + sum of (size - 1) x stride. A view may also not have more elements than its
- * storage (stride 0 repeats them): reading it would allocate what no file holds. */
+/* The furthest element is offset + sum of (size - 1) x stride. A view may also not have more
+ * elements than its storage (stride 0 repeats them): reading it would allocate what no file
+ * holds. */
 static enum status check_view(struct machine *m, struct pickle_tensor *t) {
     uint64_t last = t->offset, n = 1, step;
     t->last = last;

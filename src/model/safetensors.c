@@ -4,12 +4,14 @@
  *     entry   = "__metadata__" : { text : text ... }
  *             | name : { "dtype": text, "shape": [n ...], "data_offsets": [begin, end] }
  *
- * Invariants: the cursor never passes the end of the header; a tensor is added only when its bytes lie in the
- * data and agree with its shape; after the last one, sorted extents touch each other from 0 to the end.
+ * Invariants: the cursor never passes the end of the header; a tensor is added only when its
+ * bytes lie in the data and agree with its shape; after the last one, sorted extents touch each
+ * other from 0 to the end.
  *
- * Why not a general JSON parser: a header may have 100 MB, and as a tree of values "[0,0,0,0..." takes thirty
- * times its length. The grammar above has fixed depth, so nothing recurses and nothing is kept but tensors.
- * It also reads 64-bit offsets exactly, where general JSON numbers are doubles. */
+ * Why not a general JSON parser: a header may have 100 MB, and as a tree of values
+ * "[0,0,0,0..." takes thirty times its length. The grammar above has fixed depth, so nothing
+ * recurses and nothing is kept but tensors. It also reads 64-bit offsets exactly, where general
+ * JSON numbers are doubles. */
 #include "model/safetensors.h"
 
 #include "base/limits.h"
@@ -55,8 +57,8 @@ static void skip_blanks(struct reader *r) {
         r->p++;
 }
 
-/* The next byte that is no blank; 0 at the end. Nothing but the end and a NUL byte reads 0, and a NUL fits
- * nowhere. */
+/* The next byte that is no blank; 0 at the end. Nothing but the end and a NUL byte reads 0, and
+ * a NUL fits nowhere. */
 static char peek(struct reader *r) {
     skip_blanks(r);
     return r->p < r->end ? *r->p : '\0';
@@ -134,8 +136,9 @@ static bool read_escape(struct reader *r, char out[4], size_t *n) {
     return true;
 }
 
-/* A string into out[0..max), not terminated; *bytes is its whole length. Longer ones are read to their end,
- * and what does not fit is dropped: the caller compares *bytes with max where it matters. */
+/* A string into out[0..max), not terminated; *bytes is its whole length. Longer ones are read
+ * to their end, and what does not fit is dropped: the caller compares *bytes with max where it
+ * matters. */
 static enum status read_text(struct reader *r, char *out, size_t max, size_t *bytes) {
     enum status st = expect(r, '"');
     if (st != STATUS_OK)

@@ -4,11 +4,12 @@
  *                                            |
  *     <root>/data/<key>  --zip.c-->  bytes --'--> tensor, a view into the file
  *
- * Invariants: a record has exactly the bytes that its storage says, and pickle.c has checked every view against
- * that number, so a tensor's last element lies inside its record.
+ * Invariants: a record has exactly the bytes that its storage says, and pickle.c has checked
+ * every view against that number, so a tensor's last element lies inside its record.
  *
- * Why several views of one storage are fine but not any number of them: tied weights and one big storage are
- * common, while a small file whose thousand tensors all show the same bytes would fill memory when it is read. */
+ * Why several views of one storage are fine but not any number of them: tied weights and one
+ * big storage are common, while a small file whose thousand tensors all show the same bytes
+ * would fill memory when it is read. */
 #include "model/torchbin.h"
 
 #include "base/limits.h"
@@ -104,7 +105,8 @@ static enum status add_tensor(void *arg, struct view name, const struct pickle_t
     return weights_add(r->into, name, &t, err);
 }
 
-/* torch 2 says how its numbers are stored; before that they were little-endian on every machine that mattered. */
+/* torch 2 says how its numbers are stored; before that they were little-endian on every machine
+ * that mattered. */
 static enum status check_order(struct reader *r, struct err *err) {
     struct view order;
     struct err found;

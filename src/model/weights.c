@@ -11,8 +11,8 @@
  *   - every element of every tensor lies inside the mapping of its file;
  *   - each tensor of an index is in the file that the index names.
  *
- * Why NaN is looked for here and not by the engine: one bad weight turns every vector into NaN, and this is the
- * only place that still knows which tensor it was. */
+ * Why NaN is looked for here and not by the engine: one bad weight turns every vector into NaN,
+ * and this is the only place that still knows which tensor it was. */
 #include "model/weights.h"
 
 #include "base/check.h"
@@ -236,8 +236,8 @@ static enum status open_one(weights_t *self, const char *dir, const char *name, 
     return st == STATUS_OK ? st : err_prefix(err, st, "weights '%s/%s'", dir, name);
 }
 
-/* A file name from an index may only name a file beside it: a downloaded model must not make us read what
- * its author chose elsewhere on this machine. */
+/* A file name from an index may only name a file beside it: a downloaded model must not make us
+ * read what its author chose elsewhere on this machine. */
 static bool is_plain_name(const char *name) {
     size_t n = strlen(name);
     return n > 0 && n < FILE_NAME_BYTES && name[0] != '.' && !strpbrk(name, "/\\");
@@ -268,7 +268,8 @@ static enum status read_map(const json_t *map, struct shard *shards, uint32_t n,
     return STATUS_OK;
 }
 
-/* The tensors that files[.] brought are those between two counts; look up what the index promised. */
+/* The tensors that files[.] brought are those between two counts; look up what the index
+ * promised. */
 static enum status check_shard(const weights_t *self, const struct shard *shards, uint32_t n,
                                struct view file, struct err *err) {
     for (uint32_t i = 0; i < n; i++) {
@@ -388,8 +389,9 @@ enum status weights_open(const char *dir, weights_t **out, struct err *err) {
 
 /* ---- widening ------------------------------------------------------------------------------- */
 
-/* Files promise no alignment, so elements are read through types that promise none either. Each loop below
- * is branch-free and reports NaN and infinity (all exponent bits set) as one flag at the end. */
+/* Files promise no alignment, so elements are read through types that promise none either. Each
+ * loop below is branch-free and reports NaN and infinity (all exponent bits set) as one flag at
+ * the end. */
 typedef uint32_t u32_any __attribute__((aligned(1), may_alias));
 typedef uint16_t u16_any __attribute__((aligned(1), may_alias));
 typedef double f64_any __attribute__((aligned(1), may_alias));
@@ -410,8 +412,8 @@ static bool widen_f32(const u32_any *src, size_t step, size_t n, float *out) {
     return !bad;
 }
 
-/* Half to float without tables: the 15 bits moved to float's place have an exponent that is 112 too small, so
- * one multiplication by 2^112 makes the value exact, subnormal halves included. */
+/* Half to float without tables: the 15 bits moved to float's place have an exponent that is 112
+ * too small, so one multiplication by 2^112 makes the value exact, subnormal halves included. */
 static bool widen_f16(const u16_any *src, size_t step, size_t n, float *out) {
     uint32_t bad = 0;
     for (size_t i = 0; i < n; i++) {

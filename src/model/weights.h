@@ -5,9 +5,10 @@
  *     pytorch_model.bin    --torchbin.c-----'                 |
  *                                                             '-- weights_read() --> float32
  *
- * A reader maps its file, checks its index once and adds tensors here; from then on every view is known to
- * lie inside its mapping. Values are not looked at until they are read.
- * Threads: immutable once open. Memory: the tensors stay in the mapped files, only names and shapes are ours. */
+ * A reader maps its file, checks its index once and adds tensors here; from then on every view
+ * is known to lie inside its mapping. Values are not looked at until they are read. Threads:
+ * immutable once open. Memory: the tensors stay in the mapped files, only names and shapes are
+ * ours. */
 #ifndef EMBER_MODEL_WEIGHTS_H
 #define EMBER_MODEL_WEIGHTS_H
 
@@ -48,7 +49,7 @@ typedef struct weights weights_t;
  *   STATUS_UNAVAILABLE         a file cannot be opened
  *   STATUS_DATA_LOSS           malformed, truncated or out of range
  *   STATUS_RESOURCE_EXHAUSTED  beyond a limit, or no memory
- *   STATUS_UNIMPLEMENTED       a form we do not read: compressed records, the format before torch 1.6
+ *   STATUS_UNIMPLEMENTED       a form we do not read: compressed records, before torch 1.6
  *   STATUS_PERMISSION_DENIED   a pickle that asks for code, or a path out of the directory
  * The message names the file. */
 enum status weights_open(const char *dir, weights_t **out, struct err *err);
@@ -59,16 +60,16 @@ const struct tensor *weights_find(const weights_t *self, const char *name);
 uint32_t weights_count(const weights_t *self);
 const struct tensor *weights_at(const weights_t *self, uint32_t i); /* in order of name */
 
-/* The file names (without the directory) that the weights came from, an index among them. They are what a
- * fingerprint has to cover. */
+/* The file names (without the directory) that the weights came from, an index among them. They
+ * are what a fingerprint has to cover. */
 uint32_t weights_files(const weights_t *self);
 const char *weights_file_name(const weights_t *self, uint32_t i); /* in order of name */
 struct view weights_file_bytes(const weights_t *self,
                                uint32_t i); /* mapped as long as self lives */
 
-/* Read a floating tensor (F32, F16, BF16, F64) of exactly rows x cols (rank 2, or rank 1 with rows 1)
- * widened to float32 into out[rows * cols]. With `out` NULL everything but the values is checked: do that
- * before allocating rows * cols numbers on the word of a configuration.
+/* Read a floating tensor (F32, F16, BF16, F64) of exactly rows x cols (rank 2, or rank 1 with
+ * rows 1) widened to float32 into out[rows * cols]. With `out` NULL everything but the values
+ * is checked: do that before allocating rows * cols numbers on the word of a configuration.
  *   STATUS_NOT_FOUND      absent
  *   STATUS_DATA_LOSS      other shape, or NaN or infinity among the values
  *   STATUS_UNIMPLEMENTED  a type that is not one of the four */
@@ -86,8 +87,8 @@ size_t weights_type_bytes(enum weights_type type);
 /* Fill in row-major strides and `dense` from the shape. */
 void weights_set_dense(struct tensor *tensor);
 
-/* Add a tensor under a copy of `name` (UTF-8 without NUL). STATUS_RESOURCE_EXHAUSTED beyond LIMIT_TENSORS,
- * LIMIT_TENSOR_NAME_BYTES or memory. */
+/* Add a tensor under a copy of `name` (UTF-8 without NUL). STATUS_RESOURCE_EXHAUSTED beyond
+ * LIMIT_TENSORS, LIMIT_TENSOR_NAME_BYTES or memory. */
 enum status weights_add(weights_t *self, struct view name, const struct tensor *tensor,
                         struct err *err);
 

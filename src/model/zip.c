@@ -7,10 +7,11 @@
  *        v
  *     local header: only its length matters, the bytes begin behind it
  *
- * Invariants after zip_open(): records sorted by name, each name once; [local header .. last byte] of two
- * records never overlap, so reading every record once reads at most the file.
+ * Invariants after zip_open(): records sorted by name, each name once; [local header .. last
+ * byte] of two records never overlap, so reading every record once reads at most the file.
  *
- * Why compressed records are refused: torch never writes them, and what is stored can be used where it lies. */
+ * Why compressed records are refused: torch never writes them, and what is stored can be used
+ * where it lies. */
 #include "model/zip.h"
 
 #include "base/limits.h"
@@ -87,7 +88,8 @@ static bool find_end(struct view file, uint64_t *out) {
     return false;
 }
 
-/* A value of the short record, unless it is saturated: then the long one's. Both must agree otherwise. */
+/* A value of the short record, unless it is saturated: then the long one's. Both must agree
+ * otherwise. */
 static bool merge(uint64_t shorter, uint64_t saturated, uint64_t longer, uint64_t *out) {
     *out = longer;
     return shorter == saturated || shorter == longer;

@@ -1,4 +1,5 @@
-/* fuzz_config.c - any bytes as config.json: refused, or sizes that a loader can multiply and divide. */
+/* fuzz_config.c - any bytes as config.json: refused, or sizes that a loader can multiply and
+ * divide. */
 #include "base/check.h"
 #include "base/limits.h"
 #include "model/dir.h"

@@ -1,4 +1,5 @@
-/* fuzz_safetensors.c - a file of any bytes: refused, or every tensor can be read to its last byte. */
+/* fuzz_safetensors.c - a file of any bytes: refused, or every tensor can be read to its last
+ * byte. */
 #include "base/check.h"
 #include "model/safetensors.h"
 

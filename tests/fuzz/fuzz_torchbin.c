@@ -1,5 +1,5 @@
-/* fuzz_torchbin.c - the bytes as a whole pytorch_model.bin, and as the pickle inside one, where most of the
- * language is: checksums of an archive are hard to guess. */
+/* fuzz_torchbin.c - the bytes as a whole pytorch_model.bin, and as the pickle inside one, where
+ * most of the language is: checksums of an archive are hard to guess. */
 #include "base/check.h"
 #include "model/pickle.h"
 #include "model/torchbin.h"

@@ -1,6 +1,7 @@
-/* formats_test.c - every way to write a model that must load does, with the numbers of the original; every
- * damaged or booby-trapped one is refused for the stated reason, by a message that names the file, in 2 s and
- * 100 MB. What the tokenizer refuses (voc-, tok-) is tested with it; vectors are compared with the engine. */
+/* formats_test.c - every way to write a model that must load does, with the numbers of the
+ * original; every damaged or booby-trapped one is refused for the stated reason, by a message
+ * that names the file, in 2 s and 100 MB. What the tokenizer refuses (voc-, tok-) is tested
+ * with it; vectors are compared with the engine. */
 #include "base/clock.h"
 #include "model/dir.h"
 #include "support/golden.h"

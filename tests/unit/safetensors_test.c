@@ -4,7 +4,8 @@
 #include "base/limits.h"
 #include "support/test.h"
 
-/* [length][header][data_bytes zeros] in a buffer of exactly that size, so that ASan sees a byte too far. */
+/* [length][header][data_bytes zeros] in a buffer of exactly that size, so that ASan sees a byte
+ * too far. */
 static char *make(const char *header, size_t header_bytes, size_t data_bytes, size_t *bytes) {
     uint64_t n = header_bytes;
     *bytes = 8 + header_bytes + data_bytes;
@@ -182,7 +183,8 @@ static void test_lengths(void **state) {
     }
 }
 
-/* A header of many tensors, and one of the full 100 MB that is hostile: both end, soon and small. */
+/* A header of many tensors, and one of the full 100 MB that is hostile: both end, soon and
+ * small. */
 static void test_limits(void **state) {
     (void)state;
     TEST_ROW("more tensors than the limit");

@@ -1,4 +1,5 @@
-/* weights_test.c - widening of every 16-bit number there is, views with strides, and indexes of shards. */
+/* weights_test.c - widening of every 16-bit number there is, views with strides, and indexes of
+ * shards. */
 #include "model/weights.h"
 
 #include "base/limits.h"

@@ -3,7 +3,8 @@
 
 #include "support/zip_maker.h"
 
-/* Places in the archive that build() makes: local headers of 30 bytes, names of 1 byte, extra of 5. */
+/* Places in the archive that build() makes: local headers of 30 bytes, names of 1 byte, extra
+ * of 5. */
 enum { LOCAL_B = 30 + 6 + 5, END = 22, CENTRAL = 47 };
 
 static void build(struct zip_maker *z, bool zip64) {
