@@ -1,0 +1,272 @@
+/* admit.c - a request at the door: refused with a reason, or given a ticket and a place in a line.
+ *
+ *     repeat? ─► sane? ─► which service? ─► anybody to do it? ─► room? ─► ticket
+ *
+ * "Anybody to do it" is patient: a request whose model has no worker waits while the broker itself is
+ * young or a worker left a moment ago, so that restarts of either lose nothing. Requests for the default
+ * model that arrive before any worker are parked under the empty name and move when one comes. */
+#include "core_state.h"
+
+#include "base/check.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { RETRY_MIN_MS = 10, RETRY_MAX_MS = 30000, RETRY_UNKNOWN_MS = 1000 };
+
+/* Names of models that workers serve, or served, for a task: "a, b, c". */
+static const char *known_models(const core_t *self, enum wire_task task, bool live, char *out,
+                                size_t room) {
+    size_t used = 0;
+    out[0] = '\0';
+    for (uint32_t i = 1; i < self->fleet.n_services; i++) {
+        const struct fleet_service *s = &self->fleet.services[i];
+        if (s->task != task || !s->seen || (live && !s->n_members))
+            continue;
+        int n = snprintf(out + used, room - used, "%s%s", used ? ", " : "", s->model);
+        if (n < 0 || (size_t)n >= room - used) {
+            out[used] = '\0';
+            break;
+        }
+        used += (size_t)n;
+    }
+    return used ? out : "none";
+}
+
+static enum status nobody_serves(const core_t *self, const struct fleet_service *s,
+                                 struct err *err) {
+    const char *task = wire_task_name(s->task);
+    if (s->seen)
+        return err_set(err, STATUS_UNAVAILABLE, "no worker serves model '%s' (task %s) now",
+                       s->model, task);
+    char models[256];
+    known_models(self, s->task, false, models, sizeof models);
+    if (!s->model[0])
+        return err_set(err, STATUS_NOT_FOUND, "no worker serves any model (task %s)", task);
+    return err_set(err, STATUS_NOT_FOUND, "no worker serves model '%s' (task %s); known: %s",
+                   s->model, task, models);
+}
+
+/* The service behind the empty model name, 0 with *err when there is none. Candidates are the models
+ * with a worker now; without any, those that had one: they may come back. */
+static uint32_t default_service(const core_t *self, enum wire_task task, uint64_t now_us,
+                                struct err *err) {
+    if (self->cfg.default_model[0]) {
+        uint32_t number = fleet_find(&self->fleet, view_of(self->cfg.default_model), task);
+        if (number && self->fleet.services[number].seen)
+            return number;
+    }
+    bool waiting =
+        self->cfg.default_model[0] && now_us - self->start_us < self->cfg.no_worker_grace_us;
+    uint32_t live = 0, n_live = 0, seen = 0, n_seen = 0;
+    for (uint32_t i = 1; i < self->fleet.n_services; i++) {
+        const struct fleet_service *s = &self->fleet.services[i];
+        if (s->task != task || !s->seen)
+            continue;
+        seen = i;
+        n_seen++;
+        if (s->n_members) {
+            live = i;
+            n_live++;
+        }
+    }
+    if (waiting) {
+        err_set(err, STATUS_NOT_FOUND, "no worker serves model '%s' (task %s) yet",
+                self->cfg.default_model, wire_task_name(task));
+        return 0;
+    }
+    if (n_live == 1 || (n_live == 0 && n_seen == 1))
+        return n_live ? live : seen;
+    char models[256];
+    if (n_seen)
+        err_set(err, STATUS_INVALID_ARGUMENT,
+                "name a model: there is no default for task %s; known: %s", wire_task_name(task),
+                known_models(self, task, n_live > 0, models, sizeof models));
+    else
+        err_set(err, STATUS_NOT_FOUND, "no worker serves any model (task %s)",
+                wire_task_name(task));
+    return 0;
+}
+
+/* What a service number of a request means right now. Routes and aliases belong here: one service asked
+ * for, another one executed. *out may be a service without a worker, or the unnamed one itself: the
+ * request then waits for a worker to come. */
+enum status admit_resolve(const core_t *self, uint32_t asked, uint64_t now_us, uint32_t *out,
+                          struct err *err) {
+    if (asked == 0 || asked >= self->fleet.n_services)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "service %u was not agreed in WELCOME", asked);
+    const struct fleet_service *s = &self->fleet.services[asked];
+    uint32_t target = asked;
+    if (!s->model[0]) {
+        struct err why = {.status = STATUS_OK};
+        target = default_service(self, s->task, now_us, &why);
+        if (!target && why.status == STATUS_NOT_FOUND && core_within_grace(self, asked, now_us))
+            target = asked;
+        if (!target)
+            return err_set(err, why.status, "%s", why.text);
+        s = &self->fleet.services[target];
+    }
+    if (!s->n_members && !core_within_grace(self, target, now_us))
+        return nobody_serves(self, s, err);
+    *out = target;
+    return STATUS_OK;
+}
+
+/* When to come again: what waits, at the pace of the last seconds. */
+static uint32_t retry_after_ms(uint32_t waiting, double rate) {
+    if (rate < 0.1)
+        return RETRY_UNKNOWN_MS;
+    double ms = 1000.0 * waiting / rate;
+    return ms < RETRY_MIN_MS ? RETRY_MIN_MS : ms > RETRY_MAX_MS ? RETRY_MAX_MS : (uint32_t)ms;
+}
+
+__attribute__((format(printf, 6, 7))) static void refuse(core_t *self, uint32_t client,
+                                                         const struct header *request,
+                                                         enum status status, uint32_t retry_ms,
+                                                         const char *format, ...) {
+    char text[ERR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    struct header header = {.type = WIRE_REPLY,
+                            .status = (uint8_t)status,
+                            .id = request->id,
+                            .epoch = self->clients[client].session,
+                            .service = request->service};
+    struct core_error error = {.text = text, .retry_after_ms = retry_ms};
+    self->stats.replied[status]++;
+    self->replied++;
+    self->clients[client].replied++;
+    client_send(self, client, &header, &error);
+}
+
+/* Limits on what may wait. The place for estimates of waiting time against the budget, too. */
+static bool has_room(core_t *self, uint32_t client, const struct header *header, size_t body_bytes,
+                     uint64_t now_us) {
+    uint32_t own = self->clients[client].tickets.n;
+    if (own >= self->cfg.max_client_tickets) {
+        refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, retry_after_ms(own, self->rate),
+               "%u requests of this client are in flight", own);
+        return false;
+    }
+    bool full = self->queued >= self->cfg.max_queued ||
+                self->queued_bytes + body_bytes > self->cfg.max_queued_bytes;
+    if (full && self->queued) { /* some of it may only wait for the end of this burst */
+        dispatch_all(self, now_us);
+        full = self->queued >= self->cfg.max_queued ||
+               self->queued_bytes + body_bytes > self->cfg.max_queued_bytes;
+    }
+    if (full)
+        refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED,
+               retry_after_ms(self->queued, self->rate), "%u requests (%llu bytes) wait already",
+               self->queued, (unsigned long long)self->queued_bytes);
+    return !full;
+}
+
+/* What can be said of a request without looking at anybody else's. */
+static bool is_sane(core_t *self, uint32_t client, const struct header *header, size_t body_bytes) {
+    if (self->draining)
+        refuse(self, client, header, STATUS_UNAVAILABLE, 0, "this broker is stopping");
+    else if (header->budget_us == 0 || header->budget_us > LIMIT_DEADLINE_MS * UINT64_C(1000))
+        refuse(self, client, header, STATUS_INVALID_ARGUMENT, 0,
+               "the time budget is %u us, it must be 1 to %u ms", header->budget_us,
+               LIMIT_DEADLINE_MS);
+    else if (header->lane >= WIRE_LANES)
+        refuse(self, client, header, STATUS_INVALID_ARGUMENT, 0, "there is no lane %u",
+               header->lane);
+    else if (body_bytes > LIMIT_REQUEST_BYTES)
+        refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, 0,
+               "the request has %zu bytes, %u are the limit", body_bytes, LIMIT_REQUEST_BYTES);
+    else
+        return true;
+    return false;
+}
+
+uint32_t core_request(core_t *self, uint32_t client, const struct header *header, size_t body_bytes,
+                      uint64_t now_us) {
+    CHECK(client < self->high_clients && self->clients[client].session);
+    if (self->clients[client].doomed)
+        return CORE_NONE;
+    if (ticket_find(self, client, header->id)) {
+        self->stats.attached++; /* the answer of the first one is the answer */
+        return CORE_NONE;
+    }
+    self->stats.received++;
+    self->clients[client].received++;
+    uint32_t service, slot = CORE_NONE;
+    struct err err;
+    if (!is_sane(self, client, header, body_bytes))
+        goto out;
+    enum status status = admit_resolve(self, header->service, now_us, &service, &err);
+    if (status != STATUS_OK) {
+        refuse(self, client, header, status, 0, "%s", err.text);
+        goto out;
+    }
+    if (!has_room(self, client, header, body_bytes, now_us))
+        goto out;
+    struct ticket *t = ticket_new(self, client, header->id);
+    if (!t) {
+        refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED,
+               retry_after_ms(self->queued, self->rate), "%u requests are in flight already",
+               self->cfg.max_tickets);
+        goto out;
+    }
+    t->admitted_us = now_us;
+    t->deadline_us = now_us + header->budget_us;
+    t->body_bytes = (uint32_t)body_bytes;
+    t->asked = header->service;
+    t->service = (uint16_t)service;
+    t->lane = header->lane;
+    t->flags = header->flags;
+    slot = ticket_slot(self, t);
+    wheel_add(&self->wheel, slot, t->deadline_us);
+    ticket_wait(self, t, false);
+out:
+    if (self->n_doomed_clients || self->n_doomed_workers)
+        core_settle(self, now_us);
+    return slot != CORE_NONE && self->tickets[slot].state != TICKET_FREE ? slot : CORE_NONE;
+}
+
+void admit_parked(core_t *self, uint64_t now_us) {
+    for (enum wire_task task = WIRE_TASK_NONE + 1; task < WIRE_TASKS; task++) {
+        uint32_t unnamed = fleet_find(&self->fleet, view_of(""), task);
+        if (!unnamed || !self->services[unnamed].queued)
+            continue;
+        uint32_t target;
+        struct err err;
+        enum status status = admit_resolve(self, unnamed, now_us, &target, &err);
+        if (status == STATUS_OK && target == unnamed)
+            continue;
+        for (int lane = 0; lane < WIRE_LANES; lane++) {
+            struct queue *waiting = &self->services[unnamed].lines[lane].waiting;
+            while (!queue_empty(waiting)) {
+                struct ticket *t = QUEUE_ITEM(queue_head(waiting), struct ticket, place);
+                if (status != STATUS_OK) {
+                    ticket_unserved(self, t, status, err.text);
+                    continue;
+                }
+                ticket_unplace(self, t);
+                t->service = (uint16_t)target;
+                ticket_wait(self, t, false);
+            }
+        }
+    }
+}
+
+void admit_orphans(core_t *self, uint64_t now_us) {
+    admit_parked(self, now_us);
+    for (uint32_t i = 1; i < self->fleet.n_services; i++) {
+        const struct fleet_service *s = &self->fleet.services[i];
+        if (!self->services[i].queued || s->n_members || core_within_grace(self, i, now_us))
+            continue;
+        struct err err;
+        enum status status = nobody_serves(self, s, &err);
+        for (int lane = 0; lane < WIRE_LANES; lane++) {
+            struct queue *waiting = &self->services[i].lines[lane].waiting;
+            while (!queue_empty(waiting))
+                ticket_unserved(self, QUEUE_ITEM(queue_head(waiting), struct ticket, place), status,
+                                err.text);
+        }
+    }
+}

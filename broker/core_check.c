@@ -1,0 +1,122 @@
+/* core_check.c - the invariants, walked. Called after every step of tests and simulations. */
+#include "core_state.h"
+
+#include "base/check.h"
+
+static void check_ticket(const core_t *self, const struct ticket *t) {
+    uint32_t slot = ticket_slot(self, t);
+    const struct client *c = &self->clients[t->client];
+    CHECK(t->client < self->high_clients && c->session);
+    CHECK(queue_has(&t->place) && queue_has(&t->owned));
+    CHECK(self->wheel.items[slot].list != WHEEL_NONE);
+    CHECK(self->wheel.items[slot].due_us == t->deadline_us);
+    CHECK(t->service > 0 && t->service < self->fleet.n_services && t->lane < WIRE_LANES);
+    CHECK(ticket_find((core_t *)(uintptr_t)self, t->client, t->id) == t);
+    if (t->state == TICKET_IN_FLIGHT) {
+        CHECK(t->worker < self->fleet.high_workers);
+        CHECK(self->fleet.workers[t->worker].state != FLEET_FREE);
+        CHECK(t->attempts >= 1 && t->attempts <= LIMIT_ATTEMPTS);
+    } else {
+        CHECK(t->worker == CORE_NONE && t->attempts < LIMIT_ATTEMPTS);
+    }
+}
+
+static void check_tickets(const core_t *self) {
+    uint32_t waiting = 0, in_flight = 0, free = 0;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < self->high_tickets; i++) {
+        const struct ticket *t = &self->tickets[i];
+        free += t->state == TICKET_FREE;
+        waiting += t->state == TICKET_WAITING;
+        in_flight += t->state == TICKET_IN_FLIGHT;
+        if (t->state == TICKET_WAITING)
+            bytes += t->body_bytes;
+        if (t->state != TICKET_FREE)
+            check_ticket(self, t);
+    }
+    CHECK(free == self->n_free_tickets);
+    CHECK(waiting == self->queued && in_flight == self->in_flight);
+    CHECK(bytes == self->queued_bytes);
+    CHECK(self->wheel.n == waiting + in_flight);
+    CHECK(self->queued <= self->cfg.max_tickets);
+}
+
+static void check_clients(const core_t *self) {
+    uint32_t n = 0, tickets = 0;
+    for (uint32_t i = 0; i < self->high_clients; i++) {
+        const struct client *c = &self->clients[i];
+        if (!c->session)
+            continue;
+        n++;
+        tickets += c->tickets.n;
+        CHECK(!c->doomed);
+        CHECK(c->tickets.n <= self->cfg.max_client_tickets);
+        CHECK(c->received == c->replied + c->tickets.n);
+    }
+    CHECK(n == self->n_clients);
+    CHECK(tickets == self->queued + self->in_flight);
+    uint64_t replied = 0;
+    for (int i = 0; i <= STATUS_UNAUTHENTICATED; i++)
+        replied += self->stats.replied[i];
+    CHECK(replied == self->replied);
+    CHECK(self->stats.received == replied + self->queued + self->in_flight + self->stats.dropped);
+}
+
+static void check_workers(const core_t *self) {
+    const struct fleet *fleet = &self->fleet;
+    uint32_t n = 0, tickets = 0;
+    for (uint32_t i = 0; i < fleet->high_workers; i++) {
+        const struct fleet_worker *w = &fleet->workers[i];
+        const struct fleet_load *load = &fleet->loads[i];
+        if (w->state == FLEET_FREE) {
+            CHECK(!load->open);
+            continue;
+        }
+        n++;
+        CHECK(!w->doomed);
+        CHECK(load->open == (w->state == FLEET_LIVE));
+        CHECK(load->n == w->in_flight.n);
+        uint32_t cost = 0;
+        for (const struct link *item = queue_head(&w->in_flight); item;
+             item = queue_next(&w->in_flight, item)) {
+            const struct ticket *t = QUEUE_ITEM(item, const struct ticket, place);
+            CHECK(t->state == TICKET_IN_FLIGHT && t->worker == i);
+            cost += core_cost(t->body_bytes);
+        }
+        CHECK(cost == load->cost);
+        tickets += load->n;
+        for (uint32_t j = 0; j < w->n_services; j++) {
+            const struct fleet_service *s = &fleet->services[w->services[j]];
+            uint32_t found = 0;
+            for (uint32_t k = 0; k < s->n_members; k++)
+                found += s->members[k] == i;
+            CHECK(found == 1);
+        }
+    }
+    CHECK(n == fleet->n_workers && tickets == self->in_flight);
+}
+
+static void check_services(const core_t *self) {
+    uint32_t queued = 0, in_flight = 0;
+    for (uint32_t i = 0; i < self->fleet.n_services; i++) {
+        const struct service_state *state = &self->services[i];
+        uint32_t lines = 0;
+        for (int lane = 0; lane < WIRE_LANES; lane++)
+            lines += state->lines[lane].waiting.n;
+        CHECK(lines == state->queued);
+        queued += lines;
+        in_flight += state->in_flight;
+        const struct fleet_service *s = &self->fleet.services[i];
+        for (uint32_t k = 0; k < s->n_members; k++)
+            CHECK(self->fleet.workers[s->members[k]].state != FLEET_FREE);
+    }
+    CHECK(queued == self->queued && in_flight == self->in_flight);
+}
+
+void core_check(const core_t *self) {
+    CHECK(!self->n_doomed_clients && !self->n_doomed_workers);
+    check_tickets(self);
+    check_clients(self);
+    check_workers(self);
+    check_services(self);
+}

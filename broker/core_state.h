@@ -1,0 +1,138 @@
+/* core_state.h - the tables behind core.h, shared by the files that make up the core and nobody else.
+ *
+ *     admit.c     a request comes in: checked, resolved to a service, given a ticket
+ *     dispatch.c  tickets that wait meet workers with room
+ *     ticket.c    the life of one ticket, and its one answer
+ *     clients.c   sessions of clients        crew.c  sessions of workers
+ *     core.c      start, time, drain         core_check.c  the invariants
+ *
+ *                       ┌──────────────── back to the front: worker lost, NACK ───────────────┐
+ *                       ▼                                                                     │
+ *     admitted ──► line (service, lane) ──► dispatched to a worker with room ─────────────────┤
+ *                       │                                                                     │
+ *                       └── deadline, cancel, client gone, no worker ──► end ◄── RESULT ──────┘
+ *
+ * A peer whose connection turns out to be gone in the middle of something is only marked ("doomed");
+ * core_settle() ends it when the call is done, so that no table changes under a loop's feet. */
+#ifndef EMBER_BROKER_CORE_STATE_H
+#define EMBER_BROKER_CORE_STATE_H
+
+#include "core.h"
+#include "wheel.h"
+
+enum ticket_state { TICKET_FREE, TICKET_WAITING, TICKET_IN_FLIGHT };
+
+struct ticket {
+    struct link place; /* waiting: in its line; in flight: in its worker's list */
+    struct link owned; /* in its client's list */
+    uint64_t id;       /* the client's request number */
+    uint64_t deadline_us, admitted_us;
+    uint32_t generation; /* changes with each attempt and each use of the slot */
+    uint32_t client, worker;
+    uint32_t body_bytes;
+    uint32_t same_bucket; /* next in the table by (client, id) */
+    uint16_t asked;       /* service as the client named it */
+    uint16_t service;     /* what it was resolved to */
+    uint8_t state, lane, flags;
+    uint8_t attempts; /* executions started */
+};
+
+struct client {
+    uint64_t session; /* 0: free */
+    uint64_t heard_us, pinged_us;
+    struct queue tickets;
+    uint64_t received, replied;
+    uint32_t cut; /* replies it did not take */
+    bool doomed;
+    const char *why;
+};
+
+struct line {
+    struct queue waiting;
+    struct link ready; /* in core.ready[lane] when a dispatch is worth trying */
+    uint16_t service;
+    uint8_t lane;
+};
+
+struct service_state { /* parallel to fleet.services */
+    struct line lines[WIRE_LANES];
+    uint32_t queued, in_flight;
+    uint64_t answered, answered_before; /* results: ever, and up to the last second's end */
+    double rate;                        /* results per second, smoothed */
+};
+
+struct core {
+    struct core_cfg cfg;
+    struct core_ops ops;
+    struct fleet fleet;
+    struct wheel wheel;
+    struct ticket *tickets;
+    uint32_t *free_tickets, n_free_tickets, high_tickets;
+    uint32_t *buckets, bucket_mask; /* (client, id) -> slot */
+    struct client *clients;
+    uint32_t *free_clients, n_free_clients, high_clients, n_clients;
+    struct service_state *services;
+    struct queue ready[WIRE_LANES]; /* lines */
+    uint32_t *doomed_clients, n_doomed_clients;
+    uint32_t *doomed_workers, n_doomed_workers;
+    uint32_t queued, in_flight;
+    uint64_t queued_bytes, replied;
+    uint64_t start_us;
+    uint64_t next_beat_us, last_beat_us, next_second_us;
+    uint64_t trust_us; /* until then silence is held to be our own fault: we were stopped */
+    uint64_t drain_until_us;
+    bool draining;
+    double rate;
+    uint64_t answered_before, answered;
+    struct core_stats stats;
+};
+
+/* core.c */
+void core_settle(core_t *self, uint64_t now_us);
+bool core_within_grace(const core_t *self, uint32_t service, uint64_t now_us);
+
+/* ticket.c */
+static inline uint32_t ticket_slot(const core_t *self, const struct ticket *t) {
+    return (uint32_t)(t - self->tickets);
+}
+static inline uint64_t ticket_number(const core_t *self, const struct ticket *t) {
+    return ticket_slot(self, t) | (uint64_t)t->generation << 32;
+}
+struct ticket *ticket_new(core_t *self, uint32_t client, uint64_t id); /* NULL: none left */
+struct ticket *ticket_find(core_t *self, uint32_t client, uint64_t id);
+struct ticket *ticket_by_number(core_t *self, uint64_t number, uint32_t worker);
+void ticket_wait(core_t *self, struct ticket *t, bool front); /* into its line */
+void ticket_unplace(core_t *self, struct ticket *t);          /* out of line or worker */
+void ticket_reply(core_t *self, struct ticket *t, enum status status, const char *text);
+void ticket_forward(core_t *self, struct ticket *t, uint8_t status, uint64_t now_us);
+void ticket_drop(core_t *self, struct ticket *t);   /* its client is gone */
+void ticket_recall(core_t *self, struct ticket *t); /* tell the worker that nobody waits */
+void ticket_lost(core_t *self, struct ticket *t);   /* its worker is gone */
+void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text);
+
+/* admit.c */
+enum status admit_resolve(const core_t *self, uint32_t asked, uint64_t now_us, uint32_t *out,
+                          struct err *err);
+void admit_parked(core_t *self, uint64_t now_us);  /* those that wait for a default model */
+void admit_orphans(core_t *self, uint64_t now_us); /* those whose model has no worker any more */
+
+/* dispatch.c */
+void dispatch_ready(core_t *self, uint32_t service);
+void dispatch_opened(core_t *self, uint32_t worker);
+void dispatch_all(core_t *self, uint64_t now_us);
+
+/* clients.c */
+void client_send(core_t *self, uint32_t client, const struct header *header,
+                 const struct core_error *error);
+void client_doom(core_t *self, uint32_t client, const char *why);
+void client_sent(core_t *self, uint32_t client, enum core_sent sent);
+void client_end(core_t *self, uint32_t client);
+void clients_beat(core_t *self, uint64_t now_us);
+
+/* crew.c */
+enum core_sent crew_send(core_t *self, uint32_t worker, uint8_t type, uint64_t id);
+void crew_doom(core_t *self, uint32_t worker, const char *why);
+void crew_end(core_t *self, uint32_t worker, uint64_t now_us);
+void crew_beat(core_t *self, uint64_t now_us);
+
+#endif

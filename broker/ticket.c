@@ -1,0 +1,175 @@
+/* ticket.c - the life of one admitted request. See core_state.h for the picture.
+ *
+ * Invariants:
+ *   - a ticket is free, in exactly one line, or in exactly one worker's list;
+ *   - it leaves through finish() alone, which happens once, after its answer or its client's loss;
+ *   - its generation changes whenever a worker that holds it loses the right to answer. */
+#include "core_state.h"
+
+#include "base/check.h"
+#include "base/hash.h"
+
+#include <stdio.h>
+
+static uint32_t *bucket_of(core_t *self, uint32_t client, uint64_t id) {
+    return &self->buckets[hash_mix(id + ((uint64_t)client << 40)) & self->bucket_mask];
+}
+
+struct ticket *ticket_new(core_t *self, uint32_t client, uint64_t id) {
+    if (!self->n_free_tickets && self->high_tickets == self->cfg.max_tickets)
+        return NULL;
+    uint32_t slot =
+        self->n_free_tickets ? self->free_tickets[--self->n_free_tickets] : self->high_tickets++;
+    struct ticket *t = &self->tickets[slot];
+    *t = (struct ticket){.id = id,
+                         .client = client,
+                         .generation = t->generation,
+                         .worker = CORE_NONE,
+                         .state = TICKET_FREE};
+    uint32_t *bucket = bucket_of(self, client, id);
+    t->same_bucket = *bucket;
+    *bucket = slot;
+    queue_push(&self->clients[client].tickets, &t->owned);
+    return t;
+}
+
+struct ticket *ticket_find(core_t *self, uint32_t client, uint64_t id) {
+    for (uint32_t slot = *bucket_of(self, client, id); slot != CORE_NONE;) {
+        struct ticket *t = &self->tickets[slot];
+        if (t->id == id && t->client == client)
+            return t;
+        slot = t->same_bucket;
+    }
+    return NULL;
+}
+
+struct ticket *ticket_by_number(core_t *self, uint64_t number, uint32_t worker) {
+    uint32_t slot = (uint32_t)number;
+    if (slot >= self->high_tickets)
+        return NULL;
+    struct ticket *t = &self->tickets[slot];
+    bool valid = t->state == TICKET_IN_FLIGHT && t->generation == (uint32_t)(number >> 32) &&
+                 t->worker == worker;
+    return valid ? t : NULL;
+}
+
+void ticket_wait(core_t *self, struct ticket *t, bool front) {
+    struct service_state *service = &self->services[t->service];
+    struct line *line = &service->lines[t->lane];
+    t->state = TICKET_WAITING;
+    t->worker = CORE_NONE;
+    if (front)
+        queue_push_front(&line->waiting, &t->place);
+    else
+        queue_push(&line->waiting, &t->place);
+    service->queued++;
+    self->queued++;
+    self->queued_bytes += t->body_bytes;
+    if (!queue_has(&line->ready))
+        queue_push(&self->ready[t->lane], &line->ready);
+}
+
+void ticket_unplace(core_t *self, struct ticket *t) {
+    struct service_state *service = &self->services[t->service];
+    if (t->state == TICKET_WAITING) {
+        queue_remove(&service->lines[t->lane].waiting, &t->place);
+        service->queued--;
+        self->queued--;
+        self->queued_bytes -= t->body_bytes;
+        if (service->queued)
+            dispatch_ready(self, t->service); /* what stood behind it may fit now */
+    } else if (t->state == TICKET_IN_FLIGHT) {
+        struct fleet_load *load = &self->fleet.loads[t->worker];
+        queue_remove(&self->fleet.workers[t->worker].in_flight, &t->place);
+        load->cost -= core_cost(t->body_bytes);
+        load->n--;
+        service->in_flight--;
+        self->in_flight--;
+        t->generation++;
+    }
+    t->state = TICKET_FREE;
+}
+
+/* Out of every table; the slot may be given to the next request. */
+static void finish(core_t *self, struct ticket *t) {
+    uint32_t slot = ticket_slot(self, t);
+    ticket_unplace(self, t);
+    wheel_remove(&self->wheel, slot);
+    uint32_t *at = bucket_of(self, t->client, t->id);
+    while (*at != slot)
+        at = &self->tickets[*at].same_bucket;
+    *at = t->same_bucket;
+    queue_remove(&self->clients[t->client].tickets, &t->owned);
+    t->generation++;
+    self->free_tickets[self->n_free_tickets++] = slot;
+    self->ops.drop(self->ops.arg, slot);
+}
+
+static struct header reply_header(const core_t *self, const struct ticket *t, uint8_t status) {
+    return (struct header){.type = WIRE_REPLY,
+                           .status = status,
+                           .attempt = t->attempts,
+                           .id = t->id,
+                           .epoch = self->clients[t->client].session,
+                           .service = t->asked};
+}
+
+static void count_reply(core_t *self, uint32_t client, uint8_t status) {
+    self->stats.replied[status]++;
+    self->replied++;
+    self->clients[client].replied++;
+}
+
+void ticket_reply(core_t *self, struct ticket *t, enum status status, const char *text) {
+    struct header header = reply_header(self, t, (uint8_t)status);
+    struct core_error error = {.text = text, .may_have_run = t->attempts > 0};
+    uint32_t client = t->client;
+    count_reply(self, client, (uint8_t)status);
+    finish(self, t);
+    client_send(self, client, &header, &error);
+}
+
+void ticket_forward(core_t *self, struct ticket *t, uint8_t code, uint64_t now_us) {
+    enum status status;
+    if (!status_from_code(code, &status)) {
+        ticket_reply(self, t, STATUS_INTERNAL, "the worker answered with a status nobody knows");
+        return;
+    }
+    struct header header = reply_header(self, t, code);
+    uint32_t client = t->client;
+    self->services[t->service].answered++;
+    self->answered++;
+    histogram_add(&self->stats.total_us, now_us - t->admitted_us);
+    count_reply(self, client, code);
+    finish(self, t);
+    if (!self->clients[client].doomed)
+        client_sent(self, client, self->ops.forward(self->ops.arg, client, &header));
+}
+
+void ticket_drop(core_t *self, struct ticket *t) {
+    self->stats.dropped++;
+    ticket_recall(self, t);
+    finish(self, t);
+}
+
+void ticket_recall(core_t *self, struct ticket *t) {
+    if (t->state == TICKET_IN_FLIGHT)
+        crew_send(self, t->worker, WIRE_CANCEL, ticket_number(self, t));
+}
+
+/* Not executed as far as we know, or lost with every worker that tried. */
+void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text) {
+    ticket_reply(self, t, t->attempts ? STATUS_UNKNOWN_OUTCOME : status, text);
+}
+
+void ticket_lost(core_t *self, struct ticket *t) {
+    ticket_unplace(self, t);
+    self->stats.requeued++;
+    if (t->attempts < LIMIT_ATTEMPTS) {
+        ticket_wait(self, t, true);
+        return;
+    }
+    char text[80];
+    snprintf(text, sizeof text, "the request was in flight on %u workers that died", t->attempts);
+    ticket_reply(self, t, STATUS_INTERNAL, text);
+}
