@@ -1,0 +1,240 @@
+/* admin.c - a copy of the core's figures, and the pages made of it. See admin.h.
+ *
+ * Ready means: serving, and at least one worker is connected, so that a balancer in front of several
+ * brokers sends nobody to one that would let him wait. */
+#include "admin.h"
+
+#include "metrics/expose.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct service_copy {
+    char model[LIMIT_NAME_BYTES + 1];
+    enum wire_task task;
+    uint32_t workers;
+    struct core_service_view view;
+};
+
+struct snapshot {
+    struct core_stats stats;
+    struct admin_frames frames;
+    uint32_t clients, queued, in_flight, workers, n_services;
+    uint32_t by_state[FLEET_DRAINING + 1];
+    uint64_t queued_bytes, oldest_us, uptime_us;
+    double hourly_cost;
+    bool draining;
+    struct service_copy services[LIMIT_SERVICES];
+};
+
+struct admin {
+    expose_t *server;
+    pthread_mutex_t lock;
+    uint64_t started_us;
+    struct snapshot now; /* under lock */
+};
+
+void admin_publish(admin_t *self, const core_t *core, const struct admin_frames *frames,
+                   uint64_t now_us) {
+    const struct fleet *fleet = core_fleet(core);
+    pthread_mutex_lock(&self->lock);
+    struct snapshot *s = &self->now;
+    s->stats = *core_stats(core);
+    s->frames = *frames;
+    s->clients = core_clients(core);
+    s->queued = core_queued(core);
+    s->in_flight = core_in_flight(core);
+    s->queued_bytes = core_queued_bytes(core);
+    s->draining = core_draining(core);
+    s->uptime_us = now_us - self->started_us;
+    s->workers = fleet->n_workers;
+    s->hourly_cost = 0;
+    memset(s->by_state, 0, sizeof s->by_state);
+    for (uint32_t i = 0; i < fleet->high_workers; i++) {
+        s->by_state[fleet->workers[i].state]++;
+        if (fleet->workers[i].state != FLEET_FREE)
+            s->hourly_cost += fleet->workers[i].hourly_cost;
+    }
+    s->n_services = 0;
+    s->oldest_us = 0;
+    for (uint32_t i = 1; i < fleet->n_services; i++) {
+        const struct fleet_service *from = &fleet->services[i];
+        struct core_service_view view = core_service(core, i, now_us);
+        s->oldest_us = view.oldest_us > s->oldest_us ? view.oldest_us : s->oldest_us;
+        if (!from->seen)
+            continue;
+        struct service_copy *copy = &s->services[s->n_services++];
+        memcpy(copy->model, from->model, sizeof copy->model);
+        copy->task = from->task;
+        copy->workers = from->n_members;
+        copy->view = view;
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void simple(struct expose_text *out, const char *name, const char *type, const char *help,
+                   uint64_t value) {
+    expose_family(out, name, type, help);
+    expose_u64(out, name, NULL, value);
+}
+
+static void requests(const struct snapshot *s, struct expose_text *out) {
+    const struct core_stats *stats = &s->stats;
+    simple(out, "ember_requests_received_total", "counter", "Requests received.", stats->received);
+    expose_family(out, "ember_requests_total", "counter", "Requests answered, by status.");
+    for (int i = 0; i <= STATUS_UNAUTHENTICATED; i++) {
+        const char *name = status_name((enum status)i);
+        if (strcmp(name, "INVALID") == 0)
+            continue;
+        char labels[64];
+        snprintf(labels, sizeof labels, "status=\"%s\"", name);
+        expose_u64(out, "ember_requests_total", labels, stats->replied[i]);
+    }
+    simple(out, "ember_requests_dropped_total", "counter",
+           "Requests whose client went away before the answer.", stats->dropped);
+    simple(out, "ember_requests_attached_total", "counter",
+           "Repeats of a request that was in flight; not executed twice.", stats->attached);
+    simple(out, "ember_dispatches_total", "counter", "Executions started.", stats->dispatched);
+    simple(out, "ember_requeues_total", "counter", "Executions lost with their worker.",
+           stats->requeued);
+    simple(out, "ember_nacks_total", "counter", "Requests given back by a worker, unstarted.",
+           stats->nacked);
+    simple(out, "ember_late_results_total", "counter", "Results that nobody waited for any more.",
+           stats->late);
+    simple(out, "ember_replies_cut_total", "counter", "Replies a client did not take.",
+           stats->replies_cut);
+    expose_family(out, "ember_queue_duration_seconds", "histogram",
+                  "Time from admission to the first dispatch.");
+    expose_histogram(out, "ember_queue_duration_seconds", NULL, &stats->queue_us);
+    expose_family(out, "ember_request_duration_seconds", "histogram",
+                  "Time from admission to the answer of a worker, seen by the broker.");
+    expose_histogram(out, "ember_request_duration_seconds", NULL, &stats->total_us);
+}
+
+static void peers(const struct snapshot *s, struct expose_text *out) {
+    simple(out, "ember_clients", "gauge", "Sessions of clients.", s->clients);
+    expose_family(out, "ember_workers", "gauge", "Workers, by state.");
+    for (int i = FLEET_LIVE; i <= FLEET_DRAINING; i++) {
+        char labels[64];
+        snprintf(labels, sizeof labels, "state=\"%s\"", fleet_state_name((enum fleet_state)i));
+        expose_u64(out, "ember_workers", labels, s->by_state[i]);
+    }
+    expose_family(out, "ember_workers_hourly_cost", "gauge",
+                  "Cost of an hour of the connected workers, as they state it.");
+    expose_f64(out, "ember_workers_hourly_cost", NULL, s->hourly_cost);
+    simple(out, "ember_workers_lost_total", "counter", "Workers that left without saying goodbye.",
+           s->stats.workers_lost);
+    simple(out, "ember_workers_suspected_total", "counter",
+           "Times a worker did not take a dispatch.", s->stats.suspected);
+    simple(out, "ember_frames_malformed_total", "counter", "Messages that are not ours.",
+           s->frames.malformed);
+    simple(out, "ember_frames_unknown_peer_total", "counter",
+           "Messages of connections without a session.", s->frames.unknown_peers);
+    simple(out, "ember_frames_unknown_epoch_total", "counter",
+           "Messages of a session or broker start that is over.", s->stats.strangers);
+    simple(out, "ember_frames_unexpected_total", "counter",
+           "Well-formed messages that make no sense where they came.", s->stats.unexpected);
+}
+
+static void per_service(const struct snapshot *s, struct expose_text *out, const char *name,
+                        const char *type, const char *help,
+                        double (*value)(const struct service_copy *)) {
+    expose_family(out, name, type, help);
+    for (uint32_t i = 0; i < s->n_services; i++) {
+        const struct service_copy *c = &s->services[i];
+        char model[EXPOSE_LABEL_BYTES], labels[EXPOSE_LABEL_BYTES + 64];
+        snprintf(labels, sizeof labels, "model=\"%s\",task=\"%s\"",
+                 expose_label(view_of(c->model), model), wire_task_name(c->task));
+        expose_f64(out, name, labels, value(c));
+    }
+}
+
+static double get_queued(const struct service_copy *c) {
+    return c->view.queued;
+}
+static double get_in_flight(const struct service_copy *c) {
+    return c->view.in_flight;
+}
+static double get_workers(const struct service_copy *c) {
+    return c->workers;
+}
+static double get_answered(const struct service_copy *c) {
+    return (double)c->view.answered;
+}
+static double get_oldest(const struct service_copy *c) {
+    return (double)c->view.oldest_us / 1e6;
+}
+
+void admin_page(admin_t *self, struct expose_text *out) {
+    pthread_mutex_lock(&self->lock);
+    const struct snapshot *s = &self->now;
+    requests(s, out);
+    peers(s, out);
+    simple(out, "ember_queue_size", "gauge", "Requests waiting for a worker.", s->queued);
+    simple(out, "ember_queue_bytes", "gauge", "Their bodies.", s->queued_bytes);
+    simple(out, "ember_in_flight", "gauge", "Requests at workers.", s->in_flight);
+    expose_family(out, "ember_queue_oldest_seconds", "gauge", "Age of the oldest waiter.");
+    expose_f64(out, "ember_queue_oldest_seconds", NULL, (double)s->oldest_us / 1e6);
+    per_service(s, out, "ember_service_queue_size", "gauge", "Requests waiting.", get_queued);
+    per_service(s, out, "ember_service_in_flight", "gauge", "Requests at workers.", get_in_flight);
+    per_service(s, out, "ember_service_workers", "gauge", "Workers that serve it.", get_workers);
+    per_service(s, out, "ember_service_answered_total", "counter", "Results.", get_answered);
+    per_service(s, out, "ember_service_oldest_seconds", "gauge", "Age of the oldest waiter.",
+                get_oldest);
+    expose_family(out, "ember_uptime_seconds", "gauge", "Since the start of this process.");
+    expose_f64(out, "ember_uptime_seconds", NULL, (double)s->uptime_us / 1e6);
+    expose_family(out, "ember_build_info", "gauge", "Always 1; the label tells the version.");
+    expose_u64(out, "ember_build_info", "program=\"ember-broker\",version=\"" EMBER_VERSION "\"",
+               1);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void on_metrics(void *arg, struct expose_text *out) {
+    admin_page(arg, out);
+}
+
+static bool on_ready(void *arg, struct expose_text *why) {
+    admin_t *self = arg;
+    pthread_mutex_lock(&self->lock);
+    bool draining = self->now.draining;
+    uint32_t live = self->now.by_state[FLEET_LIVE];
+    pthread_mutex_unlock(&self->lock);
+    if (draining)
+        expose_printf(why, "stopping\n");
+    else if (!live)
+        expose_printf(why, "no worker is connected\n");
+    return !draining && live;
+}
+
+enum status admin_start(const char *listen, const core_t *core, uint64_t now_us, admin_t **out,
+                        struct err *err) {
+    admin_t *self = calloc(1, sizeof *self);
+    if (!self)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
+    pthread_mutex_init(&self->lock, NULL);
+    self->started_us = now_us;
+    admin_publish(self, core, &(struct admin_frames){0}, now_us);
+    struct expose_cfg cfg = {
+        .listen = listen, .metrics = on_metrics, .ready = on_ready, .arg = self};
+    enum status status = expose_start(&cfg, &self->server, err);
+    if (status != STATUS_OK)
+        admin_stop(&self);
+    else
+        *out = self;
+    return status;
+}
+
+void admin_stop(admin_t **self) {
+    if (!*self)
+        return;
+    expose_stop(&(*self)->server);
+    pthread_mutex_destroy(&(*self)->lock);
+    free(*self);
+    *self = NULL;
+}
+
+uint16_t admin_port(const admin_t *self) {
+    return expose_port(self->server);
+}
