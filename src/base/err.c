@@ -1,5 +1,5 @@
-/* err.c - formats error text; control characters and bytes that are not UTF-8 (a hostile file name may hold
- * any, and a cut may leave half a character) become '?'. */
+/* err.c - formats error text; control characters and bytes that are not UTF-8 (a hostile file name
+ * may hold any, and a cut may leave half a character) become '?'. */
 #include "base/err.h"
 
 #include "base/utf8.h"

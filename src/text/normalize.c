@@ -1,17 +1,17 @@
 /* normalize.c - BERT's normalizer as a table of rules; the door to utf8proc.
  *
- *      code point --clean--> --isolate ideographs--> --NFD, without Mn--> --lower--> class of the result
- *                   |                                                                 word alone space
- *                   '-> dropped, or a space
+ *  code point --clean--> --isolate ideographs--> --NFD, without Mn--> --lower--> class of result
+ *               |                                                              word alone space
+ *               '-> dropped, or a space
  *
- * normalizer_expand() is the definition; the table only remembers its answers. A rule is 32 bits: kind in
- * the low 8, result in the upper 24. Pages of 256 rules are shared when equal, which leaves some 250 of
- * the 4352 pages; ranges whose pages are known to be uniform are asked once per page.
+ * normalizer_expand() is the definition; the table only remembers its answers. A rule is 32 bits:
+ * kind in the low 8, result in the upper 24. Pages of 256 rules are shared when equal, which leaves
+ * some 250 of the 4352 pages; ranges whose pages are known to be uniform are asked once per page.
  *
  * Why lists of exceptions: the reference froze parts of Unicode. Marks, punctuation and format
- * characters that came after Unicode 8 are ordinary letters to it, decompositions and combining classes
- * after Unicode 12 do not exist, while lower-casing is newer than utf8proc's. With the lists every
- * code point agrees (tests/unit/normalize_test.c asks all of them). */
+ * characters that came after Unicode 8 are ordinary letters to it, decompositions and combining
+ * classes after Unicode 12 do not exist, while lower-casing is newer than utf8proc's. With the
+ * lists every code point agrees (tests/unit/normalize_test.c asks all of them). */
 #include "text/normalize.h"
 
 #include <stdlib.h>
@@ -30,7 +30,8 @@ static const struct range WHITE[] = {
     {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000},
 };
 
-/* Ideographs that stand alone. The reference begins one block at U+2B920 where Unicode has U+2B820. */
+/* Ideographs that stand alone. The reference begins one block at U+2B920 where Unicode has U+2B820.
+ * */
 static const struct range IDEOGRAPH[] = {
     {0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xf900, 0xfaff}, {0x20000, 0x2a6df}, {0x2a700, 0x2b73f},
     {0x2b740, 0x2b81f}, {0x2b920, 0x2ceaf}, {0x2f800, 0x2fa1f},
@@ -38,8 +39,8 @@ static const struct range IDEOGRAPH[] = {
 
 /* Punctuation now, none in Unicode 8. */
 static const struct range LATE_PUNCT[] = {
-    {0x61d, 0x61d}, {0x9fd, 0x9fd}, {0xa76, 0xa76}, {0xc77, 0xc77}, {0xc84, 0xc84}, {0x1b7d, 0x1b7e},
-    {0x2e43, 0x2e5d}, {0x10ead, 0x10ead}, {0x10f55, 0x10f59}, {0x10f86, 0x10f89},
+    {0x61d, 0x61d}, {0x9fd, 0x9fd}, {0xa76, 0xa76}, {0xc77, 0xc77}, {0xc84, 0xc84},
+    {0x1b7d, 0x1b7e}, {0x2e43, 0x2e5d}, {0x10ead, 0x10ead}, {0x10f55, 0x10f59}, {0x10f86, 0x10f89},
     {0x1144b, 0x1144f}, {0x1145a, 0x1145d}, {0x11660, 0x1166c}, {0x116b9, 0x116b9},
     {0x1183b, 0x1183b}, {0x11944, 0x11946}, {0x119e2, 0x119e2}, {0x11a3f, 0x11a46},
     {0x11a9a, 0x11aa2}, {0x11b00, 0x11b09}, {0x11c41, 0x11c45}, {0x11c70, 0x11c71},

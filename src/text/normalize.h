@@ -3,14 +3,15 @@
  *     'É'  -> word, 'e'          U+00A0 -> space          U+200B -> dropped
  *     '中' -> alone, itself      ','    -> alone          '각'   -> expands to three jamo
  *
- * Cleaning, isolation of ideographs, accent stripping (NFD, then without category Mn), lower-casing and
- * the split at white space and punctuation all look at one code point at a time. So their result is one
- * rule per code point, computed once from utf8proc and kept in shared pages: encoding asks a table.
- * Only the order of combining marks looks at neighbours; normalizer_expand() gives what that takes.
+ * Cleaning, isolation of ideographs, accent stripping (NFD, then without category Mn), lower-casing
+ * and the split at white space and punctuation all look at one code point at a time. So their
+ * result is one rule per code point, computed once from utf8proc and kept in shared pages: encoding
+ * asks a table. Only the order of combining marks looks at neighbours; normalizer_expand() gives
+ * what that takes.
  *
- * Equal to Hugging Face's BertNormalizer and BertPreTokenizer, whose tables for marks, punctuation and
- * format characters are those of Unicode 8, for decomposition Unicode 12 and for case Unicode 17; the
- * differences to utf8proc's Unicode 15 are listed in normalize.c.
+ * Equal to Hugging Face's BertNormalizer and BertPreTokenizer, whose tables for marks, punctuation
+ * and format characters are those of Unicode 8, for decomposition Unicode 12 and for case Unicode
+ * 17; the differences to utf8proc's Unicode 15 are listed in normalize.c.
  *
  * Threads: immutable after normalizer_init(). */
 #ifndef EMBER_TEXT_NORMALIZE_H
@@ -56,7 +57,8 @@ struct normalizer {
     uint16_t page_of[NORMAL_PAGES];
 };
 
-/* Builds the table, some milliseconds; false when there is no memory (normalizer_done() is still fine). */
+/* Builds the table, some milliseconds; false when there is no memory (normalizer_done() is still
+ * fine). */
 bool normalizer_init(struct normalizer *self, struct normalizer_options options);
 void normalizer_done(struct normalizer *self);
 

@@ -1,16 +1,18 @@
 /* tokenizer.c - one pass over the text, a word at a time, ids straight into the caller's array.
  *
- *      bytes --> code point --> rule --> word[]  --space, punctuation, end--> pieces --> sink --> ids
- *         |                      |                                                       ^
- *         |                      '-> alone: an ideograph or a mark, one table look-up ---+
- *         '-> [SEP] and the like, searched in the raw text first ------------------------'
+ *  bytes --> code point --> rule --> word[]  --space, punctuation, end--> pieces --> sink --> ids
+ *     |                      |                                                       ^
+ *     |                      '-> alone: an ideograph or a mark, one table look-up ---+
+ *     '-> [SEP] and the like, searched in the raw text first ------------------------'
  *
- * The sink counts every token but keeps `room` of them: the first ones, or, for a cut on the left, the
- * last ones in a ring that is turned straight at the end. So nothing is allocated and the length
- * before the cut is exact; when nobody asks for it and the cut is on the right, the pass ends early.
+ * The sink counts every token but keeps `room` of them: the first ones, or, for a cut on the left,
+ * the last ones in a ring that is turned straight at the end. So nothing is allocated and the
+ * length before the cut is exact; when nobody asks for it and the cut is on the right, the pass
+ * ends early.
  *
- * Invariants: word[] holds at most word_chars code points, word_n counts on beyond them (such a word
- * is [UNK], so its text is not needed); ids[] is written below room only; every id is below size.
+ * Invariants: word[] holds at most word_chars code points, word_n counts on beyond them (such a
+ * word is [UNK], so its text is not needed); ids[] is written below room only; every id is below
+ * size.
  *
  * The order of combining marks: NFD sorts a run of marks by class, and stripping then drops most of
  * them. Kept marks are put into their place in word[] as they come; starters have class 0 and stop
@@ -199,8 +201,8 @@ static void run_text(struct run *run, struct view text) {
     end_word(run);
 }
 
-/* Tokens of `text` without special ones around; at most `room` are kept. Returns how many there are, or,
- * when `exact` is false, at least `room` of them. */
+/* Tokens of `text` without special ones around; at most `room` are kept. Returns how many there
+ * are, or, when `exact` is false, at least `room` of them. */
 static uint32_t tokens_of(const tokenizer_t *tok, struct view text, int32_t *ids, uint32_t room,
                           bool ring, bool exact) {
     struct run run; /* not cleared: word[] is written before it is read */
@@ -253,7 +255,8 @@ static void share(enum tokenizer_pair_cut cut, uint32_t room, uint32_t *a, uint3
         *a = room - *b;
         return;
     }
-    /* longest_first of the reference, in its own steps: s for the shorter text, l for the longer. */
+    /* longest_first of the reference, in its own steps: s for the shorter text, l for the longer.
+     * */
     uint32_t *shorter = *a <= *b ? a : b, *longer = *a <= *b ? b : a;
     uint32_t s = *shorter, l = s > room ? s : room - s > s ? room - s : s;
     if ((uint64_t)s + l > room) {
@@ -301,8 +304,9 @@ struct view tokenizer_piece(const tokenizer_t *self, int32_t id) {
     return piece.bytes ? piece : vocab_piece(self->added, id);
 }
 
-/* Fitted to the reference texts (within 5% over ordinary Chinese and English, 20% low for URLs, code and
- * numbers): five bytes of a word and its space, each ASCII mark, each ideograph, two letters else. */
+/* Fitted to the reference texts (within 5% over ordinary Chinese and English, 20% low for URLs,
+ * code and numbers): five bytes of a word and its space, each ASCII mark, each ideograph, two
+ * letters else. */
 uint32_t tokenizer_estimate(struct view text) {
     uint32_t ascii = 0, marks = 0, two = 0, more = 0;
     for (size_t i = 0; i < text.bytes; i++) {

@@ -2,8 +2,9 @@
  *
  *     "Refunds, please"  ->  [CLS] refund ##s , please [SEP]  ->  ids
  *
- * Equal, id for id, to Hugging Face's Rust tokenizers with a BertNormalizer, BertPreTokenizer and WordPiece
- * model. Special tokens written out in the text ([CLS], [SEP], [MASK], [PAD], [UNK]) become their ids, as in the reference.
+ * Equal, id for id, to Hugging Face's Rust tokenizers with a BertNormalizer, BertPreTokenizer and
+ * WordPiece model. Special tokens written out in the text ([CLS], [SEP], [MASK], [PAD], [UNK])
+ * become their ids, as in the reference.
  *
  * Threads: immutable after tokenizer_load(); any number of threads may share one.
  * Memory:  encoding allocates nothing; ids go to the caller's arrays. */
@@ -27,15 +28,16 @@ enum tokenizer_pair_cut {
 
 /* Load from a published model directory: tokenizer.json (WordPiece only), else vocab.txt with
  * tokenizer_config.json (do_lower_case, strip_accents, tokenize_chinese_chars, special token names,
- * added_tokens_decoder; all optional, without it lower-casing is on). Truncation and padding blocks inside
- * tokenizer.json are ignored. Ids of special tokens are looked up by name. Some milliseconds; *out is
- * the caller's and untouched on failure.
+ * added_tokens_decoder; all optional, without it lower-casing is on). Truncation and padding blocks
+ * inside tokenizer.json are ignored. Ids of special tokens are looked up by name. Some
+ * milliseconds; *out is the caller's and untouched on failure.
  *   STATUS_NOT_FOUND      neither file is there
  *   STATUS_DATA_LOSS      malformed: JSON, UTF-8, a repeated piece or id, no [CLS], [SEP] or [UNK]
- *   STATUS_UNIMPLEMENTED  another kind of tokenizer (BPE, Unigram ...), or a setting that asks for ids
- *                         we do not make (as added tokens of normalized text): the message names it
+ *   STATUS_UNIMPLEMENTED  another kind of tokenizer (BPE, Unigram ...), or a setting that asks for
+ *                         ids we do not make (as added tokens of normalized text)
  *   STATUS_RESOURCE_EXHAUSTED  beyond a limit or no memory
- *   STATUS_UNAVAILABLE    a file cannot be read */
+ *   STATUS_UNAVAILABLE    a file cannot be read
+ * The message names the file and what is wrong or missing in it. */
 enum status tokenizer_load(const char *dir, tokenizer_t **out, struct err *err);
 
 /* The same from bytes: `vocab` one piece per line split at LF only, the line number is the id. */
@@ -50,14 +52,15 @@ uint32_t tokenizer_vocab_size(const tokenizer_t *self); /* largest id + 1 */
 bool tokenizer_lowercase(const tokenizer_t *self);
 
 /* Encode `text` (any bytes, of any length; bytes that are not UTF-8 read as U+FFFD) into
- * ids[0..max_tokens), [CLS] and [SEP] included, max_tokens >= 2. Returns how many ids were written and,
- * in *n_full when it is not NULL, how many there would be without the cut. It cannot fail.
- * TOKENIZER_CUT_LEFT keeps the last max_tokens - 2 tokens. Without n_full a cut on the right ends early. */
+ * ids[0..max_tokens), [CLS] and [SEP] included, max_tokens >= 2. Returns how many ids were written
+ * and, in *n_full when it is not NULL, how many there would be without the cut. It cannot fail.
+ * TOKENIZER_CUT_LEFT keeps the last max_tokens - 2 tokens. Without n_full a cut on the right ends
+ * early. */
 uint32_t tokenizer_encode(const tokenizer_t *self, struct view text, uint32_t max_tokens,
                           enum tokenizer_side side, int32_t *ids, uint32_t *n_full);
 
-/* [CLS] a [SEP] b [SEP] with segments types[] 0..0 1..1; an empty b is still a pair. max_tokens >= 3.
- * Both are cut on the right. ids[] and types[] have max_tokens entries. */
+/* [CLS] a [SEP] b [SEP] with segments types[] 0..0 1..1; an empty b is still a pair. max_tokens
+ * >= 3. Both are cut on the right. ids[] and types[] have max_tokens entries. */
 uint32_t tokenizer_encode_pair(const tokenizer_t *self, struct view a, struct view b,
                                uint32_t max_tokens, enum tokenizer_pair_cut cut, int32_t *ids,
                                int32_t *types, uint32_t *n_full);

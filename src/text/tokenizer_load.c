@@ -1,13 +1,14 @@
 /* tokenizer_load.c - from the files of a model folder to a tokenizer.
  *
- *      tokenizer.json                      ---> settings + vocabulary + added tokens --.
- *      vocab.txt + tokenizer_config.json   ---> settings + vocabulary + special names --+--> assemble()
+ *  tokenizer.json                      ---> settings + vocabulary + added tokens --.
+ *  vocab.txt + tokenizer_config.json   ---> settings + vocabulary + special names --+--> assemble()
  *
  * tokenizer.json says everything, so it decides alone when it is there; it is the file that
- * the reference implementation reads. Whatever it asks for that would give other ids than ours is refused by
- * name: a model with silently wrong tokens still answers, only badly.
+ * the reference implementation reads. Whatever it asks for that would give other ids than ours is
+ * refused by name: a model with silently wrong tokens still answers, only badly.
  *
- * lstrip and rstrip of an added token are read over: they swallow white space, which gives no token. */
+ * lstrip and rstrip of an added token are read over: they swallow white space, which gives no
+ * token. */
 #include "text/tokenizer_parts.h"
 
 #include "base/limits.h"

@@ -1,4 +1,5 @@
-/* tokenizer_parts.h - what tokenizer_load.c puts together and tokenizer.c reads; private to text/. */
+/* tokenizer_parts.h - what tokenizer_load.c puts together and tokenizer.c reads; private to text/.
+ * */
 #ifndef EMBER_TEXT_TOKENIZER_PARTS_H
 #define EMBER_TEXT_TOKENIZER_PARTS_H
 

@@ -1,17 +1,18 @@
 /* vocab.c - one open hash table for whole pieces and for the greedy longest match.
  *
- *      word   f  u  n  d  s              the hash of a prefix is a step of the hash of the next longer
- *             h1 h2 h3 h4 h5             one, so one walk gives all of them; then the table is asked
- *                         <-- asked      from the longest down, one probe each, until a piece is there
+ *  word   f  u  n  d  s              the hash of a prefix is a step of the hash of the next longer
+ *         h1 h2 h3 h4 h5             one, so one walk gives all of them; then the table is asked
+ *                     <-- asked      from the longest down, one probe each, until a piece is there
  *
  * Pieces that continue a word are stored as they are written ("##s"): their hashes start from the
  * state after the prefix instead of from nothing, so no text is ever put together for a question.
- * Most words are pieces themselves and take a single probe; the walk is as long as the longest piece.
+ * Most words are pieces themselves and take a single probe; the walk is no longer than the longest
+ * piece.
  *
  * Invariants: slots are a power of two and at most half full, so a probe always meets an empty one;
  * the place comes from the upper bits of the hash and the tag from the lower; a hit compares bytes.
  *
- * A trie was left out: it steps once per byte through memory, where this takes one probe per word. */
+ * A trie was left out: it steps once per byte through memory, where mostly one probe takes a word. */
 #include "text/vocab.h"
 
 #include "base/check.h"
@@ -181,7 +182,8 @@ uint32_t vocab_size(const vocab_t *self) {
     return self->n_ids;
 }
 
-/* Cuts the next line off *rest; false at the end. A last line without LF counts, nothing after the last LF. */
+/* Cuts the next line off *rest; false at the end. A last line without LF counts, nothing after the
+ * last LF. */
 static bool next_line(struct view *rest, struct view *line) {
     if (rest->bytes == 0)
         return false;
@@ -230,7 +232,8 @@ enum status vocab_from_lines(struct view text, struct view prefix, vocab_t **out
     return st;
 }
 
-/* Largest id + 1 and the bytes of all pieces, so that memory is taken once and only for what is sound. */
+/* Largest id + 1 and the bytes of all pieces, so that memory is taken once and only for what is
+ * sound. */
 static enum status measure(const json_t *map, uint32_t *n_ids, size_t *bytes, struct err *err) {
     uint64_t last = 0;
     *n_ids = 0;

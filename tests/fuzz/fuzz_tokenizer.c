@@ -1,9 +1,11 @@
-/* Any bytes as text over a fixed vocabulary, or as a vocabulary over a fixed text; the first byte chooses.
+/* Any bytes as text over a fixed vocabulary, or as a vocabulary over a fixed text; the first byte
+ * chooses.
  *
  *     0 text, lower-cased   1 text, cased   2 a pair   3 a vocab.txt   4 a tokenizer.json
  *
- * The second byte is the length to cut at. Arrays have exactly the size that the header asks for, so that ASan
- * sees a write behind it; ids stay below the vocabulary's size, and a cut keeps an end of the whole. */
+ * The second byte is the length to cut at. Arrays have exactly the size that the header asks for,
+ * so that ASan sees a write behind it; ids stay below the vocabulary's size, and a cut keeps an end
+ * of the whole. */
 #include "text/tokenizer.h"
 
 #include <stdlib.h>

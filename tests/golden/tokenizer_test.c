@@ -1,9 +1,10 @@
 /* tokenizer_test.c - ids as the reference gives them: of our own small models, of three published
  * vocabularies where the reference data is, and refusals of every damaged vocabulary.
  *
- * The lines were made by Hugging Face's Rust tokenizers 0.23.2; a line is text, perhaps a second text, a
- * length and a rule for cutting, and must give the same ids, segments and full length. Each one is
- * also held against what the header promises: cut on the left, without a full length, ids in range.
+ * The lines were made by Hugging Face's Rust tokenizers 0.23.2; a line is text, perhaps a second
+ * text, a length and a rule for cutting, and must give the same ids, segments and full length. Each
+ * one is also held against what the header promises: cut on the left, without a full length, ids in
+ * range.
  *
  *     golden_tokenizer_test bench      nanoseconds per text instead */
 #include "support/test.h"
@@ -39,8 +40,8 @@ static char *read_all(const char *folder, const char *name, size_t *bytes) {
     return data;
 }
 
-/* json_text() ends at a NUL, which some texts hold. So the escape \u0000 is read as U+F8F0, which no
- * line has, and turned back in the string that comes out. */
+/* json_text() ends at a NUL, which some texts hold. So the escape \u0000 is read as U+F8F0, which
+ * no line has, and turned back in the string that comes out. */
 static void hide_nul(char *line) {
     for (char *p = line; (p = strstr(p, "\\u0000")) != NULL; p += 6)
         memcpy(p, "\\uf8f0", 6);
@@ -197,7 +198,8 @@ static void test_old_tables(void **state) {
         tokenizer_destroy(&toks[i]);
 }
 
-/* What the door must refuse before a text comes here, and what the tokenizer does with it all the same. */
+/* What the door must refuse before a text comes here, and what the tokenizer does with it all the
+ * same. */
 static void check_bytes(const json_t *row, void *arg) {
     const tokenizer_t *tok = arg;
     const char *hex = json_text(json_get(row, "hex"));

@@ -1,5 +1,5 @@
-/* normalize_test.c - what becomes of single code points: by hand, by the reference's own map of all of
- * them, and by a digest of everything, so that a change is seen where the map is absent too. */
+/* normalize_test.c - what becomes of single code points: by hand, by the reference's own map of all
+ * of them, and by a digest of everything, so that a change is seen where the map is absent too. */
 #include "support/test.h"
 
 #include "base/hash.h"
@@ -29,8 +29,8 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* The items of a code point in words: "DROP", "SPACE", "KEEP", "CJK", or code points; an ideograph that turns
- * into another stands between spaces, as the reference writes it. */
+/* The items of a code point in words: "DROP", "SPACE", "KEEP", "CJK", or code points; an ideograph
+ * that turns into another stands between spaces, as the reference writes it. */
 static void describe(const struct normalizer *n, uint32_t cp, char *out, size_t room) {
     struct normal_item items[NORMAL_ITEMS_MAX];
     unsigned count = normalizer_expand(n, cp, items);
@@ -124,7 +124,8 @@ static void test_classes(void **state) {
     }
 }
 
-/* Marks in order, a fence where a mark of class 0 was dropped, and lower-casing without stripping. */
+/* Marks in order, a fence where a mark of class 0 was dropped, and lower-casing without stripping.
+ * */
 static void test_items(void **state) {
     (void)state;
     struct normal_item items[NORMAL_ITEMS_MAX];
@@ -183,7 +184,8 @@ static uint64_t digest(const struct normalizer *n) {
     return hash;
 }
 
-/* Taken when test_reference_map() passed. Another Unicode version beneath knows other new code points. */
+/* Taken when test_reference_map() passed. Another Unicode version beneath knows other new code
+ * points. */
 static void test_digest(void **state) {
     (void)state;
     if (strncmp(normalizer_unicode(), "15.0", 4) != 0)

@@ -107,8 +107,8 @@ static void test_cased(void **state) {
     TEST_TRUE(tokenizer_lowercase(tok) && !tokenizer_lowercase(cased));
 }
 
-/* NFD orders marks by class, and a dropped mark of class 0 keeps them apart. It takes marks that accent
- * stripping leaves: U+302E and U+302F of class 224, U+1D16D of class 226. */
+/* NFD orders marks by class, and a dropped mark of class 0 keeps them apart. It takes marks that
+ * accent stripping leaves: U+302E and U+302F of class 224, U+1D16D of class 226. */
 static void test_mark_order(void **state) {
     (void)state;
     tokenizer_t *marks = NULL;
