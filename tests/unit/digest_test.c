@@ -33,8 +33,32 @@ static void test_in_pieces(void **state) {
     TEST_MEM_EQ(pieces, whole, sizeof whole);
 }
 
+static void test_pair(void **state) {
+    (void)state;
+    digest_pair_t *pair = digest_pair_new();
+    assert_non_null(pair);
+    for (int round = 0; round < 3; round++) { /* the same one, again and again */
+        uint8_t md5[DIGEST_MD5_BYTES], sha[DIGEST_SHA256_BYTES];
+        uint8_t want_md5[DIGEST_MD5_BYTES], want_sha[DIGEST_SHA256_BYTES];
+        const char *whole = round == 1 ? "" : "one two three";
+        digest_pair_begin(pair);
+        digest_pair_add(pair, view_make(NULL, 0));
+        digest_pair_add(pair, view_make(whole, round == 1 ? 0 : 4));
+        digest_pair_add(pair, view_of(whole + (round == 1 ? 0 : 4)));
+        digest_pair_finish(pair, md5, sha);
+        digest_md5(view_of(whole), want_md5);
+        digest_sha256(view_of(whole), want_sha);
+        TEST_MEM_EQ(md5, want_md5, sizeof md5);
+        TEST_MEM_EQ(sha, want_sha, sizeof sha);
+    }
+    digest_pair_begin(pair); /* begun and left */
+    digest_pair_destroy(&pair);
+    digest_pair_destroy(&pair);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_known),
-                                       cmocka_unit_test(test_in_pieces)};
+                                       cmocka_unit_test(test_in_pieces),
+                                       cmocka_unit_test(test_pair)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
