@@ -255,8 +255,7 @@ static void share(enum tokenizer_pair_cut cut, uint32_t room, uint32_t *a, uint3
         *a = room - *b;
         return;
     }
-    /* longest_first of the reference, in its own steps: s for the shorter text, l for the longer.
-     * */
+    /* longest_first of the reference, in its own steps: s for the shorter, l for the longer. */
     uint32_t *shorter = *a <= *b ? a : b, *longer = *a <= *b ? b : a;
     uint32_t s = *shorter, l = s > room ? s : room - s > s ? room - s : s;
     if ((uint64_t)s + l > room) {

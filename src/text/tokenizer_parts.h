@@ -1,5 +1,4 @@
-/* tokenizer_parts.h - what tokenizer_load.c puts together and tokenizer.c reads; private to text/.
- * */
+/* tokenizer_parts.h - what tokenizer_load.c puts together and tokenizer.c reads; text/ only. */
 #ifndef EMBER_TEXT_TOKENIZER_PARTS_H
 #define EMBER_TEXT_TOKENIZER_PARTS_H
 

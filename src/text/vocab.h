@@ -34,12 +34,12 @@ bool vocab_add(vocab_t *self, int32_t id, struct view piece);
 
 /* From vocab.txt: one piece per line, split at LF only (U+2028 is a piece of the Chinese
  * vocabulary), the line number is the id, one CR before the LF is not part of the piece, an empty
- *   line is a gap. STATUS_DATA_LOSS           not UTF-8, a NUL, or a piece that stands there twice
+ * line is a gap.
+ *   STATUS_DATA_LOSS           not UTF-8, a NUL, or a piece that stands there twice
  *   STATUS_RESOURCE_EXHAUSTED  more than LIMIT_VOCAB lines, or no memory */
 enum status vocab_from_lines(struct view text, struct view prefix, vocab_t **out, struct err *err);
 
-/* From a JSON object, piece to id; also STATUS_DATA_LOSS when an id is no number or is given twice.
- * */
+/* From a JSON object, piece to id; also STATUS_DATA_LOSS when an id is no number or comes twice. */
 enum status vocab_from_json(const json_t *map, struct view prefix, vocab_t **out, struct err *err);
 
 /* Id of a whole piece, prefix included, or VOCAB_NONE. */

@@ -124,8 +124,7 @@ static void test_classes(void **state) {
     }
 }
 
-/* Marks in order, a fence where a mark of class 0 was dropped, and lower-casing without stripping.
- * */
+/* Marks in order, a fence where a mark of class 0 was dropped, and lower-casing alone. */
 static void test_items(void **state) {
     (void)state;
     struct normal_item items[NORMAL_ITEMS_MAX];
