@@ -524,7 +524,8 @@ static void help_row(const char *name, char short_name, const char *meta, const 
 void cfg_help(const struct cfg *cfg, FILE *out) {
     fprintf(out, "Usage: %s %s\n\n", cfg->program, cfg->synopsis);
     put_wrapped(cfg->about, 0, out);
-    fputs("\nOptions:\n", out);
+    if (cfg->n_rows && cfg->rows[0].kind != CFG_KIND_HEADING)
+        fputs("\nOptions:\n", out);
     for (size_t i = 0; i < cfg->n_rows; i++) {
         const struct cfg_row *row = &cfg->rows[i];
         if (row->kind == CFG_KIND_HEADING)
