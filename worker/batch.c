@@ -1,0 +1,52 @@
+/* batch.c - one batch's memory: items, flights, vectors and text, each sized once. */
+#include "batch.h"
+
+#include "base/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool batch_init(struct batch *self, uint32_t items_max, size_t text_max, uint32_t dim_max) {
+    memset(self, 0, sizeof *self);
+    self->n_max = items_max;
+    self->text_max = text_max;
+    self->items = calloc(items_max, sizeof *self->items);
+    self->flights = calloc(items_max, sizeof *self->flights);
+    self->vectors = calloc((size_t)items_max * dim_max, sizeof *self->vectors);
+    self->text = malloc(text_max);
+    return self->items && self->flights && self->vectors && self->text;
+}
+
+void batch_done(struct batch *self) {
+    free(self->items);
+    free(self->flights);
+    free(self->vectors);
+    free(self->text);
+    memset(self, 0, sizeof *self);
+}
+
+void batch_reset(struct batch *self, const engine_t *engine, uint32_t model) {
+    self->engine = engine;
+    self->model = model;
+    self->n = 0;
+    self->text_bytes = 0;
+    self->tokens = NULL;
+    self->times = (struct engine_times){0};
+    self->formed_us = self->started_us = self->finished_us = 0;
+}
+
+struct engine_item *batch_add(struct batch *self, uint32_t flight, struct view prefix,
+                              struct view text, uint32_t dim) {
+    CHECK(self->n < self->n_max && prefix.bytes + text.bytes <= self->text_max - self->text_bytes);
+    char *at = self->text + self->text_bytes;
+    if (prefix.bytes)
+        memcpy(at, prefix.data, prefix.bytes);
+    if (text.bytes)
+        memcpy(at + prefix.bytes, text.data, text.bytes);
+    self->text_bytes += prefix.bytes + text.bytes;
+    struct engine_item *item = &self->items[self->n];
+    *item = (struct engine_item){.text = view_make(at, prefix.bytes + text.bytes),
+                                 .vector = self->vectors + (size_t)self->n * dim};
+    self->flights[self->n++] = flight;
+    return item;
+}

@@ -1,0 +1,58 @@
+/* batch.h - what travels between the loop and a runner: one batch of one model, with all its memory.
+ *
+ * The loop fills a free batch, hands it over through the link and gets it back when it is done: it has
+ * one owner at a time, and so it needs no lock. Texts are copied in, prompt in front, because the request
+ * they came with may be cancelled while the runner reads them.
+ *
+ * Memory: batch_init() takes all of it; nothing is allocated later. */
+#ifndef EMBER_WORKER_BATCH_H
+#define EMBER_WORKER_BATCH_H
+
+#include "engine/engine.h"
+
+/* Tokenise only: the arrays belong to the request, which outlives the batch. */
+struct batch_tokens {
+    const struct view *texts;
+    uint32_t n;
+    enum engine_side side;
+    uint32_t max_ids; /* of one text */
+    int32_t *ids;     /* [n, max_ids] */
+    uint32_t *n_ids;  /* [n] */
+    uint32_t *n_full; /* [n] tokens of the whole text */
+    uint64_t token;   /* whose it is */
+};
+
+struct batch {
+    const engine_t *engine;
+    uint32_t model;
+    uint32_t n, n_max;
+    struct engine_item *items; /* [n_max]; vectors point into `vectors`, texts into `text` */
+    uint32_t *flights;         /* [n_max] which flight each item is */
+    float *vectors;            /* [n_max, dim_max] */
+    char *text;
+    size_t text_bytes, text_max;
+    struct batch_tokens *tokens; /* not NULL: this is a job of tokenising, n is 0 */
+    struct batch_tokens job;     /* where `tokens` points */
+    uint64_t number;             /* of the batch, rising */
+    uint64_t formed_us, started_us, finished_us;
+    struct engine_times times;
+};
+
+/* Texts a batch of that many tokens may have: each has two special tokens and one of its own. */
+static inline uint32_t batch_items_max(uint32_t tokens_max) {
+    uint32_t n = tokens_max / 3 + 1;
+    return n < LIMIT_BATCH_ITEMS ? n : LIMIT_BATCH_ITEMS;
+}
+
+/* False without memory; *self can be given to batch_done() in either case. */
+bool batch_init(struct batch *self, uint32_t items_max, size_t text_max, uint32_t dim_max);
+void batch_done(struct batch *self);
+
+/* Empty it for `model`. */
+void batch_reset(struct batch *self, const engine_t *engine, uint32_t model);
+
+/* Adds prefix + text; the caller keeps to n_max and text_max. Returns the item to fill in. */
+struct engine_item *batch_add(struct batch *self, uint32_t flight, struct view prefix,
+                              struct view text, uint32_t dim);
+
+#endif

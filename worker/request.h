@@ -1,0 +1,181 @@
+/* request.h - a request in the worker, and what the files of serve share. Nothing else includes it.
+ *
+ *     request --units--> unit 0 "first text"      --> flight (see flight.h), or answered already
+ *                        unit 1 "second text"     -->   "
+ *                        unit 2 hypothesis of a label (Classify only)
+ *
+ * A request's memory is two arenas: `decoded` holds what the codec read, `work` everything that is made
+ * from it (units, facts, rows). Both go when it is answered.
+ *
+ * `pending` counts units and look-ups that have no answer yet; a request is answered when it is 0, or as
+ * soon as it has failed. While tasks start or hand out units nothing is answered; serve_settle() does. */
+#ifndef EMBER_WORKER_REQUEST_H
+#define EMBER_WORKER_REQUEST_H
+
+#include "flight.h"
+#include "serve.h"
+
+#include "base/arena.h"
+
+struct request;
+
+struct unit {
+    struct link link; /* in flight->waiters */
+    struct request *request;
+    struct flight *flight; /* NULL: not asked, or answered */
+    struct view text;
+    uint32_t index;
+};
+
+/* Of a Classify request. */
+struct request_classify {
+    struct wire_classify_request in;
+    struct key_labels labels;
+    struct view template_text; /* the one in use */
+    struct unit *label_units;  /* [n_labels] */
+    float *vectors;            /* [n_texts + n_labels, dim], texts first */
+    float *scores;             /* [n_texts, n_labels], caller's order of labels */
+    uint8_t *scored;           /* [n_texts] known from the cache */
+    uint8_t label_source;      /* the dearest source of all label vectors */
+    bool labels_started;
+};
+
+struct request_tokenize {
+    struct wire_tokenize_request in;
+    uint32_t max_ids;
+    int32_t *ids;
+    uint32_t *n_ids, *n_full;
+    struct link link; /* in serve.jobs while it waits for a runner */
+};
+
+struct request {
+    struct link link; /* in serve.active, in order of arrival, or in serve.idle */
+    struct arena decoded, work;
+    struct serve_origin origin;
+    uint32_t generation;
+    uint32_t model; /* index */
+    enum wire_task task;
+    uint8_t lane;
+    bool on_runner; /* a runner writes into its memory */
+    bool answered;  /* while on_runner: it goes when the runner is done */
+    uint64_t arrived_us, deadline_us;
+
+    enum engine_side side;
+    enum wire_cache cache;
+    uint32_t max_tokens; /* effective */
+    struct view prefix;
+
+    uint32_t n_texts, n_units, pending;
+    struct unit *units; /* [n_texts] */
+    uint32_t *tokens;   /* [n_texts] facts, as the reply has them */
+    uint8_t *truncated;
+    uint8_t *source;
+    struct wire_times times;
+    uint64_t last_batch; /* whose times were added last */
+
+    enum status failed; /* OK: not (yet) */
+    uint32_t failed_item;
+    struct err failed_err;
+
+    union {
+        struct {
+            struct wire_embed_request in;
+            uint32_t dim; /* of a row */
+            bool normalize;
+            size_t row_bytes;
+            uint8_t *rows;
+        } embed;
+        struct request_classify classify;
+        struct request_tokenize tokenize;
+    };
+};
+
+struct serve {
+    struct serve_cfg cfg;
+    uint64_t now_us, next_scan_us;
+    struct request *requests;          /* [requests_max] */
+    struct queue active, idle, parked; /* parked: answered, on a runner */
+    struct queue jobs;                 /* tokenise requests that wait for a runner */
+    uint32_t n_units;                  /* of all active requests */
+    size_t bytes;                      /* arenas of all requests */
+    struct flights flights;
+    struct batcher batcher;
+    key_maker_t *keys;
+    struct batcher_entry **picked; /* [items_max of a batch] */
+    struct wire_out out;
+    float *row; /* [dim_max] */
+    uint32_t running, batches_out;
+    uint64_t batch_number;
+    bool draining;
+    struct serve_stats stats;
+};
+
+/* A unit's answer. entry->numbers is the full vector. */
+struct unit_answer {
+    const struct cache_entry *entry;
+    enum wire_source source;
+};
+
+/* ---- serve.c, for the tasks */
+
+/* Empties request->decoded and makes room in it for a body; false: no room now. */
+bool serve_reserve_body(serve_t *self, struct request *request, size_t body_bytes);
+/* Empties request->work and makes room for `bytes`; false: no room now. */
+bool serve_reserve(serve_t *self, struct request *request, size_t bytes);
+/* n zeroed items of a type from what was reserved. */
+#define serve_array(request, type, n) ((type *)serve_take((request), (n), sizeof(type)))
+void *serve_take(struct request *request, size_t n, size_t size);
+/* Units and facts of n_texts texts: what they need, and taking them. */
+size_t serve_facts_bytes(uint32_t n_texts);
+void serve_take_facts(struct request *request, const struct view *texts, uint32_t n_texts);
+
+/* Ask for one unit's vector: its answer may come from within. */
+void serve_start(serve_t *self, struct unit *unit);
+/* The first failure counts. `item`: 1 + index of the text at fault, or 0. */
+void serve_fail(struct request *request, enum status status, uint32_t item, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Answers the request when it has failed or nothing is pending; it may be gone afterwards. */
+void serve_settle(serve_t *self, struct request *request);
+/* Sends what was encoded into self->out, or an error when that failed; the request is gone. */
+void serve_send(serve_t *self, struct request *request, enum status encoded);
+
+/* Facts of text i; false (and the request has failed) when it was cut and must not be. */
+bool serve_note(serve_t *self, struct request *request, uint32_t i,
+                const struct unit_answer *answer);
+struct wire_facts serve_facts(const serve_t *self, struct request *request);
+/* A token for cache.want() whose answer goes to classify_answer(). */
+uint64_t serve_request_token(const serve_t *self, const struct request *request, uint32_t index);
+
+static inline const struct model *request_model(const serve_t *self,
+                                                const struct request *request) {
+    return &self->cfg.models->model[request->model];
+}
+
+/* ---- one file a task: begin decodes and validates, start asks for units, take keeps a unit's answer,
+ * reply sends what was collected. */
+
+enum begin {
+    BEGIN_OK,
+    BEGIN_FULL,  /* no room now: NACK */
+    BEGIN_WRONG, /* serve_fail() told why */
+};
+
+enum begin embed_begin(serve_t *self, struct request *request, struct view body);
+void embed_start(serve_t *self, struct request *request);
+void embed_take(serve_t *self, struct unit *unit, const struct unit_answer *answer);
+void embed_reply(serve_t *self, struct request *request);
+
+enum begin classify_begin(serve_t *self, struct request *request, struct view body);
+void classify_start(serve_t *self, struct request *request);
+void classify_take(serve_t *self, struct unit *unit, const struct unit_answer *answer);
+/* The look-up of text `index`; entry NULL: not there. */
+void classify_answer(serve_t *self, struct request *request, uint32_t index,
+                     const struct unit_answer *answer);
+void classify_reply(serve_t *self, struct request *request);
+
+enum begin tokenize_begin(serve_t *self, struct request *request, struct view body);
+void tokenize_start(serve_t *self, struct request *request);
+void tokenize_fill(const struct request *request, struct batch_tokens *out);
+void tokenize_reply(serve_t *self, struct request *request);
+
+#endif

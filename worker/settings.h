@@ -1,0 +1,31 @@
+/* settings.h - what ember-worker can be told; one table makes flags, file, environment and --help. */
+#ifndef EMBER_WORKER_SETTINGS_H
+#define EMBER_WORKER_SETTINGS_H
+
+#include "base/cfg.h"
+#include "base/limits.h"
+
+struct settings {
+    struct cfg_list models, brokers;
+    char name[LIMIT_NAME_BYTES + 1];
+    uint32_t tier; /* index of "standard", "fast" */
+    double hourly_cost;
+    uint32_t threads, credit, batch_tokens;
+    uint64_t batch_wait_us;
+    uint32_t precision;
+    char kernel[32];
+    char redis[CFG_TEXT_MAX];
+    uint64_t cache_ttl_us, cache_memory;
+    char http[128];
+    uint64_t drain_timeout_us;
+    uint32_t log_level;
+};
+
+/* Fills defaults that depend on the machine (threads, credit, name) and checks what the table cannot.
+ * As cfg_load() otherwise. */
+enum status settings_load(int argc, char **argv, struct settings *out, enum cfg_action *action,
+                          struct err *err);
+
+const char *settings_tier(const struct settings *self);
+
+#endif

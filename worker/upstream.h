@@ -1,0 +1,71 @@
+/* upstream.h - one broker as the worker sees it: what to send, and when. Pure: no socket, no clock.
+ *
+ *     GREETING --READY_OK--> SERVING --WHO_ARE_YOU, or silence--> GREETING      (READY each UPSTREAM_GREET_US)
+ *         |                     |
+ *         '------- drain -------+--> DRAINING --all answered--> LEAVING --BYE_OK, or UPSTREAM_BYE_US--> GONE
+ *
+ * A broker that cannot be reached is greeted for ever: sending fails at once and costs nothing.
+ *
+ * Threads: owner only. */
+#ifndef EMBER_WORKER_UPSTREAM_H
+#define EMBER_WORKER_UPSTREAM_H
+
+#include "wire/header.h"
+#include "wire/session.h"
+
+enum {
+    UPSTREAM_GREET_US = 250 * 1000,
+    UPSTREAM_BYE_US = 1000 * 1000,
+    UPSTREAM_SERVICES = 16 * 4, /* LIMIT_MODELS times tasks */
+};
+
+enum upstream_state {
+    UPSTREAM_GREETING,
+    UPSTREAM_SERVING,
+    UPSTREAM_DRAINING,
+    UPSTREAM_LEAVING,
+    UPSTREAM_GONE
+};
+
+struct upstream_service {
+    uint16_t number;
+    uint8_t model; /* index */
+    uint8_t task;  /* enum wire_task */
+};
+
+struct upstream {
+    enum upstream_state state;
+    uint64_t epoch; /* the broker's start id; 0: not known */
+    uint64_t heartbeat_us, silence_us;
+    uint64_t heard_us; /* last message from it */
+    uint64_t next_us;  /* next READY, HEARTBEAT or end of waiting */
+    uint64_t ping_us;  /* next PING, when it is silent */
+    struct upstream_service services[UPSTREAM_SERVICES];
+    uint32_t n_services;
+};
+
+void upstream_init(struct upstream *self, uint64_t now_us);
+
+/* What to send now: WIRE_READY, WIRE_HEARTBEAT, WIRE_PING, WIRE_DRAIN, WIRE_BYE, or 0 for nothing. Call it
+ * until it gives 0. *lost is set when the broker has been silent for too long: what it dispatched is to be
+ * forgotten. `idle`: nothing of any broker is in hand. */
+uint8_t upstream_tick(struct upstream *self, uint64_t now_us, bool draining, bool idle, bool *lost);
+uint64_t upstream_deadline_us(const struct upstream *self);
+
+/* A message came. */
+void upstream_heard(struct upstream *self, uint64_t now_us);
+/* READY_OK; `model_index` finds a model by name (-1: none of ours). True when this is another broker
+ * process than before. */
+bool upstream_ready_ok(struct upstream *self, const struct wire_ready_ok *ok,
+                       int (*model_index)(void *arg, struct view name), void *arg, uint64_t now_us);
+void upstream_who_are_you(struct upstream *self, uint64_t now_us);
+void upstream_bye_ok(struct upstream *self);
+
+/* NULL when the number is not known. */
+const struct upstream_service *upstream_service(const struct upstream *self, uint16_t number);
+
+static inline bool upstream_live(const struct upstream *self) {
+    return self->state == UPSTREAM_SERVING;
+}
+
+#endif

@@ -1,0 +1,140 @@
+/* worker.c - puts the parts together, in the order in which they may fail, and takes them apart.
+ *
+ *     settings -> signals -> models -> self-check -> link, runners -> loop -> (serves) -> drained
+ *
+ * READY is sent by the loop, so no request comes before every model has given right answers once. */
+#include "worker.h"
+
+#include "loop.h"
+#include "runner.h"
+#include "settings.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct worker {
+    struct settings settings;
+    struct models models;
+    link_t *link;
+    runner_t *runner[LIMIT_THREADS];
+    uint32_t n_runners;
+    loop_t *loop;
+};
+
+static int fail(int code, const struct err *err) {
+    fprintf(stderr, "ember-worker: %s\n", err->text);
+    return code;
+}
+
+static enum status check_models(const struct worker *self, struct err *err) {
+    for (uint32_t i = 0; i < self->models.n; i++) {
+        const struct model *model = &self->models.model[i];
+        engine_seat_t *seat = NULL;
+        uint64_t start_us = clock_us();
+        enum status st = engine_seat_new(model->engine, self->settings.batch_tokens,
+                                         batch_items_max(self->settings.batch_tokens), &seat, err);
+        if (st == STATUS_OK)
+            st = engine_self_check(model->engine, seat, err);
+        if (seat)
+            engine_seat_destroy(&seat);
+        if (st != STATUS_OK)
+            return err_prefix(err, st, "model '%s'", model->name);
+        log_info("model-ready",
+                 "model=%s fingerprint=%s family=%s dim=%u max_tokens=%u precision=%s kernel=%s "
+                 "weights_mb=%.1f check_ms=%.1f",
+                 model->name, model->info->fingerprint8, model->info->family, model->info->dim,
+                 model->info->max_tokens, model->info->precision, model->info->kernel,
+                 (double)model->info->weight_bytes / 1e6, (double)(clock_us() - start_us) / 1e3);
+    }
+    return STATUS_OK;
+}
+
+static enum status start_runners(struct worker *self, uint32_t n_batches, struct err *err) {
+    enum status st = link_new(n_batches, &self->link, err);
+    for (uint32_t i = 0; st == STATUS_OK && i < self->settings.threads; i++) {
+        struct runner_cfg cfg = {.models = &self->models,
+                                 .link = self->link,
+                                 .number = i,
+                                 .tokens_max = self->settings.batch_tokens,
+                                 .items_max = batch_items_max(self->settings.batch_tokens)};
+        st = runner_start(&cfg, &self->runner[i], err);
+        self->n_runners += st == STATUS_OK;
+    }
+    return st;
+}
+
+static void stop(struct worker *self) {
+    if (self->link)
+        link_close(self->link);
+    for (uint32_t i = 0; i < self->n_runners; i++)
+        runner_join(&self->runner[i]);
+    loop_destroy(&self->loop);
+    link_destroy(&self->link);
+    models_done(&self->models);
+}
+
+static int run(struct worker *self, int signals_fd) {
+    struct err err;
+    uint32_t threads = self->settings.threads;
+    uint32_t n_batches = threads + (threads + 1) / 2; /* one each, and some prepared */
+    enum status st = start_runners(self, n_batches, &err);
+    if (st == STATUS_OK) {
+        struct loop_cfg cfg = {.settings = &self->settings,
+                               .models = &self->models,
+                               .link = self->link,
+                               .n_batches = n_batches,
+                               .items_max = batch_items_max(self->settings.batch_tokens),
+                               .signals_fd = signals_fd};
+        st = loop_new(&cfg, &self->loop, &err);
+    }
+    if (st != STATUS_OK)
+        return fail(st == STATUS_INVALID_ARGUMENT ? 2 : 1, &err);
+    log_info("worker-start", "worker=%s version=%s models=%u threads=%u credit=%u brokers=%u",
+             self->settings.name, EMBER_VERSION, self->models.n, threads, self->settings.credit,
+             self->settings.brokers.n);
+    bool drained = loop_run(self->loop);
+    log_info("worker-stop", "worker=%s drained=%s", self->settings.name, drained ? "yes" : "no");
+    if (!drained)
+        _exit(
+            1); /* told twice, or out of patience: a batch may still run and nobody waits for it */
+    return 0;
+}
+
+int worker_main(int argc, char **argv, models_open_fn *open) {
+    struct worker *self = calloc(1, sizeof *self);
+    struct err err;
+    enum cfg_action action;
+    if (!self)
+        return 1;
+    int code = 0;
+    enum status st = settings_load(argc, argv, &self->settings, &action, &err);
+    if (st != STATUS_OK || action == CFG_EXIT) {
+        code = st == STATUS_OK ? 0 : fail(2, &err);
+        goto out;
+    }
+    log_set_level((enum log_level)self->settings.log_level);
+    int signals_fd = thread_signals_fd();
+    if (signals_fd < 0) {
+        perror("ember-worker: signals");
+        code = 1;
+        goto out;
+    }
+    const char *kernel = self->settings.kernel;
+    struct engine_options options = {.precision = (enum engine_precision)self->settings.precision,
+                                     .kernel = strcmp(kernel, "auto") == 0 ? NULL : kernel};
+    st = models_open(&self->settings.models, &options, open, &self->models, &err);
+    if (st == STATUS_OK)
+        st = check_models(self, &err);
+    code = st == STATUS_OK ? run(self, signals_fd) : fail(1, &err);
+    close(signals_fd);
+out:
+    stop(self);
+    free(self);
+    return code;
+}
