@@ -1,8 +1,9 @@
-/* batch.h - what travels between the loop and a runner: one batch of one model, with all its memory.
+/* batch.h - what travels between the loop and a runner: one batch of one model, with all its
+ * memory.
  *
- * The loop fills a free batch, hands it over through the link and gets it back when it is done: it has
- * one owner at a time, and so it needs no lock. Texts are copied in, prompt in front, because the request
- * they came with may be cancelled while the runner reads them.
+ * The loop fills a free batch, hands it over through the link and gets it back when it is done: it
+ * has one owner at a time, and so it needs no lock. Texts are copied in, prompt in front, because
+ * the request they came with may be cancelled while the runner reads them.
  *
  * Memory: batch_init() takes all of it; nothing is allocated later. */
 #ifndef EMBER_WORKER_BATCH_H

@@ -1,11 +1,11 @@
 /* batcher.c - two queues a model, in the order of arrival.
  *
- * Invariants: queue[m][0] holds HIGH entries and no others; tokens[m] is the sum over both queues of m;
- * n is the number of entries in all queues.
+ * Invariants: queue[m][0] holds HIGH entries and no others; tokens[m] is the sum over both queues
+ * of m; n is the number of entries in all queues.
  *
- * Why a batch stops at the first text that does not fit instead of looking further back for a shorter
- * one: overtaking saves a few tokens of room and costs the overtaken their place, and since nothing is
- * padded a batch that is not quite full wastes nothing. */
+ * Why a batch stops at the first text that does not fit instead of looking further back for a
+ * shorter one: overtaking saves a few tokens of room and costs the overtaken their place, and since
+ * nothing is padded a batch that is not quite full wastes nothing. */
 #include "batcher.h"
 
 #include "base/check.h"

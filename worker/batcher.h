@@ -3,10 +3,10 @@
  *     HIGH    a c         pick: the oldest HIGH text decides the model; then HIGH before the rest,
  *     others  b d e       oldest first, until the token budget is full.   -> a c b d
  *
- * A text of the other lanes that has waited BATCHER_AGE_US stands in line with the HIGH ones, so that a
- * stream of HIGH texts cannot starve it. Texts of different requests and lengths mix freely: engines
- * compute no padding. When several runners are free and the queue is short, each gets its share of the
- * tokens instead of the first taking all.
+ * A text of the other lanes that has waited BATCHER_AGE_US stands in line with the HIGH ones, so
+ * that a stream of HIGH texts cannot starve it. Texts of different requests and lengths mix freely:
+ * engines compute no padding. When several runners are free and the queue is short, each gets its
+ * share of the tokens instead of the first taking all.
  *
  * Threads: owner only. Memory: entries belong to the caller and are in one batcher at a time. */
 #ifndef EMBER_WORKER_BATCHER_H
@@ -57,9 +57,9 @@ void batcher_remove(struct batcher *self, struct batcher_entry *entry);
 /* A HIGH request joined the entry: it moves up, behind the HIGH ones that are older than that. */
 void batcher_promote(struct batcher *self, struct batcher_entry *entry);
 
-/* Take the next batch, all of one model, into out[0..items_max); returns how many, 0 when nothing waits
- * or what waits may still wait. `free_runners`: runners that are free now, this one included; at least
- * 1. */
+/* Take the next batch, all of one model, into out[0..items_max); returns how many, 0 when nothing
+ * waits or what waits may still wait. `free_runners`: runners that are free now, this one included;
+ * at least 1. */
 uint32_t batcher_pick(struct batcher *self, uint32_t free_runners, uint64_t now_us,
                       struct batcher_entry **out);
 

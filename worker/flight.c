@@ -1,7 +1,7 @@
 /* flight.c - a pool of flights and a chained hash table over their slots.
  *
- * Invariants: every flight is in the free list or in use, n are in use; a flight is in exactly one bucket
- * while it is in use and shared, otherwise in none. */
+ * Invariants: every flight is in the free list or in use, n are in use; a flight is in exactly one
+ * bucket while it is in use and shared, otherwise in none. */
 #include "flight.h"
 
 #include "base/check.h"

@@ -4,11 +4,12 @@
  *     request B --unit--+--> flight "text x"  LOOKUP -> QUEUED -> RUNNING -> gone
  *     request B --unit--'
  *
- * Two units share a flight when their answer is the same by construction: the same cache key (model,
- * prompt and text, side of the cut), and the same limits on length. The key's SHA-256 is compared, not
- * its MD5. So a text that is in flight is computed once, whoever asks.
+ * Two units share a flight when their answer is the same by construction: the same cache key
+ * (model, prompt and text, side of the cut), and the same limits on length. The key's SHA-256 is
+ * compared, not its MD5. So a text that is in flight is computed once, whoever asks.
  *
- * Threads: owner only. Memory: flights_init() allocates, nothing else does. Units belong to requests. */
+ * Threads: owner only. Memory: flights_init() allocates, nothing else does. Units belong to
+ * requests. */
 #ifndef EMBER_WORKER_FLIGHT_H
 #define EMBER_WORKER_FLIGHT_H
 
@@ -54,8 +55,8 @@ void flights_done(struct flights *self);
 struct flight *flights_find(const struct flights *self, const struct cache_key *key,
                             enum engine_side side, uint32_t max_tokens);
 
-/* A new one without waiters, in the table when `shared`; NULL when all are in use. `key` may be NULL when
- * it is neither shared nor kept. The caller sets model and keep. */
+/* A new one without waiters, in the table when `shared`; NULL when all are in use. `key` may be
+ * NULL when it is neither shared nor kept. The caller sets model and keep. */
 struct flight *flights_add(struct flights *self, const struct cache_key *key, enum engine_side side,
                            uint32_t max_tokens, bool shared);
 /* Without waiters and in no batcher. */

@@ -1,8 +1,8 @@
 /* link.c - two rings of pointers under one lock each.
  *
- * Why locks: a batch takes a millisecond or more, a lock that is nearly always free takes 20 ns, and a
- * runner without work should sleep. Why an eventfd written only when the ring was empty: the loop
- * takes all that is done at each wake-up, so one write announces any number. */
+ * Why locks: a batch takes a millisecond or more, a lock that is nearly always free takes 20 ns,
+ * and a runner without work should sleep. Why an eventfd written only when the ring was empty: the
+ * loop takes all that is done at each wake-up, so one write announces any number. */
 #include "link.h"
 
 #include "base/check.h"

@@ -3,11 +3,11 @@
  *     loop --link_push()--> [ work ] --link_take()--> runner 0..n
  *     loop <--link_pop()--- [ done ] <-link_give()--- runner 0..n     link_fd() wakes the loop
  *
- * All runners take from one ring, so a batch never waits behind a long one while another runner idles.
- * Each ring has room for every batch there is: a push never blocks and never fails.
+ * All runners take from one ring, so a batch never waits behind a long one while another runner
+ * idles. Each ring has room for every batch there is: a push never blocks and never fails.
  *
- * Threads: locked inside; link_push() and link_pop() are the loop's, link_take() and link_give() the
- * runners'. Memory: link_new() allocates, nothing else. */
+ * Threads: locked inside; link_push() and link_pop() are the loop's, link_take() and link_give()
+ * the runners'. Memory: link_new() allocates, nothing else. */
 #ifndef EMBER_WORKER_LINK_H
 #define EMBER_WORKER_LINK_H
 

@@ -1,11 +1,11 @@
 /* loop.c - carries frames, answers, batches and time between the world and serve.
  *
- * One turn: poll; take what runners finished; read each broker's frames, a bounded number; ask Redis once
- * for all that came (one MGET); hand batches to free runners; send what timers want. Results go out from
- * within, as soon as serve has them.
+ * One turn: poll; take what runners finished; read each broker's frames, a bounded number; ask
+ * Redis once for all that came (one MGET); hand batches to free runners; send what timers want.
+ * Results go out from within, as soon as serve has them.
  *
- * The credit window is absolute and in every header we send: the whole credit, divided by the brokers that
- * serve now, so a lost broker's share goes to the others with their next message. */
+ * The credit window is absolute and in every header we send: the whole credit, divided by the
+ * brokers that serve now, so a lost broker's share goes to the others with their next message. */
 #include "loop.h"
 
 #include "upstream.h"
@@ -284,8 +284,8 @@ static void drain_socket(loop_t *self, uint32_t index) {
 
 /* ---------------------------------------------------------------- batches */
 
-/* Hands batches to runners that are free, and prepares some more when full ones are waiting anyway, so that a
- * runner that gets free needs not wait for us. */
+/* Hands batches to runners that are free, and prepares some more when full ones are waiting anyway,
+ * so that a runner that gets free needs not wait for us. */
 static void pump(loop_t *self) {
     uint32_t threads = self->cfg.settings->threads;
     while (self->n_spare > 0) {

@@ -4,7 +4,8 @@
  *     Redis ------------------+--> poll, read, serve.h --+
  *     signals, runners done --'                          '--> RESULTs, READYs, HEARTBEATs
  *
- * Threads: loop_run() is the owner; loop_report() and loop_ready() may be called from any thread. */
+ * Threads: loop_run() is the owner; loop_report() and loop_ready() may be called from any thread.
+ * */
 #ifndef EMBER_WORKER_LOOP_H
 #define EMBER_WORKER_LOOP_H
 
@@ -25,8 +26,8 @@ struct loop_cfg {
     int signals_fd;
 };
 
-/* Sockets, cache, tables; connects to the brokers. STATUS_INVALID_ARGUMENT names a bad endpoint or Redis
- * URL, RESOURCE_EXHAUSTED what there is no memory for. */
+/* Sockets, cache, tables; connects to the brokers. STATUS_INVALID_ARGUMENT names a bad endpoint or
+ * Redis URL, RESOURCE_EXHAUSTED what there is no memory for. */
 enum status loop_new(const struct loop_cfg *cfg, loop_t **out, struct err *err);
 /* After the runners have been joined. NULL is fine. */
 void loop_destroy(loop_t **self);

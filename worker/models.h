@@ -29,13 +29,14 @@ typedef enum status models_open_fn(const char *dir, const struct engine_options 
 /* True for 1..LIMIT_NAME_BYTES of A-Z a-z 0-9 . _ - */
 bool models_name_ok(const char *name, size_t bytes);
 
-/* "NAME=DIR", or "DIR" alone, which is named after its last part. What precedes the first '=' is a name
- * only when it has a name's characters. STATUS_INVALID_ARGUMENT when no name comes out of it. */
+/* "NAME=DIR", or "DIR" alone, which is named after its last part. What precedes the first '=' is a
+ * name only when it has a name's characters. STATUS_INVALID_ARGUMENT when no name comes out of it.
+ * */
 enum status models_split(const char *value, char name[LIMIT_NAME_BYTES + 1], const char **dir,
                          struct err *err);
 
-/* Open all of `list`, in order. STATUS_INVALID_ARGUMENT: a name is bad or there twice, or there is none;
- * otherwise as `open` says, the message naming the model. On failure *out is empty. */
+/* Open all of `list`, in order. STATUS_INVALID_ARGUMENT: a name is bad or there twice, or there is
+ * none; otherwise as `open` says, the message naming the model. On failure *out is empty. */
 enum status models_open(const struct cfg_list *list, const struct engine_options *options,
                         models_open_fn *open, struct models *out, struct err *err);
 void models_done(struct models *self);

@@ -4,11 +4,12 @@
  *                        unit 1 "second text"     -->   "
  *                        unit 2 hypothesis of a label (Classify only)
  *
- * A request's memory is two arenas: `decoded` holds what the codec read, `work` everything that is made
- * from it (units, facts, rows). Both go when it is answered.
+ * A request's memory is two arenas: `decoded` holds what the codec read, `work` everything that is
+ * made from it (units, facts, rows). Both go when it is answered.
  *
- * `pending` counts units and look-ups that have no answer yet; a request is answered when it is 0, or as
- * soon as it has failed. While tasks start or hand out units nothing is answered; serve_settle() does. */
+ * `pending` counts units and look-ups that have no answer yet; a request is answered when it is 0,
+ * or as soon as it has failed. While tasks start or hand out units nothing is answered;
+ * serve_settle() does. */
 #ifndef EMBER_WORKER_REQUEST_H
 #define EMBER_WORKER_REQUEST_H
 
@@ -151,8 +152,8 @@ static inline const struct model *request_model(const serve_t *self,
     return &self->cfg.models->model[request->model];
 }
 
-/* ---- one file a task: begin decodes and validates, start asks for units, take keeps a unit's answer,
- * reply sends what was collected. */
+/* ---- one file a task: begin decodes and validates, start asks for units, take keeps a unit's
+ * answer, reply sends what was collected. */
 
 enum begin {
     BEGIN_OK,

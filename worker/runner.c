@@ -1,7 +1,8 @@
 /* runner.c - take a batch, run it, give it back, until the link is closed.
  *
- * Why a runner is one thread and not a team: two threads that meet several times a layer pay for each
- * meeting, and with several batches waiting two runners have the same throughput without any. */
+ * Why a runner is one thread and not a team: two threads that meet several times a layer pay for
+ * each meeting, and with several batches waiting two runners have the same throughput without any.
+ * */
 #include "runner.h"
 
 #include "base/clock.h"

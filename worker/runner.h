@@ -1,7 +1,7 @@
 /* runner.h - one thread, one seat a model, one batch at a time.
  *
- * Threads: runner_start() and runner_join() are the loop's; the thread shares nothing but the link and
- * the engines, which are immutable. Memory: all of it at start, none per batch. */
+ * Threads: runner_start() and runner_join() are the loop's; the thread shares nothing but the link
+ * and the engines, which are immutable. Memory: all of it at start, none per batch. */
 #ifndef EMBER_WORKER_RUNNER_H
 #define EMBER_WORKER_RUNNER_H
 

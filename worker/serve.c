@@ -7,13 +7,15 @@
  *
  * Invariants, checked by serve_check() in tests:
  *   - every slot is in exactly one of idle, active, parked;
- *   - a unit that waits is in its flight's list, and each of a flight's waiters belongs to an active request;
+ *   - a unit that waits is in its flight's list, and each of a flight's waiters belongs to an
+ *     active request;
  *   - request->pending is the number of its units that wait, plus its look-ups and jobs;
  *   - a flight without waiters is in LOOKUP or RUNNING: someone will come back to end it;
  *   - each dispatch is answered once, or forgotten.
  *
- * Why the answer goes out only from serve_settle(), after a whole unit or task step: a request may fail in
- * the middle of starting its units, and would otherwise be freed under the loop that starts them. */
+ * Why the answer goes out only from serve_settle(), after a whole unit or task step: a request may
+ * fail in the middle of starting its units, and would otherwise be freed under the loop that starts
+ * them. */
 #include "request.h"
 
 #include "base/check.h"
@@ -101,8 +103,8 @@ void serve_take_facts(struct request *request, const struct view *texts, uint32_
 
 /* ---------------------------------------------------------------- answering */
 
-/* The unit no longer waits. A flight that nobody needs leaves the queue; one that Redis or a runner has
- * comes back by itself. */
+/* The unit no longer waits. A flight that nobody needs leaves the queue; one that Redis or a runner
+ * has comes back by itself. */
 static void leave(serve_t *self, struct unit *unit) {
     struct flight *flight = unit->flight;
     if (!flight)
@@ -244,7 +246,8 @@ bool serve_note(serve_t *self, struct request *request, uint32_t i,
     return true;
 }
 
-/* The unit's answer is there; the request may have failed afterwards, serve_settle() is the caller's. */
+/* The unit's answer is there; the request may have failed afterwards, serve_settle() is the
+ * caller's. */
 static void take(serve_t *self, struct unit *unit, const struct unit_answer *answer_) {
     struct request *request = unit->request;
     request->pending--;
@@ -254,7 +257,8 @@ static void take(serve_t *self, struct unit *unit, const struct unit_answer *ans
         classify_take(self, unit, answer_);
 }
 
-/* A cached result serves a request with a limit of its own only when the limit would change nothing. */
+/* A cached result serves a request with a limit of its own only when the limit would change
+ * nothing. */
 static bool entry_fits(uint32_t max_tokens, uint32_t model_max, const struct cache_entry *entry) {
     return max_tokens >= model_max || (!entry->truncated && entry->tokens <= max_tokens);
 }
@@ -387,7 +391,8 @@ void serve_cache_answer(void *arg, uint64_t token, const struct cache_entry *ent
 
 /* ---------------------------------------------------------------- batches */
 
-/* Drops waiters whose time is over: they are answered now, not after a batch they no longer need. */
+/* Drops waiters whose time is over: they are answered now, not after a batch they no longer need.
+ * */
 static void expire_waiters(serve_t *self, struct flight *flight) {
     struct link *l = queue_head(&flight->waiters);
     while (l) {
@@ -518,7 +523,7 @@ static void done_item(serve_t *self, const struct batch *batch, uint32_t i) {
                                 .numbers = item->vector};
     if (flight->keep && self->cfg.cache.self &&
         (flight->max_tokens >= info->max_tokens || !entry.truncated))
-        self->cfg.cache.put(self->cfg.cache.self, &flight->key, &entry, NULL, self->now_us);
+        self->cfg.cache.put(self->cfg.cache.self, &flight->key, &entry, NULL);
     land(self, flight, &entry, WIRE_SOURCE_MODEL, WIRE_SOURCE_SHARED);
 }
 

@@ -4,17 +4,19 @@
  *                                                                                        |
  *     answer  <-- all texts known <-- collected <-- serve_done() <-- runner <-- serve_fill()
  *
- * Knows neither sockets nor clock nor threads: the loop brings frames, cache answers, finished batches
- * and the time, and takes replies from a callback. Every dispatch ends with exactly one call of that
- * callback, unless serve_forget() took it back.
+ * Knows neither sockets nor clock nor threads: the loop brings frames, cache answers, finished
+ * batches and the time, and takes replies from a callback. Every dispatch ends with exactly one
+ * call of that callback, unless serve_forget() took it back.
  *
  * Time: serve_at() tells it once per wake-up; everything else happens at that time.
- * Threads: owner only, callbacks included. Memory: bounded by the limits in serve_cfg; a request's own
- * memory is kept with its slot up to SERVE_KEEP_BYTES, so that ordinary requests allocate nothing. */
+ * Threads: owner only, callbacks included. Memory: bounded by the limits in serve_cfg; a request's
+ * own memory is kept with its slot up to SERVE_KEEP_BYTES, so that ordinary requests allocate
+ * nothing. */
 #ifndef EMBER_WORKER_SERVE_H
 #define EMBER_WORKER_SERVE_H
 
 #include "batch.h"
+#include "batcher.h"
 #include "cache/cache.h"
 #include "metrics/histogram.h"
 #include "models.h"
@@ -46,7 +48,7 @@ struct serve_cache {
     bool (*get_now)(cache_t *self, const struct cache_key *key, struct cache_entry *out);
     bool (*want)(cache_t *self, const struct cache_key *key, uint64_t token, uint64_t now_us);
     void (*put)(cache_t *self, const struct cache_key *key, const struct cache_entry *entry,
-                const struct key_labels *labels, uint64_t now_us);
+                const struct key_labels *labels);
 };
 
 struct serve_cfg {
@@ -103,7 +105,8 @@ void serve_cache_answer(void *arg, uint64_t token, const struct cache_entry *ent
 /* Expires what is past its deadline; call it when serve_deadline_us() is reached. */
 void serve_tick(serve_t *self);
 uint64_t serve_deadline_us(const serve_t *self); /* UINT64_MAX: none */
-/* From when on serve_fill() may succeed; of use while a runner is free. 0: now, UINT64_MAX: nothing waits. */
+/* From when on serve_fill() may succeed; of use while a runner is free. 0: now, UINT64_MAX: nothing
+ * waits. */
 uint64_t serve_batch_deadline_us(const serve_t *self);
 
 bool serve_idle(const serve_t *self); /* nothing in hand, no batch out */

@@ -1,15 +1,17 @@
-/* serve_classify.c - Classify with an embedding model: cosine between a text and each label's hypothesis.
+/* serve_classify.c - Classify with an embedding model: cosine between a text and each label's
+ * hypothesis.
  *
  *     per text:  cls entry in the cache? ---- yes: its scores
  *                        | no
  *                unit of the text ----.
  *     once:      unit of each label --+--> cosines --> scores --> cls entry
  *
- * Units are ordinary ones: a label's vector is kept under the `emb` key of its hypothesis, so that after
- * the first request labels cost a look-up each. Texts and hypotheses carry the model's default prompt.
+ * Units are ordinary ones: a label's vector is kept under the `emb` key of its hypothesis, so that
+ * after the first request labels cost a look-up each. Texts and hypotheses carry the model's
+ * default prompt.
  *
- * The source told for a text that was scored here is the dearest one among its own vector and the labels':
- * `memory` never hides that the model ran. */
+ * The source told for a text that was scored here is the dearest one among its own vector and the
+ * labels': `memory` never hides that the model ran. */
 #include "request.h"
 
 #include "base/check.h"
@@ -188,7 +190,7 @@ static void score(serve_t *self, struct request *request, uint32_t i, float *sor
                                 .tokens = request->tokens[i],
                                 .n = n,
                                 .numbers = sorted};
-    self->cfg.cache.put(self->cfg.cache.self, &key, &entry, &c->labels, self->now_us);
+    self->cfg.cache.put(self->cfg.cache.self, &key, &entry, &c->labels);
 }
 
 void classify_reply(serve_t *self, struct request *request) {

@@ -1,5 +1,5 @@
-/* serve_embed.c - Embed: a unit a text; each answer becomes a finished, encoded row at once, so that a
- * request holds rows as its reply has them and no second copy of vectors. */
+/* serve_embed.c - Embed: a unit a text; each answer becomes a finished, encoded row at once, so
+ * that a request holds rows as its reply has them and no second copy of vectors. */
 #include "request.h"
 
 #include "base/check.h"

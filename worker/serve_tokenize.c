@@ -1,5 +1,6 @@
-/* serve_tokenize.c - Tokenize: the whole request is one job for a runner, because a request of long texts
- * takes milliseconds that the loop does not have. Texts are tokenised as they are, without a prompt. */
+/* serve_tokenize.c - Tokenize: the whole request is one job for a runner, because a request of long
+ * texts takes milliseconds that the loop does not have. Texts are tokenised as they are, without a
+ * prompt. */
 #include "request.h"
 
 #include <string.h>

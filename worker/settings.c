@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Two batches a runner, one computing and one waiting, in the broker's unit of 64 bytes of request: 512
- * tokens are about 2 KiB of text. */
+/* Two batches a runner, one computing and one waiting, in the broker's unit of 64 bytes of request:
+ * 512 tokens are about 2 KiB of text. */
 enum { CREDIT_PER_THREAD = 64, CREDIT_MAX = 65535 };
 
 #define ROW(kind, name, field, ...) CFG_##kind(name, struct settings, field, __VA_ARGS__)

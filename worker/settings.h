@@ -1,4 +1,5 @@
-/* settings.h - what ember-worker can be told; one table makes flags, file, environment and --help. */
+/* settings.h - what ember-worker can be told; one table makes flags, file, environment and --help.
+ * */
 #ifndef EMBER_WORKER_SETTINGS_H
 #define EMBER_WORKER_SETTINGS_H
 
@@ -21,8 +22,8 @@ struct settings {
     uint32_t log_level;
 };
 
-/* Fills defaults that depend on the machine (threads, credit, name) and checks what the table cannot.
- * As cfg_load() otherwise. */
+/* Fills defaults that depend on the machine (threads, credit, name) and checks what the table
+ * cannot. As cfg_load() otherwise. */
 enum status settings_load(int argc, char **argv, struct settings *out, enum cfg_action *action,
                           struct err *err);
 

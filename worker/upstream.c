@@ -1,8 +1,9 @@
 /* upstream.c - greeting, beating, leaving.
  *
- * Why silence is judged although TCP would tell: a broker that was restarted behind the same address looks
- * like a connection that came back by itself. Any message of ours then earns WHO_ARE_YOU, and one that
- * hangs earns nothing; both end in a new READY, which is harmless when it was not needed. */
+ * Why silence is judged although TCP would tell: a broker that was restarted behind the same
+ * address looks like a connection that came back by itself. Any message of ours then earns
+ * WHO_ARE_YOU, and one that hangs earns nothing; both end in a new READY, which is harmless when it
+ * was not needed. */
 #include "upstream.h"
 
 #include "base/limits.h"

@@ -46,16 +46,16 @@ struct upstream {
 
 void upstream_init(struct upstream *self, uint64_t now_us);
 
-/* What to send now: WIRE_READY, WIRE_HEARTBEAT, WIRE_PING, WIRE_DRAIN, WIRE_BYE, or 0 for nothing. Call it
- * until it gives 0. *lost is set when the broker has been silent for too long: what it dispatched is to be
- * forgotten. `idle`: nothing of any broker is in hand. */
+/* What to send now: WIRE_READY, WIRE_HEARTBEAT, WIRE_PING, WIRE_DRAIN, WIRE_BYE, or 0 for nothing.
+ * Call it until it gives 0. *lost is set when the broker has been silent for too long: what it
+ * dispatched is to be forgotten. `idle`: nothing of any broker is in hand. */
 uint8_t upstream_tick(struct upstream *self, uint64_t now_us, bool draining, bool idle, bool *lost);
 uint64_t upstream_deadline_us(const struct upstream *self);
 
 /* A message came. */
 void upstream_heard(struct upstream *self, uint64_t now_us);
-/* READY_OK; `model_index` finds a model by name (-1: none of ours). True when this is another broker
- * process than before. */
+/* READY_OK; `model_index` finds a model by name (-1: none of ours). True when this is another
+ * broker process than before. */
 bool upstream_ready_ok(struct upstream *self, const struct wire_ready_ok *ok,
                        int (*model_index)(void *arg, struct view name), void *arg, uint64_t now_us);
 void upstream_who_are_you(struct upstream *self, uint64_t now_us);
