@@ -75,6 +75,12 @@ VEC_INLINE float vec_top(vec_t x) { /* the largest lane */
     return _mm512_reduce_max_ps(x);
 }
 
+/* table[i], i the last four bits of each lane of `at`. Only this width has it. */
+#define VEC_LOOKUP 1
+VEC_INLINE vec_t vec_lookup(const float table[16], vec_t at) {
+    return _mm512_permutexvar_ps(_mm512_castps_si512(at), _mm512_loadu_ps(table));
+}
+
 /* a0 b0 a1 b1 .. of the lower halves, and of the upper halves. */
 VEC_INLINE vec_t vec_zip_low(vec_t a, vec_t b) {
     const __m512i order = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);

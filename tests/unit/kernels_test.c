@@ -113,6 +113,22 @@ static void check_acts(const struct kernels *kernels) {
     }
 }
 
+/* Whoever looks at the result must see that something is broken. */
+static void check_nan(const struct kernels *kernels) {
+    for (int act = KERNEL_ACT_NONE; act <= KERNEL_ACT_SILU; act++) {
+        float x[20] = {0};
+        x[3] = x[19] = NAN;
+        kernels->bias_act(x, 20, 1, 20, NULL, (enum kernel_act)act);
+        TEST_TRUE(isnan(x[3]) && isnan(x[19]) && !isnan(x[4]));
+    }
+    for (uint32_t at = 0; at < 20; at += 19) {
+        float x[20] = {0};
+        x[at] = NAN;
+        kernels->softmax(x, 20, 1, 20);
+        TEST_TRUE(isnan(x[0]) && isnan(x[19]));
+    }
+}
+
 static void check_bias(const struct kernels *kernels) {
     for (uint32_t l = 0; l < N_LENGTHS; l++) {
         struct rows rows = rows_make(2, lengths[l], 1.0f), bias = rows_make(1, lengths[l], 1.0f);
@@ -250,6 +266,10 @@ static void test_acts(void **state) {
     (void)state;
     each_table(check_acts);
 }
+static void test_nan(void **state) {
+    (void)state;
+    each_table(check_nan);
+}
 static void test_bias(void **state) {
     (void)state;
     each_table(check_bias);
@@ -278,9 +298,9 @@ static void test_choice(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_acts),
-        cmocka_unit_test(test_bias),       cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_sums),       cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_bias),       cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_softmax),    cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_attention),  cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
