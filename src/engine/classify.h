@@ -1,8 +1,9 @@
 /* classify.h - label scores from vectors: zero-shot classification with an embedding model.
  *
- * Each label becomes a hypothesis by putting it into the template ("{}" by default, "This text is about
- * {}."), and is scored by the cosine between the text's vector and the hypothesis's
- * (Yin, Hay, Roth 2019 for the hypothesis form; cosine scoring as sentence-transformers documents it).
+ * Each label becomes a hypothesis by putting it into the template ("{}" by default, "This text
+ * is about {}."), and is scored by the cosine between the text's vector and the hypothesis's
+ * (Yin, Hay, Roth 2019 for the hypothesis form; cosine scoring as sentence-transformers
+ * documents it).
  *   single label: softmax over labels of cosine / CLASSIFY_TEMPERATURE; scores add up to 1.
  *   multi label:  each label alone, cosine clipped to 0..1.
  * One label alone is scored as multi label: a softmax over one would say 1 whatever the text.
@@ -23,13 +24,13 @@
 /* cosines[n] -> scores[n], in the same order; the two may be one array. */
 void classify_scores(const float *cosines, uint32_t n, bool multi_label, float *scores);
 
-/* order[0..n): indices by falling score, equal scores in their given order. Time grows with n squared:
- * n is at most LIMIT_REQUEST_LABELS or LIMIT_REQUEST_TEXTS. */
+/* order[0..n): indices by falling score, equal scores in their given order. Time grows with n
+ * squared: n is at most LIMIT_REQUEST_LABELS or LIMIT_REQUEST_TEXTS. */
 void classify_order(const float *scores, uint32_t n, uint32_t *order);
 
-/* `label` in place of the first "{}" of `template_text` into out[out_bytes] (no NUL); returns the bytes,
- * 0 when the template has no "{}" or it does not fit (also for an empty label in the template "{}"). A
- * "{}" inside the label stays as it is. */
+/* `label` in place of the first "{}" of `template_text` into out[out_bytes] (no NUL); returns
+ * the bytes, 0 when the template has no "{}" or it does not fit (also for an empty label in the
+ * template "{}"). A "{}" inside the label stays as it is. */
 size_t classify_hypothesis(struct view template_text, struct view label, char *out,
                            size_t out_bytes);
 

@@ -1,6 +1,6 @@
-/* engine.c - the calls of engine.h, forwarded to the backend that opened the engine; and the self-check,
- * which sees a backend only through them. engine_open() itself is in engine_cpu.c, so that a program with
- * another backend does not link this one. */
+/* engine.c - the calls of engine.h, forwarded to the backend that opened the engine; and the
+ * self-check, which sees a backend only through them. engine_open() itself is in engine_cpu.c,
+ * so that a program with another backend does not link this one. */
 #include "engine/engine.h"
 
 #include "base/check.h"

@@ -1,11 +1,12 @@
 /* engine.h - what a worker calls: texts in, vectors out.
  *
- *     engine_open("models/minilm")  ->  engine_seat_new() once per runner thread  ->  engine_embed() ...
+ *     engine_open("models/minilm")  ->  engine_seat_new() per runner thread  ->  engine_embed() ...
  *
- * An engine is one model, loaded and checked; it is immutable and shared. A seat is what one runner
- * thread needs to use it: scratch memory, sized once for the batch budget, so that a batch allocates
- * nothing. Vectors are the model's full, pooled, NOT normalised ones: whatever a reply can derive from
- * them (normalisation, fewer dimensions, encodings) is vector.h's business and not part of a cache key.
+ * An engine is one model, loaded and checked; it is immutable and shared. A seat is what one
+ * runner thread needs to use it: scratch memory, sized once for the batch budget, so that a
+ * batch allocates nothing. Vectors are the model's full, pooled, NOT normalised ones: whatever a
+ * reply can derive from them (normalisation, fewer dimensions, encodings) is vector.h's business
+ * and not part of a cache key.
  *
  * Threads: engine_t immutable after open; a seat is used by one thread at a time. */
 #ifndef EMBER_ENGINE_ENGINE_H
@@ -55,18 +56,18 @@ struct engine_info {
     uint32_t n_prompts;  /* prompts published with the model */
 };
 
-/* Open a published model directory (model/dir.h says which files). `options` NULL: float32 on the best
- * kernel of this CPU. Errors as dir, weights and tokenizer give them, and STATUS_DATA_LOSS when files do
- * not fit each other; the message names the file. STATUS_INVALID_ARGUMENT: no kernel of that name runs
- * on this CPU. */
+/* Open a published model directory (model/dir.h says which files). `options` NULL: float32 on
+ * the best kernel of this CPU. Errors as dir, weights and tokenizer give them, and
+ * STATUS_DATA_LOSS when files do not fit each other; the message names the file.
+ * STATUS_INVALID_ARGUMENT: no kernel of that name runs on this CPU. */
 enum status engine_open(const char *dir, const struct engine_options *options, engine_t **out,
                         struct err *err);
 void engine_destroy(engine_t **self); /* NULL is fine; after all of its seats */
 const struct engine_info *engine_info(const engine_t *self);
 
-/* Text to put before a user's for the published prompt `name` ("query", "document" ...); false when the
- * model publishes none of that name. With name NULL: the model's default prompt, which may be empty.
- * The view lives as long as the engine. */
+/* Text to put before a user's for the published prompt `name` ("query", "document" ...); false
+ * when the model publishes none of that name. With name NULL: the model's default prompt, which
+ * may be empty. The view lives as long as the engine. */
 bool engine_prompt(const engine_t *self, const char *name, struct view *out);
 /* i < info->n_prompts; both views live as long as the engine. */
 void engine_prompt_at(const engine_t *self, uint32_t i, struct view *name, struct view *text);
@@ -101,25 +102,26 @@ struct engine_times { /* microseconds, added to what is there */
     uint64_t tokenize_us, infer_us;
 };
 
-/* Tokenise and encode n items (n <= max_items). Batches of more than the seat's tokens are run in parts.
- * Answers do not depend on what else is in the batch beyond float32 rounding. Allocates nothing.
- * `times` may be NULL. */
+/* Tokenise and encode n items (n <= max_items). Batches of more than the seat's tokens are run
+ * in parts. Answers do not depend on what else is in the batch beyond float32 rounding.
+ * Allocates nothing. `times` may be NULL. */
 void engine_embed(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
                   struct engine_times *times);
 
-/* Token ids of one text, special ones included, into ids[0..max_ids), max_ids >= 2. Returns how many
- * were written; 0 when side is OFF and the text has more.
- * *tokens_full (may be NULL): how many the whole text has. Any thread. */
+/* Token ids of one text, special ones included, into ids[0..max_ids), max_ids >= 2. Returns how
+ * many were written; 0 when side is OFF and the text has more. *tokens_full (may be NULL): how
+ * many the whole text has. Any thread. */
 uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_side side,
                          int32_t *ids, uint32_t max_ids, uint32_t *tokens_full);
 /* The vocabulary's piece of an id; empty when it has none. Lives as long as the engine. */
 struct view engine_piece(const engine_t *self, int32_t id);
-/* A guess of the tokens of a text, from 2 to info->max_tokens, for packing batches; cheap, any thread. */
+/* A guess of the tokens of a text, from 2 to info->max_tokens, for packing batches; cheap, any
+ * thread. */
 uint32_t engine_estimate(const engine_t *self, struct view text);
 
-/* Known-text self-check: embeds fixed texts alone and together and compares; STATUS_INTERNAL when an
- * answer is NaN, zero, or depends on its company. Run at start and for /readyz. It allocates a little;
- * STATUS_RESOURCE_EXHAUSTED when it cannot. */
+/* Known-text self-check: embeds fixed texts alone and together and compares; STATUS_INTERNAL
+ * when an answer is NaN, zero, or depends on its company. Run at start and for /readyz. It
+ * allocates a little; STATUS_RESOURCE_EXHAUSTED when it cannot. */
 enum status engine_self_check(const engine_t *self, engine_seat_t *seat, struct err *err);
 
 #endif

@@ -8,12 +8,13 @@
  *                                  |
  *     rows     [vector 0    |vector 1   |vector 2              |...      copied to the items
  *
- * Texts are tokenised until the seat's ids are full, then run; so a batch may be of any size, and the
- * batcher's token estimate need not be exact. The tokenizer writes behind what is queued before anyone
- * knows whether it fits: that is what the spare room at the end of `ids` is for.
+ * Texts are tokenised until the seat's ids are full, then run; so a batch may be of any size,
+ * and the batcher's token estimate need not be exact. The tokenizer writes behind what is queued
+ * before anyone knows whether it fits: that is what the spare room at the end of `ids` is for.
  *
- * Invariants: a queued sequence has 2 to max_positions ids, all below the word table's rows (checked at
- * open against the vocabulary), so nothing a text says can make the encoder read outside its tables. */
+ * Invariants: a queued sequence has 2 to max_positions ids, all below the word table's rows
+ * (checked at open against the vocabulary), so nothing a text says can make the encoder read
+ * outside its tables. */
 #include "engine/engine.h"
 
 #include "base/arena.h"
@@ -205,7 +206,8 @@ static enum status cpu_seat_new(const engine_t *engine, uint32_t max_tokens, uin
 
 /* ---- a batch ---- */
 
-/* A sum of squares that is NaN or infinite has such a number in it; lengths of 1e19 do not occur. */
+/* A sum of squares that is NaN or infinite has such a number in it; lengths of 1e19 do not
+ * occur. */
 static bool row_finite(const float *x, uint32_t n) {
     float squares = 0;
     for (uint32_t i = 0; i < n; i++)

@@ -1,9 +1,9 @@
 /* engine_fake.h - an engine without a model, for tests of messaging alone. A library of its own
  * (ember::engine_fake), never linked into what users run.
  *
- * A vector is drawn from the hash of the tokens used, so equal texts have equal vectors, another text or
- * another cut has another one, and a test can compute what it must receive. Tokens are bytes: id 0..255,
- * then 256 in front and 257 behind, where a model has [CLS] and [SEP].
+ * A vector is drawn from the hash of the tokens used, so equal texts have equal vectors, another
+ * text or another cut has another one, and a test can compute what it must receive. Tokens are
+ * bytes: id 0..255, then 256 in front and 257 behind, where a model has [CLS] and [SEP].
  *
  * Threads: as engine.h. */
 #ifndef EMBER_ENGINE_FAKE_H

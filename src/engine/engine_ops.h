@@ -1,10 +1,11 @@
-/* engine_ops.h - what a backend of the engine provides. For src/engine alone: users see engine.h.
+/* engine_ops.h - what a backend of the engine provides. For src/engine alone: users see
+ * engine.h.
  *
- *     struct cpu { struct engine base; ... };          base.ops = &cpu_ops, base.info filled by open
+ *     struct cpu { struct engine base; ... };          base.ops = &cpu_ops; open fills base.info
  *     struct cpu_seat { struct engine_seat base; ... };
  *
- * engine.c forwards each call of engine.h to the operation of the same name, whose contract is the one
- * told there; it checks arguments first and sets seat->max_items. */
+ * engine.c forwards each call of engine.h to the operation of the same name, whose contract is
+ * the one told there; it checks arguments first and sets seat->max_items. */
 #ifndef EMBER_ENGINE_OPS_H
 #define EMBER_ENGINE_OPS_H
 
@@ -36,7 +37,8 @@ struct engine_seat {
     uint32_t max_items;
 };
 
-/* The limit that holds for an item: the published one, or its own within 2 and what the model can take. */
+/* The limit that holds for an item: the published one, or its own within 2 and what the model
+ * can take. */
 static inline uint32_t engine_item_limit(const engine_t *self, const struct engine_item *item) {
     uint32_t wanted = item->max_tokens ? item->max_tokens : self->info.max_tokens;
     uint32_t most = self->info.max_positions;

@@ -1,10 +1,10 @@
 /* vector.c - arithmetic on one finished vector, done once per text of a reply.
  *
- * Lengths and means are summed in double: a row has at most a few thousand numbers, it costs nothing
- * beside the model, and the reply is then as exact as its encoding allows. The cosine is the exception:
- * classification takes 64 of them per text, so it runs in float lanes that compilers turn into vector
- * registers. binary16 is converted by hand, because not every CPU and compiler that we build for has
- * the type. */
+ * Lengths and means are summed in double: a row has at most a few thousand numbers, it costs
+ * nothing beside the model, and the reply is then as exact as its encoding allows. The cosine is
+ * the exception: classification takes 64 of them per text, so it runs in float lanes that
+ * compilers turn into vector registers. binary16 is converted by hand, because not every CPU and
+ * compiler that we build for has the type. */
 #include "engine/vector.h"
 
 #include "base/check.h"
@@ -47,8 +47,9 @@ void vector_finish(const float *full, uint32_t dim, uint32_t dims, bool normaliz
         out[i] = (float)((double)out[i] * scale);
 }
 
-/* binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. Adding half of the last kept bit, less one
- * when that bit is even, rounds to nearest even and carries into the exponent by itself. */
+/* binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. Adding half of the last kept bit,
+ * less one when that bit is even, rounds to nearest even and carries into the exponent by
+ * itself. */
 static uint16_t half_from(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);

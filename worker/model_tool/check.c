@@ -16,7 +16,7 @@ struct settings {
 static const struct cfg_row rows[] = {
     CFG_HEADING("What to check, one or more"),
     CFG_TEXT("golden", struct settings, golden, NULL, "DIR",
-             "models of DIR/index.json: vectors, token ids and scores within the published tolerances"),
+             "models of DIR/index.json: vectors and token ids within the published tolerances"),
     CFG_TEXT("tokenizer", struct settings, tokenizer, NULL, "MODELDIR",
              "token ids of this model's tokenizer; needs --cases FILE.jsonl"),
     CFG_TEXT("corrupt", struct settings, corrupt, NULL, "DIR",
@@ -25,9 +25,9 @@ static const struct cfg_row rows[] = {
              "unusual but legal files: each must load and give the same vectors"),
     CFG_HEADING("Details"),
     CFG_TEXT("cases", struct settings, cases, NULL, "PATH",
-             "with --golden: folder of NAME/cases.jsonl (default: DIR); with --tokenizer: the file"),
+             "--golden: folder of NAME/cases.jsonl (default: DIR); --tokenizer: the file"),
     CFG_LIST("only", struct settings, only, NULL, "NAME",
-             "check this one alone: a folder like bert-mean, or an id like bert-mean/f32; repeatable"),
+             "this one alone: a folder like bert-mean or an id like bert-mean/f32; repeatable"),
     CFG_TEXT("kernel", struct settings, kernel, NULL, "NAME",
              "with --golden: compute with this matrix kernel; `inspect` lists them"),
 };

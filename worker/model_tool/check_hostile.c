@@ -93,7 +93,8 @@ static bool names_a_file(const char *message) {
     return false;
 }
 
-/* True when the row changes what text means or how vectors are pooled: they cannot be foretold then. */
+/* True when the row changes what text means or how vectors are pooled: they cannot be foretold
+ * then. */
 static bool changes_meaning(const json_t *row) {
     static const char *const groups[] = {"put", "text", "base64"};
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {

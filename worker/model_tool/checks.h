@@ -1,4 +1,5 @@
-/* checks.h - the checks behind `ember-model check`, one per flag. Each prints its own lines on stdout. */
+/* checks.h - the checks behind `ember-model check`, one per flag. Each prints its own lines on
+ * stdout. */
 #ifndef EMBER_MODEL_TOOL_CHECKS_H
 #define EMBER_MODEL_TOOL_CHECKS_H
 
@@ -11,9 +12,9 @@ struct check_tally {
     uint32_t ran, failed; /* models, files or lines, as the check counts them */
 };
 
-/* Every model of DIR/index.json against CASES/<name>/cases.jsonl. `only` keeps models whose id, or whose
- * folder (what is in front of the slash), it lists; empty: all. A model whose note begins with OPTIONAL
- * may be refused as unimplemented. `kernel` NULL: the best. */
+/* Every model of DIR/index.json against CASES/<name>/cases.jsonl. `only` keeps models whose id,
+ * or whose folder (what is in front of the slash), it lists; empty: all. A model whose note
+ * begins with OPTIONAL may be refused as unimplemented. `kernel` NULL: the best. */
 enum status check_golden(const char *dir, const char *cases, const struct cfg_list *only,
                          const char *kernel, struct check_tally *tally, struct err *err);
 
@@ -21,13 +22,14 @@ enum status check_golden(const char *dir, const char *cases, const struct cfg_li
 enum status check_tokenizer(const char *model_dir, const char *cases, struct check_tally *tally,
                             struct err *err);
 
-/* DIR/index.jsonl with hostile changes to DIR/../formats/base: all must be refused with a message that
- * names a file, within TRIAL_SECONDS and TRIAL_BYTES; where the case allows "ok", right vectors will do. */
+/* DIR/index.jsonl with hostile changes to DIR/../formats/base: all must be refused with a
+ * message that names a file, within TRIAL_SECONDS and TRIAL_BYTES; where the case allows "ok",
+ * right vectors will do. */
 enum status check_corrupt(const char *dir, const struct cfg_list *only, struct check_tally *tally,
                           struct err *err);
 
-/* DIR/index.jsonl with unusual but legal changes to DIR/base: level "must" and "should" must load and give
- * the vectors of DIR/cases.jsonl; "may" can be refused instead. */
+/* DIR/index.jsonl with unusual but legal changes to DIR/base: level "must" and "should" must
+ * load and give the vectors of DIR/cases.jsonl; "may" can be refused instead. */
 enum status check_formats(const char *dir, const struct cfg_list *only, struct check_tally *tally,
                           struct err *err);
 

@@ -38,8 +38,8 @@ void jsonl_close(struct jsonl *self) {
     self->data = NULL;
 }
 
-/* Private code points that may stand for U+0000, as escapes and as UTF-8: the first one that the line
- * does not use is taken. */
+/* Private code points that may stand for U+0000, as escapes and as UTF-8: the first one that the
+ * line does not use is taken. */
 static const struct {
     const char *escape, *upper, *utf8;
 } stand_ins[] = {

@@ -27,7 +27,8 @@ struct jsonl {
     const char *nul; /* UTF-8 of what stands for U+0000 in that row, NULL when it has none */
 };
 
-/* STATUS_NOT_FOUND, STATUS_UNAVAILABLE, STATUS_RESOURCE_EXHAUSTED. jsonl_close() is fine after any. */
+/* STATUS_NOT_FOUND, STATUS_UNAVAILABLE, STATUS_RESOURCE_EXHAUSTED. jsonl_close() is fine after
+ * any. */
 enum status jsonl_open(const char *path, struct jsonl *self, struct err *err);
 void jsonl_close(struct jsonl *self);
 
@@ -35,9 +36,9 @@ void jsonl_close(struct jsonl *self);
  * STATUS_DATA_LOSS with "path:line" when a line is no JSON object. */
 enum status jsonl_next(struct jsonl *self, json_t **row, struct err *err);
 
-/* The string `value` of the row read last, U+0000 included: json_text() ends at a NUL, so such a row is
- * read with a stand-in, which is put right here, in the string itself: once per value. False when it is
- * no string. The view lives as long as the row. */
+/* The string `value` of the row read last, U+0000 included: json_text() ends at a NUL, so such a
+ * row is read with a stand-in, which is put right here, in the string itself: once per value.
+ * False when it is no string. The view lives as long as the row. */
 bool jsonl_text(const struct jsonl *self, const json_t *value, struct view *out);
 
 #endif

@@ -103,7 +103,8 @@ enum status overlay_remove(struct overlay *self, const char *name, struct err *e
     return make_room(self, name, path, err);
 }
 
-/* The files of one folder of a layer; `below` is its name in the model directory, "" for the top. */
+/* The files of one folder of a layer; `below` is its name in the model directory, "" for the
+ * top. */
 static enum status add_folder(struct overlay *self, const char *folder, const char *below,
                               unsigned depth, struct err *err) {
     DIR *dir = opendir(folder);

@@ -1,8 +1,9 @@
-/* overlay.h - a model directory put together for a check: layers laid over each other, files replaced and
- * left out. It lies in a fresh folder under $TMPDIR (or /tmp) and goes away with the struct.
+/* overlay.h - a model directory put together for a check: layers laid over each other, files
+ * replaced and left out. It lies in a fresh folder under $TMPDIR (or /tmp) and goes away with
+ * the struct.
  *
- * Files of layers become symbolic links, so nothing is copied; all names are relative to the model
- * directory and may not lead out of it. Threads: owner only. */
+ * Files of layers become symbolic links, so nothing is copied; all names are relative to the
+ * model directory and may not lead out of it. Threads: owner only. */
 #ifndef EMBER_MODEL_TOOL_OVERLAY_H
 #define EMBER_MODEL_TOOL_OVERLAY_H
 

@@ -1,10 +1,11 @@
-/* synth.c - `ember-model synth`: a published-format directory with random weights, so that benchmarks, load
- * tests and a first try need no download. The vectors mean nothing, but everything else is real: sizes,
- * files, tokenizer, memory, speed.
+/* synth.c - `ember-model synth`: a published-format directory with random weights, so that
+ * benchmarks, load tests and a first try need no download. The vectors mean nothing, but
+ * everything else is real: sizes, files, tokenizer, memory, speed.
  *
- * Weights are spread roughly like trained ones (matrices by 1/sqrt(inputs), uneven layer norms), so that
- * attention is peaked and rounding behaves as it does in earnest. The same seed gives the same bytes.
- * model.safetensors is written beside its name and renamed, so that a broken-off run leaves no half. */
+ * Weights are spread roughly like trained ones (matrices by 1/sqrt(inputs), uneven layer norms),
+ * so that attention is peaked and rounding behaves as it does in earnest. The same seed gives
+ * the same bytes. model.safetensors is written beside its name and renamed, so that a broken-off
+ * run leaves no half. */
 #include "synth.h"
 
 #include "base/cfg.h"
@@ -33,11 +34,12 @@ static const struct cfg_row rows[] = {
              "minilm-l6, bert-base, bert-tiny, gte-base-zh, bge-small-zh, or a config.json"),
     CFG_TEXT("out", struct settings, out, NULL, "DIR", "the directory to write; it is made"),
     CFG_TEXT("vocab", struct settings, vocab, NULL, "PATH",
-             "take the vocabulary of this vocab.txt or model directory; default: one is made up that covers "
-             "English and Chinese"),
-    CFG_U32("seed", struct settings, seed, "1", 0, 4294967295.0, "N", "other weights for another number"),
+             "take the vocabulary of this vocab.txt or model directory; default: one is made up "
+             "that covers English and Chinese"),
+    CFG_U32("seed", struct settings, seed, "1", 0, 4294967295.0, "N",
+            "other weights for another number"),
     CFG_CHOICE("pooling", struct settings, pooling, "shape", "shape|mean|cls",
-               "how vectors are pooled; shape: as the published model does, mean for a config.json"),
+               "how vectors are pooled; shape: as published, and mean for a config.json"),
     CFG_BOOL("force", struct settings, force, "write over a model that is there"),
     CFG_BOOL("quiet", struct settings, quiet, "show no progress"),
 };

@@ -1,5 +1,5 @@
-/* synth_dir.h - the files of a model directory with random weights. Each function writes whole files and
- * names the one that could not be written. */
+/* synth_dir.h - the files of a model directory with random weights. Each function writes whole
+ * files and names the one that could not be written. */
 #ifndef EMBER_MODEL_TOOL_SYNTH_DIR_H
 #define EMBER_MODEL_TOOL_SYNTH_DIR_H
 
@@ -16,9 +16,9 @@ enum status synth_read(const char *path, size_t max_bytes, struct view *out, str
 /* config.json, modules.json, 1_Pooling/config.json, sentence_bert_config.json. */
 enum status synth_write_config(const char *dir, const struct model_shape *shape, struct err *err);
 
-/* vocab.txt and tokenizer_config.json: made up when `from` is "", else copied from a vocab.txt or from a
- * model directory, whose tokenizer.json comes along. STATUS_INVALID_ARGUMENT when it has more pieces than
- * the shape's word table has rows. */
+/* vocab.txt and tokenizer_config.json: made up when `from` is "", else copied from a vocab.txt
+ * or from a model directory, whose tokenizer.json comes along. STATUS_INVALID_ARGUMENT when it
+ * has more pieces than the shape's word table has rows. */
 enum status synth_write_vocab(const char *dir, const struct model_shape *shape, const char *from,
                               struct err *err);
 

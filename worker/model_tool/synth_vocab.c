@@ -1,10 +1,11 @@
-/* synth_vocab.c - pieces in order of how much is lost without them, until the vocabulary is full.
+/* synth_vocab.c - pieces in order of how much is lost without them, until the vocabulary is
+ * full.
  *
- *     special | a..z 0..9 and the signs | ##a..##z ##0..##9 | punctuation | CJK | syllables | fillers
+ *     special | ASCII | ##a..##z ##0..##9 | punctuation | CJK | words, syllables | fillers
  *
- * The English-like part is made, not taken from anywhere: frequent short words first, then syllables
- * (onset + vowel + coda) at the beginning and inside of words. English words come out as two to three
- * pieces, about twice as many as with a trained vocabulary. */
+ * The English-like part is made, not taken from anywhere: frequent short words first, then
+ * syllables (onset + vowel + coda) at the beginning and inside of words. English words come out
+ * as two to three pieces, about twice as many as with a trained vocabulary. */
 #include "synth.h"
 
 #include "base/utf8.h"

@@ -1,6 +1,7 @@
-/* synth_weights.c - model.safetensors: a list of tensors, written once as a header and once as numbers.
+/* synth_weights.c - model.safetensors: a list of tensors, written once as a header and once as
+ * numbers.
  *
- *     [8 bytes: length of the header][JSON header, padded with blanks to 8][numbers, tensor by tensor]
+ *     [8 bytes: length of header][header: JSON, blanks to a multiple of 8][numbers ...]
  *
  * (https://github.com/huggingface/safetensors, "Format") */
 #include "synth_dir.h"
@@ -104,8 +105,8 @@ static char *make_header(const struct plans *plans, size_t *bytes) {
     return text;
 }
 
-/* About normal: the sum of four uniform numbers (Irwin, Hall 1927), two of them from each half of one
- * 64-bit draw; deviation 1, never beyond 3.5. */
+/* About normal: the sum of four uniform numbers (Irwin, Hall 1927), two of them from each half
+ * of one 64-bit draw; deviation 1, never beyond 3.5. */
 static float normal(uint64_t *state) {
     uint64_t x = hash_next(state);
     int32_t sum = (int32_t)(x & 0xffff) + (int32_t)(x >> 16 & 0xffff) +

@@ -16,7 +16,8 @@ enum tool_exit inspect_main(int argc, char **argv);
 enum tool_exit check_main(int argc, char **argv);
 enum tool_exit synth_main(int argc, char **argv);
 
-/* "ember-model: <text>" on stderr; returns TOOL_USAGE for STATUS_INVALID_ARGUMENT, else TOOL_FAILED. */
+/* "ember-model: <text>" on stderr; returns TOOL_USAGE for STATUS_INVALID_ARGUMENT, else
+ * TOOL_FAILED. */
 enum tool_exit tool_fail(const struct err *err);
 
 /* "dir/name" into out[bytes]; STATUS_OUT_OF_RANGE when it is longer. */

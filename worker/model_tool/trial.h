@@ -1,5 +1,5 @@
-/* trial.h - opens a doubtful model directory in a child process, so that a crash, a hang or a flood of
- * memory is a result like any other. Threads: the caller must be the only thread. */
+/* trial.h - opens a doubtful model directory in a child process, so that a crash, a hang or a
+ * flood of memory is a result like any other. Threads: the caller must be the only thread. */
 #ifndef EMBER_MODEL_TOOL_TRIAL_H
 #define EMBER_MODEL_TOOL_TRIAL_H
 
