@@ -1,0 +1,35 @@
+/* client.h - the thread that owns the sockets; calls go in, their ends come out.
+ *
+ *     caller's thread                         the loop's thread
+ *       client_start() --> inbox, eventfd --> services, dial, pending --> DEALER --> broker
+ *       waits for the call's end <----------- call_end() <-------------- replies
+ *
+ * Threads: client_start() and client_cancel() from any; the rest by the owner.
+ * Limits: bytes of unfinished calls (memory_max) and their number (CALLS_MAX): more are refused at once. */
+#ifndef EMBER_CLIENT_CLIENT_H
+#define EMBER_CLIENT_CLIENT_H
+
+#include "call.h"
+
+enum { CLIENT_CALLS_MAX = 65536, CLIENT_ENDPOINT_BYTES = 256, CLIENT_NAME_BYTES = 256 };
+
+struct client_cfg {
+    char endpoints[LIMIT_BROKERS][CLIENT_ENDPOINT_BYTES];
+    uint32_t n_endpoints; /* at least 1 */
+    char name[CLIENT_NAME_BYTES];
+    uint64_t give_up_us; /* 0: never before the deadline */
+    uint32_t call_window;
+    uint64_t memory_max;
+};
+
+struct client; /* counted references: the owner's, and one for each call */
+
+enum status client_new(const struct client_cfg *cfg, struct client **out, struct err *err);
+void client_stop(struct client *self); /* ends all calls with CANCELLED, joins the thread */
+void client_unref(struct client *self);
+
+/* Takes the call over and begins it. RESOURCE_EXHAUSTED beyond a limit: the call is still the caller's. */
+enum status client_start(struct client *self, ember_call_t *call, struct err *err);
+void client_cancel(ember_call_t *call);
+
+#endif

@@ -1,0 +1,768 @@
+/* client_test.c - libember against a broker that misbehaves on command: deadlines, restarts, silence, refusals,
+ * duplicates, strangers, and many threads at once. */
+#include "support/script_broker.h"
+#include "support/test.h"
+
+#include <ember/ember.h>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+enum { GRACE_MS = 50 };
+
+static uint32_t names; /* every broker of the test has an address of its own */
+
+static void address(char out[128]) {
+    snprintf(out, 128, "ipc://@ember-client-test-%d-%u", (int)getpid(), names++);
+}
+
+static uint64_t now_ms(void) {
+    return clock_us() / 1000;
+}
+
+static ember_t *open_client(const char *endpoints, const struct ember_options *options) {
+    ember_t *e = NULL;
+    struct ember_error error;
+    if (ember_open(endpoints, options, &e, &error) != EMBER_OK)
+        TEST_FAIL("open: %s", error.message);
+    return e;
+}
+
+/* Texts "0" .. "n-1". */
+struct numbers {
+    char text[512][8];
+    const char *list[512];
+    size_t n;
+};
+
+static const char *const *numbers(struct numbers *self, size_t n) {
+    self->n = n;
+    for (size_t i = 0; i < n; i++) {
+        snprintf(self->text[i], sizeof self->text[i], "%zu", i);
+        self->list[i] = self->text[i];
+    }
+    return self->list;
+}
+
+static void check_numbers(const ember_result_t *result, size_t n, int broker) {
+    TEST_EQ(ember_result_count(result), n);
+    TEST_EQ(ember_result_dim(result), 2);
+    for (size_t i = 0; i < n; i++) {
+        const float *row = ember_result_floats(result, i);
+        TEST_TRUE(row != NULL);
+        TEST_EQ(row[0], (long long)i);
+        if (broker)
+            TEST_EQ(row[1], broker);
+    }
+}
+
+/* One call of n numbers that must succeed. */
+static void must_embed(ember_t *e, size_t n, int broker, struct ember_times *times) {
+    struct numbers texts;
+    ember_result_t *result = NULL;
+    struct ember_error error;
+    if (ember_embed(e, numbers(&texts, n), n, NULL, &result, &error) != EMBER_OK)
+        TEST_FAIL("embed: %s: %s", ember_status_name(error.status), error.message);
+    check_numbers(result, n, broker);
+    if (times)
+        ember_result_times(result, times);
+    ember_result_destroy(&result);
+}
+
+/* One call that must fail; returns its error. */
+static struct ember_error must_fail(ember_t *e, size_t n, uint32_t timeout_ms, uint32_t flags) {
+    struct numbers texts;
+    ember_result_t *result = NULL;
+    struct ember_error error;
+    struct ember_embed_options options = EMBER_EMBED_OPTIONS_INIT;
+    options.timeout_ms = timeout_ms;
+    options.flags = flags;
+    uint64_t start = now_ms();
+    enum ember_status status = ember_embed(e, numbers(&texts, n), n, &options, &result, &error);
+    if (status == EMBER_OK)
+        TEST_FAIL("a call succeeded that could not");
+    TEST_EQ(error.status, status);
+    TEST_TRUE(result == NULL);
+    if (now_ms() - start > (timeout_ms ? timeout_ms : 10000) + GRACE_MS)
+        TEST_FAIL("took %llu ms, its deadline was %u", (unsigned long long)(now_ms() - start),
+                  timeout_ms);
+    return error;
+}
+
+/* -------------------------------------------------------------------------------------------- nobody */
+
+static void test_nobody_there(void **state) {
+    (void)state;
+    char a[128], b[128], both[300];
+    address(a);
+    address(b);
+    snprintf(both, sizeof both, "%s, %s", a, b);
+    const char *lists[] = {a, both, "tcp://127.0.0.1:1"};
+    for (size_t i = 0; i < 3; i++) {
+        TEST_ROW(lists[i]);
+        ember_t *e = open_client(lists[i], NULL);
+        uint64_t start = now_ms();
+        struct ember_error error = must_fail(e, 3, 200, 0);
+        TEST_TRUE(now_ms() - start >= 199);
+        TEST_EQ(error.status, EMBER_UNAVAILABLE);
+        TEST_EQ(error.may_have_run, 0);
+        TEST_EQ(error.item, -1);
+        TEST_HAS(error.message, i == 2 ? lists[2] : a);
+        TEST_EQ(ember_ping(e, 100, NULL, &error), EMBER_UNAVAILABLE);
+        ember_report_t *report = NULL;
+        TEST_EQ(ember_report(e, 100, &report, &error), EMBER_UNAVAILABLE);
+        ember_close(&e);
+        TEST_TRUE(e == NULL);
+    }
+}
+
+static void test_gives_up_early_when_told(void **state) {
+    (void)state;
+    char a[128];
+    address(a);
+    struct ember_options options = EMBER_OPTIONS_INIT;
+    options.give_up_ms = 100;
+    ember_t *e = open_client(a, &options);
+    uint64_t start = now_ms();
+    struct ember_error error = must_fail(e, 3, 5000, 0);
+    TEST_EQ(error.status, EMBER_UNAVAILABLE);
+    TEST_TRUE(now_ms() - start < 1000);
+    ember_close(&e);
+}
+
+/* A port that accepts and never says a word. */
+static void test_mute_port(void **state) {
+    (void)state;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof in;
+    TEST_EQ(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+    TEST_EQ(listen(fd, 8), 0);
+    TEST_EQ(getsockname(fd, (struct sockaddr *)&in, &bytes), 0);
+    char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", ntohs(in.sin_port));
+    ember_t *e = open_client(endpoint, NULL);
+    TEST_EQ(must_fail(e, 1, 250, 0).status, EMBER_UNAVAILABLE);
+    ember_close(&e);
+    close(fd);
+}
+
+/* A broker that takes the request and never answers: another status, since it may have run. */
+static void test_no_answer(void **state) {
+    (void)state;
+    struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.mute_left = 1000;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    struct ember_error error = must_fail(e, 100, 300, 0);
+    TEST_EQ(error.status, EMBER_DEADLINE_EXCEEDED);
+    TEST_EQ(error.may_have_run, 1);
+    ember_close(&e);
+    script_stop(&broker);
+    TEST_EQ(broker.n_requests,
+            2); /* it answers PING, so there is no reason to send anything again */
+    TEST_TRUE(broker.seen[0].budget_us > 0 && broker.seen[0].budget_us <= 300000);
+}
+
+/* ---------------------------------------------------------------------------------------- splitting */
+
+static void test_split_and_order(void **state) {
+    (void)state;
+    struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.hold = 3;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    struct ember_times times;
+    must_embed(e, 150, 1, &times); /* three requests, answered last one first */
+    TEST_EQ(times.requests, 3);
+    TEST_EQ(times.resent, 0);
+    TEST_TRUE(times.call_us > 0);
+    broker.hold = 0;
+    must_embed(e, 1, 1, &times);
+    TEST_EQ(times.requests, 1);
+    must_embed(e, 512, 1, &times);
+    TEST_EQ(times.requests, 8);
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+static void test_window(void **state) {
+    (void)state;
+    struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.mute_left = 1000;
+    script_start(&broker);
+    struct ember_options options = EMBER_OPTIONS_INIT;
+    options.request_texts = 8;
+    options.call_window = 5;
+    ember_t *e = open_client(a, &options);
+    must_fail(e, 512, 150, 0);
+    ember_close(&e);
+    script_stop(&broker);
+    TEST_EQ(broker.n_requests, 5); /* of 64 */
+}
+
+static void test_item_of_the_call(void **state) {
+    (void)state;
+    struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.refuse_item =
+        1; /* the first text of the request that holds "100": 150 texts are 3 x 50 */
+    broker.refuse_status = STATUS_INVALID_ARGUMENT;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    struct ember_error error = must_fail(e, 150, 0, 0);
+    TEST_EQ(error.status, EMBER_INVALID_ARGUMENT);
+    TEST_EQ(error.item, 100);
+    TEST_STR_EQ(error.message, "told to refuse");
+    const char *bad[] = {"a", "b\xff", "c"};
+    ember_result_t *result = NULL;
+    TEST_EQ(ember_embed(e, bad, 3, NULL, &result, &error), EMBER_INVALID_ARGUMENT);
+    TEST_EQ(error.item, 1);
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+static void test_one_model_per_result(void **state) {
+    (void)state;
+    struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.other_model = 1;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    TEST_EQ(must_fail(e, 100, 0, 0).status, EMBER_ABORTED);
+    broker.other_model = 0;
+    broker.garbage = 1;
+    TEST_EQ(must_fail(e, 2, 0, 0).status, EMBER_INTERNAL);
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+/* ------------------------------------------------------------------------------ restarts and silence */
+
+static void test_restart_sends_again(void **state) {
+    (void)state;
+    static struct script first, second;
+    char a[128];
+    address(a);
+    script_init(&first, a, 1);
+    first.mute_left = 1000;
+    script_start(&first);
+    ember_t *e = open_client(a, NULL);
+    struct numbers texts;
+    ember_call_t *call;
+    struct ember_error error;
+    TEST_EQ(ember_embed_start(e, numbers(&texts, 100), 100, NULL, NULL, NULL, &call, &error), 0);
+    while (first.n_requests < 2)
+        usleep(1000);
+    TEST_EQ(ember_call_wait(call, 0), 0);
+    script_stop(&first);
+    script_init(&second, a, 2);
+    script_start(&second);
+    ember_result_t *result = NULL;
+    TEST_EQ(ember_call_take(call, &result, &error), EMBER_OK);
+    check_numbers(result, 100, 2);
+    struct ember_times times;
+    ember_result_times(result, &times);
+    TEST_EQ(times.resent, 2);
+    TEST_EQ(ember_call_take(call, &result, &error), EMBER_FAILED_PRECONDITION);
+    ember_result_destroy(&result);
+    ember_call_destroy(&call);
+    ember_close(&e);
+    script_stop(&second);
+    TEST_EQ(second.n_requests, 2);
+    for (int i = 0; i < 2; i++) {
+        TEST_EQ(second.seen[i].id, first.seen[i].id);
+        TEST_EQ(first.seen[i].flags, 0);
+        TEST_EQ(second.seen[i].flags, WIRE_FLAG_RETRY);
+        TEST_TRUE(second.seen[i].budget_us < first.seen[i].budget_us);
+    }
+}
+
+/* The broker stops in the middle of everything, its socket open: the second endpoint takes over in time. */
+static void test_frozen_broker(void **state) {
+    (void)state;
+    static struct script frozen, other;
+    char a[128], b[128], both[300];
+    address(a);
+    address(b);
+    snprintf(both, sizeof both, "%s,%s", a, b);
+    script_init(&frozen, a, 1);
+    script_init(&other, b, 2);
+    frozen.heartbeat_ms = other.heartbeat_ms = 10000; /* only the calls' own patience can tell */
+    script_start(&frozen);
+    script_start(&other);
+    ember_t *e = open_client(both, NULL);
+    must_embed(e, 2, 1, NULL);
+    frozen.frozen = 1;
+    struct ember_embed_options options = EMBER_EMBED_OPTIONS_INIT;
+    options.timeout_ms = 900;
+    struct numbers texts;
+    ember_result_t *result = NULL;
+    struct ember_error error;
+    if (ember_embed(e, numbers(&texts, 2), 2, &options, &result, &error) != EMBER_OK)
+        TEST_FAIL("%s", error.message);
+    check_numbers(result, 2, 2);
+    ember_result_destroy(&result);
+    ember_close(&e);
+    frozen.frozen = 0;
+    script_stop(&frozen);
+    script_stop(&other);
+}
+
+static void test_forgotten_session(void **state) {
+    (void)state;
+    struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    must_embed(e, 2, 1, NULL);
+    broker.forget = 1;
+    must_embed(e, 150, 1, NULL);
+    TEST_EQ(broker.n_hellos,
+            3); /* one empty at the start or with the first model, at most; see below */
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+static void test_goaway(void **state) {
+    (void)state;
+    static struct script leaving, other;
+    char a[128], b[128], both[300];
+    address(a);
+    address(b);
+    snprintf(both, sizeof both, "%s,%s", a, b);
+    script_init(&leaving, a, 1);
+    script_init(&other, b, 2);
+    leaving.hold = 2;
+    script_start(&leaving);
+    script_start(&other);
+    ember_t *e = open_client(both, NULL);
+    struct numbers texts;
+    ember_call_t *call;
+    struct ember_error error;
+    TEST_EQ(ember_embed_start(e, numbers(&texts, 3), 3, NULL, NULL, NULL, &call, &error), 0);
+    while (leaving.n_requests < 1)
+        usleep(1000);
+    leaving.goaway = 1;
+    while (leaving.goaway)
+        usleep(1000);
+    must_embed(e, 5, 2, NULL); /* new work goes to the other */
+    TEST_EQ(ember_call_wait(call, 0), 0);
+    leaving.hold = 1; /* what was begun is still taken from the one that leaves */
+    struct script_held held = leaving.held[0];
+    (void)held;
+    ember_call_cancel(call);
+    ember_result_t *result = NULL;
+    TEST_EQ(ember_call_take(call, &result, &error), EMBER_CANCELLED);
+    ember_call_destroy(&call);
+    ember_close(&e);
+    script_stop(&leaving);
+    script_stop(&other);
+}
+
+/* ---------------------------------------------------------------------------------- wrong answers */
+
+static void test_twice_and_foreign(void **state) {
+    (void)state;
+    struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.twice = 1;
+    broker.foreign = 1;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    for (int i = 0; i < 20; i++)
+        must_embed(e, 100, 1, NULL);
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+/* ------------------------------------------------------------------------------------------ refusals */
+
+static void test_busy_is_tried_again(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        enum status status;
+        int after_ms;
+        bool again;
+    } rows[] = {
+        {"busy", STATUS_RESOURCE_EXHAUSTED, 20, true},
+        {"too large", STATUS_RESOURCE_EXHAUSTED, 0, false},
+        {"no worker", STATUS_UNAVAILABLE, 0, true},
+        {"no worker, with advice", STATUS_UNAVAILABLE, 20, true},
+        {"perhaps done", STATUS_UNKNOWN_OUTCOME, 0, true},
+        {"no such model", STATUS_NOT_FOUND, 0, false},
+        {"broken", STATUS_INTERNAL, 20, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        static struct script broker;
+        char a[128];
+        address(a);
+        script_init(&broker, a, 1);
+        broker.refuse_left = 2;
+        broker.refuse_status = (int)rows[i].status;
+        broker.refuse_after_ms = rows[i].after_ms;
+        script_start(&broker);
+        ember_t *e = open_client(a, NULL);
+        struct ember_error error = must_fail(e, 3, 0, EMBER_NO_RETRY);
+        TEST_EQ(error.status, rows[i].status);
+        TEST_EQ(error.retry_after_ms, rows[i].after_ms);
+        TEST_EQ(error.may_have_run, 0);
+        broker.refuse_left = 2;
+        uint64_t start = now_ms();
+        if (rows[i].again) {
+            must_embed(e, 3, 1, NULL);
+            TEST_TRUE(now_ms() - start >= (uint64_t)(2 * rows[i].after_ms - 1));
+        } else {
+            TEST_EQ(must_fail(e, 3, 0, 0).status, rows[i].status);
+        }
+        ember_close(&e);
+        script_stop(&broker);
+        if (rows[i].again) {
+            TEST_EQ(broker.n_requests, 4);
+            TEST_TRUE(broker.seen[1].id < broker.seen[2].id);
+            TEST_TRUE(broker.seen[2].id < broker.seen[3].id);
+            TEST_EQ(broker.seen[3].flags, WIRE_FLAG_RETRY);
+        }
+    }
+}
+
+static void test_refused_to_the_end(void **state) {
+    (void)state;
+    struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.refuse_left = 100000;
+    broker.refuse_status = STATUS_UNAVAILABLE;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    struct ember_error error = must_fail(e, 3, 300, 0);
+    TEST_EQ(error.status, EMBER_UNAVAILABLE);
+    TEST_EQ(error.may_have_run, 0);
+    TEST_STR_EQ(error.message, "told to refuse");
+    broker.refuse_status = STATUS_RESOURCE_EXHAUSTED;
+    broker.refuse_after_ms = 5000; /* longer than there is time: no use in waiting */
+    uint64_t start = now_ms();
+    error = must_fail(e, 3, 1000, 0);
+    TEST_EQ(error.status, EMBER_RESOURCE_EXHAUSTED);
+    TEST_EQ(error.retry_after_ms, 5000);
+    TEST_TRUE(now_ms() - start < 500);
+    broker.no_service = 1;
+    struct ember_embed_options options = EMBER_EMBED_OPTIONS_INIT;
+    options.model = "another";
+    const char *text = "1";
+    ember_result_t *result = NULL;
+    TEST_EQ(ember_embed(e, &text, 1, &options, &result, &error), EMBER_RESOURCE_EXHAUSTED);
+    TEST_HAS(error.message, "another");
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+/* ------------------------------------------------------------------------------ async, cancel, close */
+
+struct tally {
+    atomic_uint ok, cancelled, other;
+};
+
+static void count_done(void *arg, enum ember_status status, ember_result_t *result,
+                       const struct ember_error *error) {
+    struct tally *tally = arg;
+    if (status == EMBER_OK && !error && ember_result_floats(result, 0)[0] == 0)
+        tally->ok++;
+    else if (status == EMBER_CANCELLED && !result && error)
+        tally->cancelled++;
+    else
+        tally->other++;
+    ember_result_destroy(&result);
+}
+
+static void test_callbacks(void **state) {
+    (void)state;
+    static struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.in_flight = 10;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    struct tally tally = {0};
+    struct numbers texts;
+    numbers(&texts, 3);
+    for (int i = 0; i < 1000; i++)
+        TEST_EQ(ember_embed_start(e, texts.list, 3, NULL, count_done, &tally, NULL, NULL), 0);
+    uint64_t start = now_ms();
+    while (tally.ok < 1000 && now_ms() - start < 10000)
+        usleep(1000);
+    TEST_EQ(tally.ok, 1000);
+    broker.mute_left = 1000000;
+    for (int i = 0; i < 100; i++)
+        TEST_EQ(ember_embed_start(e, texts.list, 3, NULL, count_done, &tally, NULL, NULL), 0);
+    ember_call_t *call;
+    TEST_EQ(ember_embed_start(e, texts.list, 3, NULL, NULL, NULL, &call, NULL), 0);
+    ember_close(&e);
+    TEST_EQ(tally.cancelled, 100);
+    TEST_EQ(tally.other, 0);
+    ember_result_t *result = NULL;
+    TEST_EQ(ember_call_take(call, &result, NULL), EMBER_CANCELLED);
+    ember_call_cancel(call);
+    ember_call_destroy(&call);
+    script_stop(&broker);
+}
+
+static void test_cancel(void **state) {
+    (void)state;
+    static struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.mute_left = 1;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    struct numbers texts;
+    ember_call_t *call;
+    struct ember_error error;
+    TEST_EQ(ember_embed_start(e, numbers(&texts, 3), 3, NULL, NULL, NULL, &call, NULL), 0);
+    while (broker.n_requests < 1)
+        usleep(1000);
+    uint64_t start = now_ms();
+    ember_call_cancel(call);
+    ember_result_t *result = NULL;
+    TEST_EQ(ember_call_take(call, &result, &error), EMBER_CANCELLED);
+    TEST_EQ(error.may_have_run, 1);
+    TEST_TRUE(now_ms() - start < 500);
+    ember_call_destroy(&call);
+    must_embed(e, 3, 1, NULL);
+    TEST_EQ(broker.n_cancels, 1);
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+static void test_memory_limit(void **state) {
+    (void)state;
+    char a[128];
+    address(a);
+    struct ember_options options = EMBER_OPTIONS_INIT;
+    options.memory_max = 2000;
+    ember_t *e = open_client(a, &options);
+    struct numbers texts;
+    numbers(&texts, 200);
+    ember_call_t *calls[8] = {NULL};
+    struct ember_error error;
+    enum ember_status status = EMBER_OK;
+    int n = 0;
+    while (n < 8 && status == EMBER_OK) {
+        status = ember_embed_start(e, texts.list, 200, NULL, NULL, NULL, &calls[n], &error);
+        n += status == EMBER_OK;
+    }
+    TEST_EQ(status, EMBER_RESOURCE_EXHAUSTED);
+    TEST_TRUE(n >= 1 && n <= 3);
+    while (n > 0)
+        ember_call_destroy(&calls[--n]); /* which cancels them, so there is room again */
+    usleep(50 * 1000);
+    TEST_EQ(ember_embed_start(e, texts.list, 200, NULL, NULL, NULL, &calls[0], &error), 0);
+    ember_call_destroy(&calls[0]);
+    ember_close(&e);
+}
+
+/* ------------------------------------------------------------------------------------ many threads */
+
+struct caller {
+    ember_t *e;
+    uint32_t seed;
+    atomic_uint *failed;
+};
+
+static void *call_much(void *arg) {
+    struct caller *self = arg;
+    for (uint32_t i = 0; i < 40; i++) {
+        char text[16][16];
+        const char *list[16];
+        size_t n = 1 + (self->seed + i) % 16;
+        for (size_t k = 0; k < n; k++) {
+            snprintf(text[k], sizeof text[k], "%u", self->seed * 1000 + i * 16 + (uint32_t)k);
+            list[k] = text[k];
+        }
+        ember_result_t *result = NULL;
+        if (ember_embed(self->e, list, n, NULL, &result, NULL) != EMBER_OK) {
+            (*self->failed)++;
+            continue;
+        }
+        for (size_t k = 0; k < n; k++)
+            if (ember_result_floats(result, k)[0] !=
+                (float)(self->seed * 1000 + i * 16 + (uint32_t)k))
+                (*self->failed)++;
+        ember_result_destroy(&result);
+    }
+    return NULL;
+}
+
+/* Eight threads share a client while the broker is killed and comes back, twice, and refuses now and then. */
+static void test_threads_and_restarts(void **state) {
+    (void)state;
+    static struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.refuse_left = 20;
+    broker.refuse_status = STATUS_UNAVAILABLE;
+    script_start(&broker);
+    struct ember_options options = EMBER_OPTIONS_INIT;
+    options.request_texts = 4;
+    ember_t *e = open_client(a, &options);
+    pthread_t threads[8];
+    struct caller callers[8];
+    atomic_uint failed = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        callers[i] = (struct caller){e, i + 1, &failed};
+        TEST_EQ(pthread_create(&threads[i], NULL, call_much, &callers[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        usleep(20 * 1000);
+        script_stop(&broker);
+        script_start(&broker);
+    }
+    for (int i = 0; i < 8; i++)
+        pthread_join(threads[i], NULL);
+    TEST_EQ(failed, 0);
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+/* ------------------------------------------------------------------------------------------ looking */
+
+static void test_ping_describe_report(void **state) {
+    (void)state;
+    static struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    struct ember_error error;
+    uint32_t us = 0;
+    TEST_EQ(ember_ping(e, 0, &us, &error), EMBER_OK);
+    TEST_TRUE(us > 0 && us < 1000000);
+    struct ember_model model = EMBER_MODEL_INIT;
+    TEST_EQ(ember_describe(e, "some-alias", EMBER_TASK_EMBED, 0, &model, &error), EMBER_OK);
+    TEST_STR_EQ(model.name, "test-model");
+    TEST_STR_EQ(model.fingerprint, "0123456789abcdef");
+    TEST_EQ(model.dim, 2);
+    TEST_EQ(model.workers, 1);
+    TEST_EQ(ember_describe(e, "no such name", EMBER_TASK_EMBED, 0, &model, &error),
+            EMBER_INVALID_ARGUMENT);
+    ember_report_t *report = NULL;
+    TEST_EQ(ember_report(e, 0, &report, &error), EMBER_OK);
+    TEST_STR_EQ(ember_report_broker(report)->state, "serving");
+    TEST_STR_EQ(ember_report_broker(report)->endpoint, a);
+    TEST_EQ(ember_report_broker(report)->clients, 3);
+    TEST_STR_EQ(ember_report_worker(report, 0)->models[0].name, "test-model");
+    TEST_TRUE(ember_report_worker(report, 1) == NULL);
+    TEST_TRUE(ember_report_service(report, 0) == NULL);
+    ember_report_destroy(&report);
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+/* A silent connection is asked, and only when it is silent. */
+static void test_heartbeat(void **state) {
+    (void)state;
+    static struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.heartbeat_ms = 50;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    must_embed(e, 1, 1, NULL);
+    usleep(400 * 1000);
+    TEST_TRUE(broker.n_pings >= 3 && broker.n_pings <= 9);
+    must_embed(e, 1, 1, NULL);
+    TEST_EQ(broker.n_hellos <= 2, 1); /* still the same session */
+    ember_close(&e);
+    script_stop(&broker);
+}
+
+static void test_bad_arguments(void **state) {
+    (void)state;
+    static const struct {
+        const char *endpoints, *says;
+    } rows[] = {{"", "no endpoint"},
+                {"127.0.0.1:5555", "write tcp://"},
+                {"tcp://a:1,,x", "'' is no endpoint"},
+                {"tcp://a:1,tcp://a:1,tcp://a:1,tcp://a:1,tcp://a:1,tcp://a:1,tcp://a:1,tcp://"
+                 "a:1,tcp://a:1",
+                 "more than 8"}};
+    struct ember_error error;
+    ember_t *e = NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].endpoints);
+        TEST_EQ(ember_open(rows[i].endpoints, NULL, &e, &error), EMBER_INVALID_ARGUMENT);
+        TEST_HAS(error.message, rows[i].says);
+        TEST_TRUE(e == NULL);
+    }
+    char a[128];
+    address(a);
+    e = open_client(a, NULL);
+    const char *texts[] = {"a"}, *labels[] = {"x", "y", "x"};
+    ember_result_t *result = NULL;
+    TEST_EQ(ember_embed(e, texts, 0, NULL, &result, &error), EMBER_INVALID_ARGUMENT);
+    TEST_EQ(ember_classify(e, texts, 1, labels, 3, NULL, &result, &error), EMBER_INVALID_ARGUMENT);
+    TEST_HAS(error.message, "labels 0 and 2");
+    struct ember_embed_options options = EMBER_EMBED_OPTIONS_INIT;
+    options.lane = (enum ember_lane)9;
+    TEST_EQ(ember_embed(e, texts, 1, &options, &result, NULL), EMBER_INVALID_ARGUMENT);
+    char *long_text = calloc(1, LIMIT_TEXT_BYTES + 2);
+    memset(long_text, 'x', LIMIT_TEXT_BYTES + 1);
+    const char *two[] = {"a", long_text};
+    TEST_EQ(ember_embed(e, two, 2, NULL, &result, &error), EMBER_INVALID_ARGUMENT);
+    TEST_EQ(error.item, 1);
+    free(long_text);
+    ember_close(&e);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_gives_up_early_when_told),
+        cmocka_unit_test(test_mute_port),
+        cmocka_unit_test(test_no_answer),
+        cmocka_unit_test(test_split_and_order),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_item_of_the_call),
+        cmocka_unit_test(test_one_model_per_result),
+        cmocka_unit_test(test_restart_sends_again),
+        cmocka_unit_test(test_frozen_broker),
+        cmocka_unit_test(test_forgotten_session),
+        cmocka_unit_test(test_goaway),
+        cmocka_unit_test(test_twice_and_foreign),
+        cmocka_unit_test(test_busy_is_tried_again),
+        cmocka_unit_test(test_refused_to_the_end),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_threads_and_restarts),
+        cmocka_unit_test(test_ping_describe_report),
+        cmocka_unit_test(test_heartbeat),
+        cmocka_unit_test(test_bad_arguments),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
