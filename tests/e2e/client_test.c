@@ -307,6 +307,7 @@ static void test_frozen_broker(void **state) {
     ember_t *e = open_client(both, NULL);
     must_embed(e, 2, 1, NULL);
     frozen.frozen = 1;
+    usleep(20 * 1000); /* until it has noticed */
     struct ember_embed_options options = EMBER_EMBED_OPTIONS_INIT;
     options.timeout_ms = 900;
     struct numbers texts;
@@ -331,10 +332,11 @@ static void test_forgotten_session(void **state) {
     script_start(&broker);
     ember_t *e = open_client(a, NULL);
     must_embed(e, 2, 1, NULL);
+    uint32_t hellos = broker.n_hellos, requests = broker.n_requests;
     broker.forget = 1;
     must_embed(e, 150, 1, NULL);
-    TEST_EQ(broker.n_hellos,
-            3); /* one empty at the start or with the first model, at most; see below */
+    TEST_EQ(broker.n_hellos, hellos + 1);
+    TEST_EQ(broker.n_requests, requests + 3); /* those that met WHO_ARE_YOU are not counted */
     ember_close(&e);
     script_stop(&broker);
 }
@@ -363,12 +365,11 @@ static void test_goaway(void **state) {
         usleep(1000);
     must_embed(e, 5, 2, NULL); /* new work goes to the other */
     TEST_EQ(ember_call_wait(call, 0), 0);
-    leaving.hold = 1; /* what was begun is still taken from the one that leaves */
-    struct script_held held = leaving.held[0];
-    (void)held;
-    ember_call_cancel(call);
+    leaving.hold = 0; /* what was begun is still taken from the one that leaves */
     ember_result_t *result = NULL;
-    TEST_EQ(ember_call_take(call, &result, &error), EMBER_CANCELLED);
+    TEST_EQ(ember_call_take(call, &result, &error), EMBER_OK);
+    check_numbers(result, 3, 1);
+    ember_result_destroy(&result);
     ember_call_destroy(&call);
     ember_close(&e);
     script_stop(&leaving);
@@ -430,13 +431,13 @@ static void test_busy_is_tried_again(void **state) {
         uint64_t start = now_ms();
         if (rows[i].again) {
             must_embed(e, 3, 1, NULL);
-            TEST_TRUE(now_ms() - start >= (uint64_t)(2 * rows[i].after_ms - 1));
+            TEST_TRUE(now_ms() - start + 1 >= (uint64_t)(2 * rows[i].after_ms));
         } else {
             TEST_EQ(must_fail(e, 3, 0, 0).status, rows[i].status);
         }
         ember_close(&e);
         script_stop(&broker);
-        if (rows[i].again) {
+        if (rows[i].again) { /* 1 refused at once; 2 refused, 1 answered */
             TEST_EQ(broker.n_requests, 4);
             TEST_TRUE(broker.seen[1].id < broker.seen[2].id);
             TEST_TRUE(broker.seen[2].id < broker.seen[3].id);
@@ -694,7 +695,9 @@ static void test_heartbeat(void **state) {
     ember_t *e = open_client(a, NULL);
     must_embed(e, 1, 1, NULL);
     usleep(400 * 1000);
-    TEST_TRUE(broker.n_pings >= 3 && broker.n_pings <= 9);
+    TEST_ROW("pings in eight heartbeats");
+    if (broker.n_pings < 3 || broker.n_pings > 9)
+        TEST_FAIL("%u", broker.n_pings);
     must_embed(e, 1, 1, NULL);
     TEST_EQ(broker.n_hellos <= 2, 1); /* still the same session */
     ember_close(&e);
