@@ -4,7 +4,7 @@
 #ifdef __SANITIZE_THREAD__
 /* libzmq passes messages between its threads with atomics that ThreadSanitizer, which did not build it, cannot
  * see. Races of our own have a frame of ours on both sides and are still found. */
-const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void) {
     return "called_from_lib:libzmq.so\nrace:libzmq.so\n";
 }
