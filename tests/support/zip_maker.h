@@ -22,7 +22,7 @@ struct zip_maker {
 
 static inline void zip_put(char *to, size_t *at, uint64_t value, unsigned bytes) {
     for (unsigned i = 0; i < bytes; i++)
-        to[(*at)++] = (char)(value >> 8 * i & 0xff);
+        to[(*at)++] = (char)(i < 8 ? value >> 8 * i & 0xff : 0);
 }
 
 static inline void zip_put_text(char *to, size_t *at, const void *text, size_t bytes) {
