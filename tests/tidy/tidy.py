@@ -101,7 +101,7 @@ def check_source(path, layers, doors):
             problem(path, number, "a tab")
     for number, line in enumerate(lines, 1):
         m = BANNED.search(line)
-        if m:
+        if m and not (path.startswith("tests/") and m.group(1) in ("system", "popen")):
             problem(path, number, f"{m.group(1)}() is banned")
         if "//" in line:
             problem(path, number, "// comment: write /* a sentence. */")
@@ -120,6 +120,8 @@ def check_tests(names):
             continue
         module = os.path.basename(n)[:-2]
         include = "/".join(n.split("/")[1:])
+        if n[:-2] + ".c" not in names:  # inline code and private parts are tested through their users
+            continue
         if f"tests/unit/{module}_test.c" not in tests and not any(f'"{include}"' in t for t in tests.values()):
             problem(n, 1, "no test includes this header")
 
