@@ -16,6 +16,7 @@
 #ifndef EMBER_MODEL_GEMM_TILE_H
 #define EMBER_MODEL_GEMM_TILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,9 +37,10 @@ struct tile {
     const float *residual; /* as c, added, or NULL; may be c */
     size_t ld_residual;
     const float *row_scale; /* [rows], multiplies, or NULL */
-    uintptr_t ahead; /* address of VEC_LANES x k numbers that will be wanted soon; never read,
-                             * only asked for, so it need not be an address of anything */
-    uint32_t last;   /* columns of the last vector that exist in C: 1..VEC_LANES */
+    uintptr_t next;    /* address of what will be wanted after this, never read, only asked for, so
+                        * it need not be the address of anything: k vectors of it, one per step, */
+    bool next_at_once; /* or, where this is the only tile to do it, as much as a whole panel */
+    uint32_t last;     /* columns of the last vector that exist in C: 1..VEC_LANES */
 };
 
 VEC_INLINE void tile_finish(const struct tile *t, const int rows, const int vecs,
@@ -66,22 +68,21 @@ VEC_INLINE void tile_finish(const struct tile *t, const int rows, const int vecs
     }
 }
 
-VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
-    vec_t sum[TILE_ROWS][TILE_VECS];
+/* The loop over k. `asked` vectors of what is wanted next are asked for in each step. */
+VEC_INLINE void tile_sum(const struct tile *t, const int rows, const int vecs, const int asked,
+                         vec_t sum[TILE_ROWS][TILE_VECS]) {
     const float *a[TILE_ROWS];
     UNROLLED
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < rows; i++)
         a[i] = t->a + (size_t)i * t->lda;
-        UNROLLED
-        for (int j = 0; j < vecs; j++)
-            sum[i][j] = vec_set(0.0f);
-    }
     const float *b = t->b;
-    uintptr_t ahead = t->ahead;
+    uintptr_t next = t->next;
     const size_t depth = t->k;
-    for (size_t k = 0; k < depth; k++, b += vecs * VEC_LANES, ahead += sizeof(vec_t)) {
+    for (size_t k = 0; k < depth; k++, b += vecs * VEC_LANES) {
         vec_t w[TILE_VECS];
-        __builtin_prefetch((const void *)ahead, 0, 3);
+        UNROLLED
+        for (int j = 0; j < asked; j++, next += sizeof(vec_t))
+            __builtin_prefetch((const void *)next, 0, 3);
         UNROLLED
         for (int j = 0; j < vecs; j++)
             w[j] = vec_load(b + j * VEC_LANES);
@@ -93,6 +94,20 @@ VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
                 sum[i][j] = vec_fma(x, w[j], sum[i][j]);
         }
     }
+}
+
+VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
+    vec_t sum[TILE_ROWS][TILE_VECS];
+    UNROLLED
+    for (int i = 0; i < rows; i++) {
+        UNROLLED
+        for (int j = 0; j < vecs; j++)
+            sum[i][j] = vec_set(0.0f);
+    }
+    if (t->next_at_once)
+        tile_sum(t, rows, vecs, vecs, sum);
+    else
+        tile_sum(t, rows, vecs, 1, sum);
     tile_finish(t, rows, vecs, sum);
 }
 
@@ -168,7 +183,7 @@ static inline void tile_rows(struct tile t, uint32_t rows, uint32_t columns) {
     for (uint32_t p = 0; p < panels.parts; p++) {
         const uint32_t width = tile_part_size(&panels, p);
         t.last = p + 1 == panels.parts ? last : VEC_LANES;
-        t.ahead = (uintptr_t)t.b;
+        t.next = (uintptr_t)t.b;
         tile_table[width][rows](&t);
         t.b += (size_t)width * VEC_LANES * t.k;
         t.c += (size_t)width * VEC_LANES;
