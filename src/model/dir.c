@@ -480,6 +480,7 @@ static enum status fingerprint(struct reading *r, struct err *err) {
         struct mapped bytes = {weights_file_bytes(dir->weights, i)};
         mapped_sequential(&bytes);
         hash_file(sum, weights_file_name(dir->weights, i), bytes.bytes);
+        mapped_release(&bytes); /* or the worker would count the file as its own memory */
     }
     digest_sha256_finish(&sum, dir->fingerprint);
     digest_hex(dir->fingerprint, 4, dir->fingerprint8);

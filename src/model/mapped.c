@@ -37,7 +37,16 @@ void mapped_close(struct mapped *self) {
     self->bytes = view_make(NULL, 0);
 }
 
+static void advise(const struct mapped *self, int advice) {
+    if (self->bytes.bytes) /* advice may be refused: nothing depends on it */
+        (void)madvise((void *)(uintptr_t)self->bytes.data, self->bytes.bytes, advice);
+}
+
 void mapped_sequential(const struct mapped *self) {
-    if (self->bytes.bytes)
-        (void)madvise((void *)(uintptr_t)self->bytes.data, self->bytes.bytes, MADV_SEQUENTIAL);
+    advise(self, MADV_SEQUENTIAL);
+}
+
+void mapped_release(const struct mapped *self) {
+    advise(self, MADV_NORMAL);
+    advise(self, MADV_DONTNEED);
 }

@@ -17,7 +17,9 @@ struct mapped {
 enum status mapped_open(const char *path, struct mapped *out, struct err *err);
 void mapped_close(struct mapped *self); /* a zeroed one is fine */
 
-/* Tell the kernel that the bytes are read once, from front to back. */
+/* Tell the kernel that the bytes are now read once, from front to back; and afterwards, that this
+ * process may lose them: they stay in the page cache and come back when touched. */
 void mapped_sequential(const struct mapped *self);
+void mapped_release(const struct mapped *self);
 
 #endif

@@ -17,7 +17,7 @@
 #define GOLDEN_DIR EMBER_SOURCE_DIR "/tests/data/golden"
 
 struct golden_dir {
-    char path[64];
+    char path[128];
 };
 
 static inline void golden_make(struct golden_dir *dir) {
@@ -25,7 +25,7 @@ static inline void golden_make(struct golden_dir *dir) {
     TEST_TRUE(mkdtemp(dir->path) != NULL);
 }
 
-/* Removes what is in the folder, two levels deep; the folder itself when `also_itself`. */
+/* Removes what is in the folder, folders included; the folder itself when `also_itself`. */
 static inline void golden_empty(const char *path, bool also_itself) {
     DIR *dir = opendir(path);
     if (!dir)

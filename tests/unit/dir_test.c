@@ -333,6 +333,20 @@ static void test_fingerprint(void **state) {
     TEST_STR_EQ(after, before);
 }
 
+/* A copy of formats/base in a folder below `work`, whose parents are made. */
+static void lay_out_below(const char *below, struct golden_dir *out) {
+    golden_empty(work.path, false);
+    snprintf(out->path, sizeof out->path, "%.40s/%.80s", work.path, below);
+    for (char *slash = out->path + strlen(work.path); slash; slash = strchr(slash + 1, '/')) {
+        char end = *slash;
+        *slash = '\0';
+        mkdir(out->path, 0755);
+        *slash = end;
+    }
+    mkdir(out->path, 0755);
+    golden_copy_tree(out, "formats/base", "");
+}
+
 static void test_name(void **state) {
     (void)state;
     static const struct {
@@ -345,14 +359,10 @@ static void test_name(void **state) {
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].below);
-        golden_empty(work.path, false);
-        char command[1024], path[256];
-        snprintf(path, sizeof path, "%s/%s", work.path, rows[i].below);
-        snprintf(command, sizeof command,
-                 "mkdir -p '%s' && cp -r " GOLDEN_DIR "/formats/base/. '%s'", path, path);
-        TEST_EQ(system(command), 0);
+        struct golden_dir below;
+        lay_out_below(rows[i].below, &below);
         struct model_dir *dir = NULL;
-        TEST_EQ(model_dir_open(path, &dir, NULL), STATUS_OK);
+        TEST_EQ(model_dir_open(below.path, &dir, NULL), STATUS_OK);
         TEST_STR_EQ(dir->name, rows[i].want);
         model_dir_close(&dir);
     }
