@@ -92,16 +92,14 @@ static uint32_t longest_sequence(const struct model_shape *shape) {
     return shape->positions < LIMIT_TOKENS ? shape->positions : LIMIT_TOKENS;
 }
 
+/* Prepared weights are a copy in the kernel's order: the file's mapping goes, and its pages with
+ * it. */
 static enum status load_weights(struct cpu *self, const struct gemm_kernel *kernel,
                                 struct err *err) {
-    weights_t *weights = NULL;
-    enum status st = weights_open(self->dir->path, &weights, err);
-    if (st != STATUS_OK)
-        return st;
     struct model_shape shape = self->dir->shape;
     shape.max_tokens = longest_sequence(&shape); /* a request may ask for more than the default */
-    st = bert_load(&shape, weights, kernel, &self->bert, err);
-    weights_destroy(&weights);
+    enum status st = bert_load(&shape, self->dir->weights, kernel, &self->bert, err);
+    weights_destroy(&self->dir->weights);
     return st;
 }
 

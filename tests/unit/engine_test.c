@@ -10,6 +10,8 @@
 #include "model/gemm.h"
 #include "support/golden.h"
 
+#include <pthread.h>
+
 /* ---- allocations of our code are counted: the test is linked with --wrap
  * ---------------------- */
 
@@ -325,6 +327,46 @@ static void test_company_does_not_matter(void **state) {
     TEST_TRUE(apart(alone[0], alone[1], DIM) > 1e-3); /* and texts do differ */
 }
 
+/* Runners share one engine, each with a seat of its own. */
+enum { RUNNERS = 3, RUNNER_TEXTS = 12 };
+
+struct runner {
+    pthread_t thread;
+    engine_seat_t *seat;
+    char (*texts)[TEXT_ROOM];
+    float vectors[RUNNER_TEXTS][DIM];
+};
+
+static void *run_texts(void *arg) {
+    struct runner *runner = arg;
+    struct engine_item items[RUNNER_TEXTS];
+    for (int round = 0; round < 5; round++) {
+        for (uint32_t i = 0; i < RUNNER_TEXTS; i++)
+            items[i] = (struct engine_item){.text = view_of(runner->texts[i]),
+                                            .vector = runner->vectors[i]};
+        engine_embed(engine, runner->seat, items, RUNNER_TEXTS, NULL);
+    }
+    return NULL;
+}
+
+static void test_runners_share_an_engine(void **state) {
+    (void)state;
+    static char texts[RUNNER_TEXTS][TEXT_ROOM];
+    static struct runner runners[RUNNERS];
+    draw_texts(31, RUNNER_TEXTS, texts);
+    for (int i = 0; i < RUNNERS; i++) {
+        runners[i].texts = texts;
+        new_seat(engine, 1, RUNNER_TEXTS, &runners[i].seat);
+        TEST_EQ(pthread_create(&runners[i].thread, NULL, run_texts, &runners[i]), 0);
+    }
+    for (int i = 0; i < RUNNERS; i++) {
+        TEST_EQ(pthread_join(runners[i].thread, NULL), 0);
+        engine_seat_destroy(&runners[i].seat);
+    }
+    for (int i = 1; i < RUNNERS; i++) /* the same batch: the same bits */
+        TEST_MEM_EQ(runners[i].vectors, runners[0].vectors, sizeof runners[0].vectors);
+}
+
 static void test_no_allocation(void **state) {
     (void)state;
     static char texts[ITEMS][TEXT_ROOM];
@@ -511,6 +553,7 @@ int main(void) {
         cmocka_unit_test(test_own_limit),
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_company_does_not_matter),
+        cmocka_unit_test(test_runners_share_an_engine),
         cmocka_unit_test(test_no_allocation),
         cmocka_unit_test(test_nan_is_no_vector),
         cmocka_unit_test(test_self_check),

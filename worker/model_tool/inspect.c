@@ -43,7 +43,6 @@ struct subject {
     engine_t *engine;
     struct model_dir *dir;
     tokenizer_t *tokenizer;
-    weights_t *weights;
     struct err self_check; /* status OK when it passed */
 };
 
@@ -51,7 +50,6 @@ static void subject_close(struct subject *s) {
     engine_destroy(&s->engine);
     model_dir_close(&s->dir);
     tokenizer_destroy(&s->tokenizer);
-    weights_destroy(&s->weights);
 }
 
 static enum status subject_open(const char *path, const char *kernel, struct subject *s,
@@ -62,8 +60,6 @@ static enum status subject_open(const char *path, const char *kernel, struct sub
         st = model_dir_open(path, &s->dir, err);
     if (st == STATUS_OK)
         st = tokenizer_load(path, &s->tokenizer, err);
-    if (st == STATUS_OK)
-        st = weights_open(path, &s->weights, err);
     engine_seat_t *seat = NULL;
     if (st == STATUS_OK)
         st = engine_seat_new(s->engine, SEAT_TOKENS, SEAT_ITEMS, &seat, err);
@@ -162,8 +158,8 @@ static void put_weights(struct printer *p, const struct subject *s) {
     enum { TYPES = sizeof names / sizeof *names };
     uint64_t bytes[TYPES] = {0}, all = 0;
     uint32_t tensors[TYPES] = {0};
-    for (uint32_t i = 0; i < weights_count(s->weights); i++) {
-        const struct tensor *t = weights_at(s->weights, i);
+    for (uint32_t i = 0; i < weights_count(s->dir->weights); i++) {
+        const struct tensor *t = weights_at(s->dir->weights, i);
         bytes[t->type] += t->bytes;
         tensors[t->type]++;
         all += t->bytes;

@@ -42,16 +42,11 @@ static uint64_t peak_bytes(void) {
     return kib * 1024;
 }
 
-static void set_limit(int what, rlim_t most) {
-    struct rlimit limit = {most, most};
-    setrlimit(what, &limit);
-}
-
 static void child(const struct trial_job *job, struct trial_result *out) {
-    set_limit(RLIMIT_CORE, 0);
-    set_limit(RLIMIT_CPU, TRIAL_SECONDS_KILL);
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    setrlimit(RLIMIT_CPU, &(struct rlimit){TRIAL_SECONDS_KILL, TRIAL_SECONDS_KILL});
     if (!SANITIZED)
-        set_limit(RLIMIT_DATA, DATA_MAX);
+        setrlimit(RLIMIT_DATA, &(struct rlimit){DATA_MAX, DATA_MAX});
     alarm(TRIAL_SECONDS_KILL);
     if (chdir(job->work_dir) != 0) {
         out->status = err_errno(&out->err, STATUS_UNAVAILABLE, "enter '%s'", job->work_dir);
