@@ -1,4 +1,5 @@
-/* breaker.h - when to leave a failing neighbour alone, and how long to wait before the next attempt.
+/* breaker.h - when to leave a failing neighbour alone, and how long to wait before the next
+ * attempt.
  *
  *              failures in a row
  *     closed -------------------> open --- open_us later: the next question is the probe ---> probing
@@ -25,14 +26,14 @@ struct breaker {
 
 struct breaker breaker_make(uint32_t failures_max, uint64_t open_us);
 
-/* May a question be asked now? In OPEN, once the time has come, true makes that question the probe; until
- * breaker_ok() or breaker_failed() tells how it went, all others are refused. */
+/* May a question be asked now? In OPEN, once the time has come, true makes that question the
+ * probe; until breaker_ok() or breaker_failed() tells how it went, all others are refused. */
 bool breaker_allow(struct breaker *self, uint64_t now_us);
 void breaker_ok(struct breaker *self);
 void breaker_failed(struct breaker *self, uint64_t now_us);
 
-/* Waiting times that double from min_us to max_us, each drawn from its upper half so that a fleet does
- * not come back in step. */
+/* Waiting times that double from min_us to max_us, each drawn from its upper half so that a fleet
+ * does not come back in step. */
 struct backoff {
     uint64_t min_us, max_us, next_us;
 };

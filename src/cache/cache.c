@@ -4,8 +4,8 @@
  *      want ------> redis ---> value_parse() ---> memory ---> the caller
  *      put -------> memory, value_write() ---> redis
  *
- * A value from Redis is believed only when it names the text (SHA-256), the shape and the labels of the
- * question; then it is put into memory, so that it is read and checked once per process. */
+ * A value from Redis is believed only when it names the text (SHA-256), the shape and the labels
+ * of the question; then it is put into memory, so that it is read and checked once per process. */
 #include "cache/cache.h"
 
 #include "base/check.h"

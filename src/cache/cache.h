@@ -7,17 +7,17 @@
  *        | not there
  *     (the model)      cache_put(): memory at once, SET when Redis has time
  *
- * Nothing here blocks, fails or delays a request: whatever goes wrong is a miss and counted. When Redis
- * does not answer a burst in timeout_us the connection is closed, so that a late reply can never be
- * taken for the answer to the next question; after three failures in a row Redis is left alone for a
- * second (breaker.h).
+ * Nothing here blocks, fails or delays a request: whatever goes wrong is a miss and counted. When
+ * Redis does not answer a burst in timeout_us the connection is closed, so that a late reply can
+ * never be taken for the answer to the next question; after three failures in a row Redis is left
+ * alone for a second (breaker.h).
  *
  * In the loop: put cache_fd() with cache_events() into the poll set when it is >= 0, wait until
- * cache_deadline_us() at most, then call cache_on_events() with what poll returned, and cache_tick().
- * All three change with every call into this module: ask again before each poll.
+ * cache_deadline_us() at most, then call cache_on_events() with what poll returned, and
+ * cache_tick(). All three change with every call into this module: ask again before each poll.
  *
- * Threads: owner only, the callback included. Memory: cache_new() allocates what memory_bytes and the
- * limits say; a get allocates nothing. */
+ * Threads: owner only, the callback included. Memory: cache_new() allocates what memory_bytes and
+ * the limits say; a get allocates nothing. */
 #ifndef EMBER_CACHE_CACHE_H
 #define EMBER_CACHE_CACHE_H
 
@@ -38,8 +38,8 @@ struct cache_cfg {
 enum { CACHE_TTL_S = 3600, CACHE_TIMEOUT_US = 10000 };
 
 /* The answer to cache_want(): exactly one for each that returned true, from within cache_flush(),
- * cache_on_events(), cache_tick() or cache_destroy(). entry is NULL on a miss, otherwise valid for the
- * call. It may call anything here but cache_destroy(). */
+ * cache_on_events(), cache_tick() or cache_destroy(). entry is NULL on a miss, otherwise valid
+ * for the call. It may call anything here but cache_destroy(). */
 typedef void cache_answer_fn(void *arg, uint64_t token, const struct cache_entry *entry,
                              enum cache_source source);
 
@@ -50,12 +50,12 @@ enum status cache_new(const struct cache_cfg *cfg, cache_answer_fn *answer, void
 /* Answers what is still wanted with a miss, then frees. NULL is fine. */
 void cache_destroy(cache_t **self);
 
-/* Memory alone: true and *out filled on a hit; its numbers are valid until the next call that is not
- * cache_get_now(). A miss is counted only by cache_want(). */
+/* Memory alone: true and *out filled on a hit; its numbers are valid until the next call that is
+ * not cache_get_now(). A miss is counted only by cache_want(). */
 bool cache_get_now(cache_t *self, const struct cache_key *key, struct cache_entry *out);
 
-/* Ask Redis for `key` (copied) with the next flush. False when that is of no use now (no Redis, bypassed,
- * or too much asked already): it is a miss, and no answer will come. */
+/* Ask Redis for `key` (copied) with the next flush. False when that is of no use now (no Redis,
+ * bypassed, or too much asked already): it is a miss, and no answer will come. */
 bool cache_want(cache_t *self, const struct cache_key *key, uint64_t token, uint64_t now_us);
 void cache_flush(cache_t *self, uint64_t now_us);
 

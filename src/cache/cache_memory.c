@@ -5,20 +5,21 @@
  *                     |                          ^
  *                     '-- asked for since? ------'  moved to the newest end, once per round
  *
- * A record is [struct record][numbers][key name], contiguous, so a get copies nothing; vectors and scores
- * of any length share one memory without fragments. Moving a record costs a memmove of one or two
- * kilobytes, and a put moves at most CHANCES of them, so that its time is bounded.
+ * A record is [struct record][numbers][key name], contiguous, so a get copies nothing; vectors
+ * and scores of any length share one memory without fragments. Moving a record costs a memmove of
+ * one or two kilobytes, and a put moves at most CHANCES of them, so that its time is bounded.
  *
- * The table is open addressing with linear probing; a slot holds 32 bits of the hash and the offset.
- * Removing shifts back what follows, so there are no tombstones and a probe ends at the first free slot.
+ * The table is open addressing with linear probing; a slot holds 32 bits of the hash and the
+ * offset. Removing shifts back what follows, so there are no tombstones and a probe ends at the
+ * first free slot.
  *
  * Invariants, checked by cache_memory_check():
  *   - walking from tail over `used` units meets whole records and gaps only and ends at head;
  *   - each live record is found in the table under its hash, and n_entries counts them;
  *   - at most three quarters of the slots are taken.
  *
- * Why the name is compared and not the hash alone: the SHA-256 is of the text, and the model stands in
- * the name only. */
+ * Why the name is compared and not the hash alone: the SHA-256 is of the text, and the model
+ * stands in the name only. */
 #include "cache/cache_memory.h"
 
 #include "base/check.h"
@@ -63,8 +64,9 @@ static uint32_t round_down_pow2(uint64_t n) {
 
 enum status cache_memory_new(size_t bytes, uint64_t seed, cache_memory_t **out, struct err *err) {
     if (bytes < CACHE_MEMORY_BYTES_MIN || bytes / UNIT > UINT32_MAX / 2)
-        return err_set(err, STATUS_INVALID_ARGUMENT, "a memory cache of %zu bytes: at least %d",
-                       bytes, CACHE_MEMORY_BYTES_MIN);
+        return err_set(err, STATUS_INVALID_ARGUMENT,
+                       "a memory cache of %zu bytes: %d to %zu are possible", bytes,
+                       CACHE_MEMORY_BYTES_MIN, (size_t)UINT32_MAX / 2 * UNIT);
     cache_memory_t *self = calloc(1, sizeof *self);
     if (self) {
         uint32_t n_slots = round_down_pow2(bytes / BYTES_PER_SLOT * 2);
@@ -175,8 +177,8 @@ static void advance(cache_memory_t *self, uint32_t *end, uint32_t units) {
         *end = 0;
 }
 
-/* Units that can be written at head in one piece; the rest of the ring is closed with a gap first when
- * it is too short for `units`. */
+/* Units that can be written at head in one piece; the rest of the ring is closed with a gap first
+ * when it is too short for `units`. */
 static uint32_t room_at_head(cache_memory_t *self, uint32_t units) {
     if (self->used == self->size)
         return 0;

@@ -1,8 +1,8 @@
 /* cache_memory.h - verified entries in memory, bounded in bytes.
  *
- * A hit needs the same key name and the same SHA-256. When memory is full the oldest entry goes, unless
- * it was asked for since it was last looked at: then it stays for another round (second chance, the
- * CLOCK of Corbato 1968). Threads: owner only. Memory: all of it is taken by new(). */
+ * A hit needs the same key name and the same SHA-256. When memory is full the oldest entry goes,
+ * unless it was asked for since it was last looked at: then it stays for another round (second
+ * chance, the CLOCK of Corbato 1968). Threads: owner only. Memory: all of it is taken by new(). */
 #ifndef EMBER_CACHE_MEMORY_H
 #define EMBER_CACHE_MEMORY_H
 

@@ -1,6 +1,6 @@
-/* cache_people.c - hiredis' blocking calls, a step of SCAN at a time, with the questions about its keys
- * in one pipeline. After an error of the connection nothing more is asked on it: hiredis keeps the error,
- * and a late reply can not be taken for the next one's. */
+/* cache_people.c - hiredis' blocking calls, a step of SCAN at a time, with the questions about
+ * its keys in one pipeline. After an error of the connection nothing more is asked on it: hiredis
+ * keeps the error, and a late reply can not be taken for the next one's. */
 #include "cache/cache_people.h"
 
 #include "cache/redis_url.h"
@@ -190,7 +190,8 @@ static int compare_groups(const struct cache_people_group *a, const struct cache
     return order ? order : strcmp(a->kind, b->kind);
 }
 
-/* The group of the same names, made where it belongs when it is new; NULL when there are too many. */
+/* The group of the same names, made where it belongs when it is new; NULL when there are too
+ * many. */
 static struct cache_people_group *find_group(struct cache_people_stat *stat,
                                              const struct cache_people_group *name) {
     uint32_t i = 0;
@@ -308,8 +309,8 @@ enum status cache_people_stat(cache_people_t *self, cache_people_progress_fn *pr
     return STATUS_OK;
 }
 
-/* "ember:<model>@*" or "ember:<model>@<fingerprint8>:*"; false when the name may be none of ours, which
- * also keeps a pattern out of it. */
+/* "ember:<model>@*" or "ember:<model>@<fingerprint8>:*"; false when the name may be none of ours,
+ * which also keeps a pattern out of it. */
 static bool make_pattern(const char *model, char *out, size_t out_bytes) {
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";

@@ -1,8 +1,9 @@
-/* cache_people.h - looking into the shared cache by hand: what `ember cache get|stat|purge` stands on.
+/* cache_people.h - looking into the shared cache by hand: what `ember cache get|stat|purge`
+ * stands on.
  *
- * One connection, one question at a time, waiting for each answer: for people's tools, never for a loop.
- * Errors of all: STATUS_UNAVAILABLE when Redis is not there or does not answer in time (close it then),
- * STATUS_UNAUTHENTICATED and STATUS_PERMISSION_DENIED when it will not let us,
+ * One connection, one question at a time, waiting for each answer: for people's tools, never for
+ * a loop. Errors of all: STATUS_UNAVAILABLE when Redis is not there or does not answer in time
+ * (close it then), STATUS_UNAUTHENTICATED and STATUS_PERMISSION_DENIED when it will not let us,
  * STATUS_FAILED_PRECONDITION with its words when it answers with another error.
  *
  * Threads: owner only. SIGPIPE must be ignored or blocked: hiredis writes without MSG_NOSIGNAL. */
@@ -24,9 +25,9 @@ enum status cache_people_open(const char *url, uint32_t timeout_ms, cache_people
                               struct err *err);
 void cache_people_close(cache_people_t **self); /* NULL is fine */
 
-/* The value of `key` into out[0..out_bytes) and its length into *bytes; *ttl_s: seconds it still lives,
- * -1: for ever. STATUS_NOT_FOUND: no such key; STATUS_RESOURCE_EXHAUSTED: it is longer than out.
- * value_facts() explains it. */
+/* The value of `key` into out[0..out_bytes) and its length into *bytes; *ttl_s: seconds it still
+ * lives, -1: for ever. STATUS_NOT_FOUND: no such key; STATUS_RESOURCE_EXHAUSTED: it is longer
+ * than out. value_facts() explains it. */
 enum status cache_people_get(cache_people_t *self, struct view key, char *out, size_t out_bytes,
                              size_t *bytes, int64_t *ttl_s, struct err *err);
 
@@ -56,8 +57,9 @@ typedef bool cache_people_progress_fn(void *arg, uint64_t seen, uint64_t removed
 enum status cache_people_stat(cache_people_t *self, cache_people_progress_fn *progress, void *arg,
                               struct cache_people_stat *out, struct err *err);
 
-/* Remove the entries of `model`, given as name or name@fingerprint8, or all of ours when it is NULL.
- * *removed tells how many, also after an error. STATUS_INVALID_ARGUMENT: no such model name is possible. */
+/* Remove the entries of `model`, given as name or name@fingerprint8, or all of ours when it is
+ * NULL. *removed tells how many, also after an error. STATUS_INVALID_ARGUMENT: no such model name
+ * is possible. */
 enum status cache_people_purge(cache_people_t *self, const char *model,
                                cache_people_progress_fn *progress, void *arg, uint64_t *removed,
                                struct err *err);

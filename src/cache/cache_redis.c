@@ -4,9 +4,9 @@
  *      ^                        |                      |              |
  *      '------------------------'----------------------'--------------'   fail(): everything that was
  *                                                                         asked is answered as a miss
- * Replies come in the order of the commands, so what is expected is a ring of one byte each: a step of
- * the login, a SET, or the oldest burst. The ring dies with its connection, and a connection dies with
- * its first missed deadline: a late reply has nobody to go to.
+ * Replies come in the order of the commands, so what is expected is a ring of one byte each: a
+ * step of the login, a SET, or the oldest burst. The ring dies with its connection, and a
+ * connection dies with its first missed deadline: a late reply has nobody to go to.
  *
  *     bursts:   first                first + n_sent
  *                | out | out | out | collecting |        a burst is one MGET
@@ -14,14 +14,15 @@
  * Invariants:
  *   - each key that cache_redis_want() took is in exactly one burst, and leaves it with one answer;
  *   - n_expected = steps of the login that are out + n_sets_out + n_sent;
- *   - nothing is written or closed while a callback runs (`busy`), so the reply in hand stays valid.
+ *   - nothing is written or closed while a callback runs (`busy`), so the reply in hand stays
+ *   valid.
  *
  * Login ends with PING, before anybody is kept waiting: a server that is loading, frozen or wants a
  * password is found out at nobody's cost.
  *
- * Why hiredis' reader, but not its asynchronous context: in 0.14 that one ends in an assert() when a
- * server sends a reply nobody asked for (async.c, redisProcessCallbacks), and bytes from outside may
- * not abort us. The reader is fed bytes and knows no socket, which is all we need. */
+ * Why hiredis' reader, but not its asynchronous context: in 0.14 that one ends in an assert()
+ * when a server sends a reply nobody asked for (async.c, redisProcessCallbacks), and bytes from
+ * outside may not abort us. The reader is fed bytes and knows no socket, which is all we need. */
 #include "cache/cache_redis.h"
 
 #include "base/check.h"
@@ -481,8 +482,8 @@ static void read_in(cache_redis_t *self, uint64_t now_us) {
 
 /* --- connecting --- */
 
-/* No reply to us has more elements than a burst has keys, nor an array in it: such a length is refused
- * before memory is taken for it. */
+/* No reply to us has more elements than a burst has keys, nor an array in it: such a length is
+ * refused before memory is taken for it. */
 static void *guard_array(const redisReadTask *task, int elements) {
     if (task->parent || elements > LIMIT_MGET)
         return NULL;

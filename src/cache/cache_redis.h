@@ -6,8 +6,8 @@
  * Bytes in, bytes out: what a value means is cache.c's business. The hooks (fd, events, deadline,
  * on_events, tick) and the limits in time are those of cache.h.
  *
- * Threads: owner only. Memory: cache_redis_new() takes what questions need; a queued SET is one malloc,
- * SETs_QUEUED and CACHE_SETS_BYTES_MAX bound them. */
+ * Threads: owner only. Memory: cache_redis_new() takes what questions need; a queued SET is one
+ * malloc, SETs_QUEUED and CACHE_SETS_BYTES_MAX bound them. */
 #ifndef EMBER_CACHE_REDIS_H
 #define EMBER_CACHE_REDIS_H
 

@@ -15,8 +15,8 @@
  * MD5 only names the entry. Its input's SHA-256 decides whether an entry is ours (value.h): whoever
  * makes two texts of one MD5 gains nothing.
  *
- * Threads: key_maker_t owner only; the rest is plain data. Memory: key_maker_new() allocates, making
- * a key does not. */
+ * Threads: key_maker_t owner only; the rest is plain data. Memory: key_maker_new() allocates,
+ * making a key does not. */
 #ifndef EMBER_CACHE_KEY_H
 #define EMBER_CACHE_KEY_H
 
@@ -43,8 +43,8 @@ struct key_model {
 enum status key_model_init(struct key_model *out, const char *name, const char *fingerprint8,
                            uint32_t dim, struct err *err);
 
-/* The labels of one request: sorted once, used for the keys of all its texts. Entries hold scores in
- * the sorted order; order[i] is the caller's index of the i-th label of that order. */
+/* The labels of one request: sorted once, used for the keys of all its texts. Entries hold scores
+ * in the sorted order; order[i] is the caller's index of the i-th label of that order. */
 struct key_labels {
     const struct view *labels; /* borrowed, caller's order; must outlive this struct */
     uint32_t n;
@@ -56,8 +56,8 @@ struct key_labels {
 /* What `check` starts from; label after label is then folded in with hash_bytes(). */
 #define KEY_LABELS_CHECK 0x656d626572ull
 
-/* STATUS_INVALID_ARGUMENT when n is 0 or beyond KEY_LABELS_MAX, or when a label is empty, longer than
- * LIMIT_LABEL_BYTES or there twice. */
+/* STATUS_INVALID_ARGUMENT when n is 0 or beyond KEY_LABELS_MAX, or when a label is empty, longer
+ * than LIMIT_LABEL_BYTES or there twice. */
 enum status key_labels_init(struct key_labels *out, const struct view *labels, uint32_t n,
                             bool own_head, struct err *err);
 /* Between the caller's order and an entry's; [labels->n] numbers each, no overlap. */
@@ -79,8 +79,8 @@ typedef struct key_maker key_maker_t;
 enum status key_maker_new(key_maker_t **out, struct err *err);
 void key_maker_destroy(key_maker_t **self); /* NULL is fine */
 
-/* Both cannot fail: everything was checked when model and labels were made. `prefix` is the prompt's
- * text, empty for none; cut_left: the request wants long texts cut on the left. */
+/* Both cannot fail: everything was checked when model and labels were made. `prefix` is the
+ * prompt's text, empty for none; cut_left: the request wants long texts cut on the left. */
 void key_emb(key_maker_t *self, const struct key_model *model, struct view prefix, struct view text,
              bool cut_left, struct cache_key *out);
 

@@ -31,7 +31,8 @@ static int hex_value(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* With %XX as bytes; false when it is too long, or a % is not followed by two hex digits or gives NUL. */
+/* With %XX as bytes; false when it is too long, or a % is not followed by two hex digits or gives
+ * NUL. */
 static bool copy_secret(struct view text, char *out, size_t out_bytes) {
     size_t n = 0;
     for (size_t i = 0; i < text.bytes; i++, n++) {

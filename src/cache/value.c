@@ -1,10 +1,11 @@
-/* value.c - writes and reads entries. The reader takes the header apart, writes it again from what it
- * understood and compares all 96 bytes: so leading zeros, a second blank or a stray byte cannot pass,
- * and there is one place that knows how a header looks. The JSON of a `cls` is read by a scanner of the
- * few forms the writer uses; a general parser would accept (and allocate) more.
+/* value.c - writes and reads entries. The reader takes the header apart, writes it again from
+ * what it understood and compares all 96 bytes: so leading zeros, a second blank or a stray byte
+ * cannot pass, and there is one place that knows how a header looks. The JSON of a `cls` is read
+ * by a scanner of the few forms the writer uses; a general parser would accept (and allocate)
+ * more.
  *
- * Order of the checks, and with it the reason that is counted: form, crc, kind and shape, sha. A damaged
- * value is told as damaged, not as another text. */
+ * Order of the checks, and with it the reason that is counted: form, crc, kind and shape, sha. A
+ * damaged value is told as damaged, not as another text. */
 #include "cache/value.h"
 
 #include "base/hash.h"
@@ -25,8 +26,8 @@ const char *value_fault_name(enum value_fault fault) {
     return (unsigned)fault < VALUE_FAULTS ? names[fault] : "invalid";
 }
 
-/* The header up to and without " crc=" into out[VALUE_HEADER_BYTES]; its bytes, 0 when it is too long
- * for what must follow. */
+/* The header up to and without " crc=" into out[VALUE_HEADER_BYTES]; its bytes, 0 when it is too
+ * long for what must follow. */
 static size_t write_facts(enum cache_kind kind, uint32_t n, uint32_t tokens, bool truncated,
                           const uint8_t sha[VALUE_SHA_BYTES], char *out) {
     char hex[2 * VALUE_SHA_BYTES + 1];

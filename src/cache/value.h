@@ -3,12 +3,12 @@
  *     ember1 emb dim=384 type=f32 tokens=9 truncated=0 sha=<24 hex> crc=<8 hex>      LF
  *     ember1 cls labels=3 type=json tokens=9 truncated=0 sha=<24 hex> crc=<8 hex>    LF
  *
- * The line is VALUE_HEADER_BYTES of ASCII, padded with blanks, its last byte LF:
- * `redis-cli getrange KEY 0 95` shows it. `emb`: dim float32 numbers follow, little-endian. `cls`: a
- * JSON object {"label":score,...} follows, labels in bytewise order, scores with the nine digits that
- * bring a float32 back (Goldberg 1991, "What every computer scientist should know...", theorem 15).
- * sha: the first 96 bits of the SHA-256 of the digest input (key.h). crc: CRC-32 (zlib's) of the header
- * up to and without " crc=", then of all that follows the header.
+ * The line is VALUE_HEADER_BYTES of ASCII, padded with blanks, its last byte LF: `redis-cli
+ * getrange KEY 0 95` shows it. `emb`: dim float32 numbers follow, little-endian. `cls`: a JSON
+ * object {"label":score,...} follows, labels in bytewise order, scores with the nine digits that
+ * bring a float32 back (Goldberg 1991, "What every computer scientist should know...", theorem
+ * 15). sha: the first 96 bits of the SHA-256 of the digest input (key.h). crc: CRC-32 (zlib's) of
+ * the header up to and without " crc=", then of all that follows the header.
  *
  * Reading is strict: whatever deviates from this form is not read.
  * Threads: pure functions. Memory: the caller's. */
@@ -53,15 +53,17 @@ struct value_facts {
 /* Header, payload size of an `emb`, and crc; never VALUE_OTHER_TEXT or VALUE_SHAPE. */
 enum value_fault value_facts(struct view value, struct value_facts *out);
 
-/* Whether `value` is the entry of `key`. On VALUE_OK numbers[0..key->n) is filled (the caller's array of
- * at least key->n) and *out points to it; otherwise *out is untouched and numbers are not to be used. */
+/* Whether `value` is the entry of `key`. On VALUE_OK numbers[0..key->n) is filled (the caller's
+ * array of at least key->n) and *out points to it; otherwise *out is untouched and numbers are
+ * not to be used. */
 enum value_fault value_parse(struct view value, const struct cache_key *key, float *numbers,
                              struct cache_entry *out);
 
-/* Write the value of `entry` under `key` into out[0..out_bytes). `labels` is what the key was made with,
- * NULL for an `emb`. Returns its bytes; 0 when the entry cannot be written: it does not fit into
- * out_bytes, a number is not finite, entry and key disagree, or the facts do not fit the header line: a
- * `cls` of four digits of tokens may have nine labels, an `emb` up to 99,999 tokens. */
+/* Write the value of `entry` under `key` into out[0..out_bytes). `labels` is what the key was
+ * made with, NULL for an `emb`. Returns its bytes; 0 when the entry cannot be written: it does
+ * not fit into out_bytes, a number is not finite, entry and key disagree, or the facts do not fit
+ * the header line: a `cls` of four digits of tokens may have nine labels, an `emb` up to 99,999
+ * tokens. */
 size_t value_write(const struct cache_key *key, const struct cache_entry *entry,
                    const struct key_labels *labels, char *out, size_t out_bytes);
 

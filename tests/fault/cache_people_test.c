@@ -1,5 +1,5 @@
-/* cache_people_test.c - what `ember cache` stands on, against a real Redis with entries of three models
- * and keys of others. */
+/* cache_people_test.c - what `ember cache` stands on, against a real Redis with entries of three
+ * models and keys of others. */
 #include "cache/cache_people.h"
 #include "cache/value.h"
 #include "support/redis_proc.h"

@@ -1,5 +1,6 @@
-/* cache_redis_test.c - the cache against a real Redis that is well, killed, frozen, full or locked. What
- * must hold in each: every key is answered once, with its own value or a miss, and soon. */
+/* cache_redis_test.c - the cache against a real Redis that is well, killed, frozen, full or
+ * locked. What must hold in each: every key is answered once, with its own value or a miss, and
+ * soon. */
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cache/cache.h"
@@ -287,7 +288,8 @@ static void test_labels(void **state) {
 
 /* --- values that are no answer --- */
 
-/* Two texts of one MD5 (M. Stevens, 2024): whoever wrote both must not get one's vector for the other. */
+/* Two texts of one MD5 (M. Stevens, 2024): whoever wrote both must not get one's vector for the
+ * other. */
 static void test_collision(void **state) {
     (void)state;
     static const char *const texts[2] = {
@@ -496,6 +498,20 @@ static void test_password(void **state) {
     redis_kill(&redis, SIGKILL); /* and with it its passwords */
 }
 
+static void test_database(void **state) {
+    (void)state;
+    char reply[256], url[64];
+    snprintf(url, sizeof url, "redis://127.0.0.1:%s/3", redis.port);
+    cache_t *cache = make(url, 0, 2000000);
+    PUMP_UNTIL(cache, is_up(cache));
+    put(cache, 0);
+    PUMP_UNTIL(cache, stats_of(cache).sets_done == 1);
+    redis_ask(&redis, reply, sizeof reply, "INFO", "keyspace", NULL);
+    TEST_HAS(reply, "db3:keys=1,");
+    TEST_TRUE(!strstr(reply, "db0:"));
+    cache_destroy(&cache);
+}
+
 /* A server that takes no SET still answers questions. */
 static void test_refuses_sets(void **state) {
     (void)state;
@@ -522,6 +538,9 @@ static void test_refuses_sets(void **state) {
         PUMP_UNTIL(cache, n_got == 1);
         TEST_TRUE(got[0].hit && is_up(cache));
         /* Left alone after the failures: not all 199 are tried. */
+        uint64_t end_us = clock_us() + 200000;
+        while (clock_us() < end_us)
+            step(cache, 20000);
         TEST_TRUE(stats_of(cache).redis_faults[rows[i].fault] < 150);
         redis_ask(&redis, reply, sizeof reply, "CONFIG", "SET", "maxmemory", "0", NULL);
         redis_ask(&redis, reply, sizeof reply, "REPLICAOF", "NO", "ONE", NULL);
@@ -609,6 +628,7 @@ int main(void) {
         cmocka_unit_test_setup(test_frozen_at_login, fresh),
         cmocka_unit_test_setup(test_destroy, fresh),
         cmocka_unit_test_setup(test_password, fresh),
+        cmocka_unit_test_setup(test_database, fresh),
         cmocka_unit_test_setup(test_refuses_sets, fresh),
         cmocka_unit_test_setup(test_nobody_there, fresh),
         cmocka_unit_test_setup(test_bench, fresh),

@@ -1,5 +1,5 @@
-/* redis_proc.h - a real redis-server of our own in a temporary folder, on a unix socket; it dies with
- * the test. And a client of a few lines that knows no library.
+/* redis_proc.h - a real redis-server of our own in a temporary folder, on a unix socket; it dies
+ * with the test. And a client of a few lines that knows no library.
  *
  *     struct redis_proc redis;
  *     if (!redis_start(&redis, false)) return TEST_SKIPPED;      no redis-server here
@@ -51,8 +51,9 @@ static inline size_t redis_read_line(int fd, char *out, size_t out_bytes) {
     return n;
 }
 
-/* Args up to NULL; each with its length in `bytes`, or strlen when bytes is NULL. The reply's text (of a
- * bulk its content, else its line with the mark in front) and a NUL go to reply; returns its bytes. */
+/* Args up to NULL; each with its length in `bytes`, or strlen when bytes is NULL. The reply's
+ * text (of a bulk its content, else its line with the mark in front) and a NUL go to reply;
+ * returns its bytes. */
 static inline size_t redis_ask_v(const struct redis_proc *self, char *reply, size_t reply_bytes,
                                  const char *const *args, const size_t *bytes, size_t n) {
     int fd = redis_connect(self);
@@ -109,8 +110,8 @@ static inline void redis_kill(struct redis_proc *self, int signal_number) {
     }
 }
 
-/* Start it again in its folder. `extra`: further arguments up to NULL, or NULL. False when there is no
- * redis-server on this machine. */
+/* Start it again in its folder. `extra`: further arguments up to NULL, or NULL. False when there
+ * is no redis-server on this machine. */
 static inline bool redis_start_again(struct redis_proc *self, const char *const *extra) {
     const char *argv[REDIS_ARGS_MAX + 16] = {
         "redis-server", "--port",    self->port,  "--unixsocket", self->socket, "--dir",

@@ -1,5 +1,5 @@
-/* cache_memory_test.c - what goes in comes out, what was asked for stays longer, and the table is whole
- * after a long random life; EMBER_BENCH=1 prints what a get and a put cost. */
+/* cache_memory_test.c - what goes in comes out, what was asked for stays longer, and the table is
+ * whole after a long random life; EMBER_BENCH=1 prints what a get and a put cost. */
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cache/cache_memory.h"
@@ -125,6 +125,28 @@ static void test_all_asked(void **state) {
     cache_memory_destroy(&memory);
 }
 
+/* A put moves a few and then takes the next oldest, asked for or not: its time is bounded. */
+static void test_chances_end(void **state) {
+    (void)state;
+    cache_memory_t *memory = make(CACHE_MEMORY_BYTES_MIN);
+    struct cache_memory_stats stats;
+    uint32_t n = 0;
+    do {
+        put(memory, n++, 100);
+        cache_memory_stats(memory, &stats);
+    } while (stats.evicted == 0);
+    for (uint32_t id = 1; id < n; id++)
+        TEST_TRUE(has(memory, id, 100));
+    put(memory, n, 100);
+    TEST_TRUE(has(memory, 1, 100) && has(memory, n, 100));
+    uint32_t lost = 0;
+    for (uint32_t id = 1; id < n; id++)
+        lost += !has(memory, id, 100);
+    TEST_EQ(lost, 1); /* somewhere behind those that were moved, not the very first */
+    cache_memory_check(memory);
+    cache_memory_destroy(&memory);
+}
+
 /* Small entries: the table is full before the bytes are. */
 static void test_small(void **state) {
     (void)state;
@@ -201,8 +223,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_and_other), cmocka_unit_test(test_again),
         cmocka_unit_test(test_second_chance),  cmocka_unit_test(test_all_asked),
-        cmocka_unit_test(test_small),          cmocka_unit_test(test_random_life),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_chances_end),    cmocka_unit_test(test_small),
+        cmocka_unit_test(test_random_life),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bench),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

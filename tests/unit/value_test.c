@@ -1,4 +1,5 @@
-/* value_test.c - a value is read back bit for bit, and any byte of it that changes makes it a miss. */
+/* value_test.c - a value is read back bit for bit, and any byte of it that changes makes it a
+ * miss. */
 #include "cache/value.h"
 #include "support/test.h"
 
@@ -36,8 +37,8 @@ static void test_header(void **state) {
     struct cache_entry entry = {CACHE_EMB, true, 9, 4, numbers}, back;
     size_t bytes = value_write(&key, &entry, NULL, value, sizeof value);
     TEST_EQ(bytes, VALUE_HEADER_BYTES + 16);
-    /* The SHA-256 of "hello" begins with 2cf24dba5fb0a30e26e83b2a; the crc is zlib's over the line up to
-     * " crc=" and the 16 bytes behind it. */
+    /* The SHA-256 of "hello" begins with 2cf24dba5fb0a30e26e83b2a; the crc is zlib's over the
+     * line up to " crc=" and the 16 bytes behind it. */
     static const char want[] =
         "ember1 emb dim=4 type=f32 tokens=9 truncated=1 sha=2cf24dba5fb0a30e26e83b2a crc=";
     TEST_MEM_EQ(value, want, sizeof want - 1);
@@ -53,7 +54,8 @@ static void test_header(void **state) {
     TEST_EQ(facts.payload.bytes, 16);
 }
 
-/* Each byte of an entry in turn, changed in each bit: nothing may pass, least of all another answer. */
+/* Each byte of an entry in turn, changed in each bit: nothing may pass, least of all another
+ * answer. */
 static void every_byte_counts(const struct cache_key *key, size_t bytes) {
     float read[VALUE_NUMBERS_MAX];
     struct cache_entry back;
