@@ -1,11 +1,10 @@
-/* breaker.h - when to leave a failing neighbour alone, and how long to wait before the next
- * attempt.
+/* breaker.h - when to leave a failing neighbour alone, and how long to wait before trying again.
  *
- *              failures in a row
- *     closed -------------------> open --- open_us later: the next question is the probe ---> probing
- *       ^                          ^                                                          |   |
- *       |                          '----------------------- it failed ------------------------'   |
- *       '---------------------------------- it was answered --------------------------------------'
+ *              failures in a row          open_us later, the next question
+ *     closed -------------------> open ------------------------------------> probing
+ *       ^                          ^                                          |   |
+ *       |                          '---------------- it failed ---------------'   |
+ *       '--------------------------- it was answered -----------------------------'
  *
  * Pure: time and randomness are arguments. Threads: plain data. */
 #ifndef EMBER_CACHE_BREAKER_H

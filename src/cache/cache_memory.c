@@ -1,7 +1,7 @@
 /* cache_memory.c - a ring of records and a table of where they are.
  *
- *      0          tail                          head        size       offsets count units of 64 bytes
- *      |  free     | oldest ... records ... newest |  free    |        (or the other way round, wrapped)
+ *      0          tail                           head        size     counted in units of 64 bytes
+ *      |  free     | oldest ... records ... newest |  free    |       (or wrapped around the end)
  *                     |                          ^
  *                     '-- asked for since? ------'  moved to the newest end, once per round
  *

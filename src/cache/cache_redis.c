@@ -2,8 +2,9 @@
  *
  *     DOWN --next_try_us--> CONNECTING --writable--> LOGIN --PONG--> UP
  *      ^                        |                      |              |
- *      '------------------------'----------------------'--------------'   fail(): everything that was
- *                                                                         asked is answered as a miss
+ *      '------------------------'----------------------'--------------'
+ *          fail(): everything that was asked is answered as a miss
+ *
  * Replies come in the order of the commands, so what is expected is a ring of one byte each: a
  * step of the login, a SET, or the oldest burst. The ring dies with its connection, and a
  * connection dies with its first missed deadline: a late reply has nobody to go to.
@@ -14,8 +15,8 @@
  * Invariants:
  *   - each key that cache_redis_want() took is in exactly one burst, and leaves it with one answer;
  *   - n_expected = steps of the login that are out + n_sets_out + n_sent;
- *   - nothing is written or closed while a callback runs (`busy`), so the reply in hand stays
- *   valid.
+ *   - nothing is written or closed while a callback runs (`busy`), so the reply in hand
+ *     stays valid.
  *
  * Login ends with PING, before anybody is kept waiting: a server that is loading, frozen or wants a
  * password is found out at nobody's cost.

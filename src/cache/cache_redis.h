@@ -1,13 +1,13 @@
 /* cache_redis.h - questions to Redis from a loop that never waits.
  *
- *     cache_redis_want() ...   cache_redis_flush()     one MGET for all that was wanted
- *     cache_redis_set()                                queued; sent behind the MGETs, a window at a time
+ *     cache_redis_want() ...   cache_redis_flush()   one MGET for all that was wanted
+ *     cache_redis_set()                              queued; sent behind MGETs, a window at a time
  *
  * Bytes in, bytes out: what a value means is cache.c's business. The hooks (fd, events, deadline,
  * on_events, tick) and the limits in time are those of cache.h.
  *
  * Threads: owner only. Memory: cache_redis_new() takes what questions need; a queued SET is one
- * malloc, SETs_QUEUED and CACHE_SETS_BYTES_MAX bound them. */
+ * malloc, LIMIT_SETS_QUEUED and CACHE_SETS_BYTES_MAX bound them. */
 #ifndef EMBER_CACHE_REDIS_H
 #define EMBER_CACHE_REDIS_H
 

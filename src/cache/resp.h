@@ -1,11 +1,10 @@
-/* resp.h - commands to Redis as bytes
- * (https://redis.io/docs/latest/develop/reference/protocol-spec):
+/* resp.h - commands to Redis as bytes, as redis.io's "Redis serialization protocol" has them:
  *
  *     *2\r\n$4\r\nMGET\r\n$3\r\nkey\r\n
  *
  * in a buffer of fixed size that is filled at one end and sent from the other. There is always
- * room: the owner allows no more commands out than it was sized for. Threads: owner only. Memory:
- * resp_out_init() allocates, nothing after it does. */
+ * room: the owner allows no more commands out than it was sized for.
+ * Threads: owner only. Memory: resp_out_init() allocates, nothing after it does. */
 #ifndef EMBER_CACHE_RESP_H
 #define EMBER_CACHE_RESP_H
 
