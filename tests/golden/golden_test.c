@@ -8,28 +8,51 @@
 #include "support/golden.h"
 #include "text/tokenizer.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 
 #define TOOL EMBER_BINARY_DIR "/worker/model_tool/ember-model"
 
-enum { OUTPUT_MAX = 64 * 1024 };
+enum { OUTPUT_MAX = 64 * 1024, WORDS_MAX = 20 };
 
 static char output[OUTPUT_MAX]; /* of the last run, both streams */
 static struct golden_dir work;
 
-/* Runs the tool with these words; returns its exit status. */
+/* Reads all that `fd` gives into output[]. */
+static void read_output(int fd) {
+    size_t n = 0;
+    for (ssize_t got; n < sizeof output - 1;) {
+        got = read(fd, output + n, sizeof output - 1 - n);
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    output[n] = '\0';
+}
+
+/* Runs the tool with these words, split at blanks; returns its exit status. */
 __attribute__((format(printf, 1, 2))) static int run(const char *format, ...) {
-    char words[3000], command[4096];
+    char words[3000], *argv[WORDS_MAX + 2] = {(char[]){TOOL}}, *next = words;
+    int fds[2], status, n = 1;
     va_list args;
     va_start(args, format);
     vsnprintf(words, sizeof words, format, args);
     va_end(args);
-    snprintf(command, sizeof command, TOOL " %s 2>&1", words);
-    FILE *p = popen(command, "re");
-    TEST_TRUE(p != NULL);
-    size_t n = fread(output, 1, sizeof output - 1, p);
-    output[n] = '\0';
-    int status = pclose(p);
+    for (char *word; n <= WORDS_MAX && (word = strsep(&next, " "));)
+        if (*word)
+            argv[n++] = word;
+    TEST_TRUE(pipe2(fds, O_CLOEXEC) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fds[1], STDOUT_FILENO);
+        dup2(fds[1], STDERR_FILENO);
+        execv(TOOL, argv);
+        _exit(127);
+    }
+    close(fds[1]);
+    read_output(fds[0]);
+    close(fds[0]);
+    TEST_TRUE(pid > 0 && waitpid(pid, &status, 0) == pid);
     if (!WIFEXITED(status))
         TEST_FAIL("%s\nended with %d", output, status);
     return WEXITSTATUS(status);
