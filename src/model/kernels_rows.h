@@ -181,6 +181,39 @@ static inline void attention_pack_v(const float *v, size_t ld, uint32_t n, uint3
     }
 }
 
+/* Scores to e^score, up to a factor per row that scale[row] takes away again. Columns past n are
+ * whatever they like afterwards, before they are 0, because K^T is filled up with zeros.
+ *
+ * The largest score of a row is subtracted only where a score is beyond 30 in size: 8192 x e^30 and
+ * e^-30 are both far inside a float. That is rare, and so the processor is far into e^x before it knows
+ * the largest score of anything: a third of the time of softmax. */
+static inline void attention_exp(float *scores, size_t ld, uint32_t rows, uint32_t n,
+                                 float *scale) {
+    vec_t size = vec_set(0.0f);
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t i = 0; i < n; i += VEC_LANES)
+            size = vec_max(size, vec_abs(vec_load(scores + r * ld + i)));
+    if (vec_top(size) > 30.0f) {
+        for (uint32_t r = 0; r < rows; r++)
+            scale[r] = rows_exp(scores + r * ld, n);
+        return;
+    }
+    const uint32_t last = (n - 1) / VEC_LANES * VEC_LANES;
+    for (uint32_t r = 0; r < rows; r++) {
+        float *x = scores + r * ld;
+        vec_t sum = vec_set(0.0f);
+        for (uint32_t i = 0; i < last; i += VEC_LANES) {
+            const vec_t y = vec_exp_within(vec_load(x + i));
+            vec_store(x + i, y);
+            sum = sum + y;
+        }
+        const vec_t y = vec_exp_within(vec_load(x + last));
+        vec_store(x + last, y);
+        sum = sum + vec_fill_after(y, n - last, 0.0f);
+        scale[r] = 1.0f / vec_sum(sum);
+    }
+}
+
 /* K^T and V are packed once per head; then a few queries at a time: their scores against all keys, e^x
  * in place, and the sums over V, scaled by 1 / sum at the end. Scores of those queries stay in the
  * first-level cache for some hundred keys. */
@@ -205,8 +238,7 @@ static void rows_attention(const struct kernel_attention *call) {
                                 .c = scores,
                                 .ldc = keys},
                   rows, (uint32_t)keys);
-        for (uint32_t i = 0; i < rows; i++)
-            scale[i] = rows_exp(scores + i * keys, n);
+        attention_exp(scores, keys, rows, n, scale);
         tile_rows((struct tile){.a = scores,
                                 .lda = keys,
                                 .b = v,

@@ -10,11 +10,10 @@
 
 #include "model/kernels.h"
 
-/* e^x with relative error below 3e-7 for -87 <= x <= 88; below, it stays e^-87, which is nothing.
+/* e^x with relative error below 3e-7 for -87 <= x <= 88.
  * x = n ln 2 + r, |r| <= ln 2 / 2, and e^r = 1 + r + r^2 P(r). ln 2 is split in two so that n times its
  * first part is exact (Cody, Waite 1980), which matters where a multiply-add rounds twice. */
-VEC_INLINE vec_t vec_exp(vec_t x) {
-    x = vec_max(vec_set(-87.0f), x);
+VEC_INLINE vec_t vec_exp_within(vec_t x) {
     const vec_t n = vec_round(x * vec_set(1.44269504f));
     vec_t r = vec_fma(n, vec_set(-0.693359375f), x);
     r = vec_fma(n, vec_set(2.12194440e-4f), r);
@@ -24,6 +23,11 @@ VEC_INLINE vec_t vec_exp(vec_t x) {
     p = vec_fma(p, r, vec_set(1.666657665e-01f));
     p = vec_fma(p, r, vec_set(5.000000027e-01f));
     return vec_scale(vec_fma(p, r * r, r + vec_set(1.0f)), n);
+}
+
+/* The same for x <= 88; below -87 it stays e^-87, which is nothing. */
+VEC_INLINE vec_t vec_exp(vec_t x) {
+    return vec_exp_within(vec_max(vec_set(-87.0f), x));
 }
 
 /* x Phi(x), Phi the normal distribution function; absolute error below 5e-7 everywhere.
