@@ -1,7 +1,7 @@
 /* value.h - what stands under a key: one line for people, then the numbers.
  *
  *     ember1 emb dim=384 type=f32 tokens=9 truncated=0 sha=<24 hex> crc=<8 hex>      LF
- *     ember1 cls labels=3 type=json tokens=9 truncated=0 sha=<24 hex> crc=<8 hex>    LF
+ *     ember1 cls labels=3 tokens=9 truncated=0 sha=<24 hex> crc=<8 hex>              LF
  *
  * The line is VALUE_HEADER_BYTES of ASCII, padded with blanks, its last byte LF: `redis-cli
  * getrange KEY 0 95` shows it. `emb`: dim float32 numbers follow, little-endian. `cls`: a JSON
