@@ -4,8 +4,7 @@
  *     Redis ------------------+--> poll, read, serve.h --+
  *     signals, runners done --'                          '--> RESULTs, READYs, HEARTBEATs
  *
- * Threads: loop_run() is the owner; loop_report() and loop_ready() may be called from any thread.
- * */
+ * Threads: loop_run() is the owner's; loop_report() may be called from any thread. */
 #ifndef EMBER_WORKER_LOOP_H
 #define EMBER_WORKER_LOOP_H
 

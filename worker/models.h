@@ -30,8 +30,7 @@ typedef enum status models_open_fn(const char *dir, const struct engine_options 
 bool models_name_ok(const char *name, size_t bytes);
 
 /* "NAME=DIR", or "DIR" alone, which is named after its last part. What precedes the first '=' is a
- * name only when it has a name's characters. STATUS_INVALID_ARGUMENT when no name comes out of it.
- * */
+ * name only when it has a name's characters. STATUS_INVALID_ARGUMENT when none comes out. */
 enum status models_split(const char *value, char name[LIMIT_NAME_BYTES + 1], const char **dir,
                          struct err *err);
 

@@ -130,8 +130,6 @@ void *serve_take(struct request *request, size_t n, size_t size);
 size_t serve_facts_bytes(uint32_t n_texts);
 void serve_take_facts(struct request *request, const struct view *texts, uint32_t n_texts);
 
-/* Ask for one unit's vector: its answer may come from within. */
-void serve_start(serve_t *self, struct unit *unit);
 /* The first failure counts. `item`: 1 + index of the text at fault, or 0. */
 void serve_fail(struct request *request, enum status status, uint32_t item, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -144,8 +142,28 @@ void serve_send(serve_t *self, struct request *request, enum status encoded);
 bool serve_note(serve_t *self, struct request *request, uint32_t i,
                 const struct unit_answer *answer);
 struct wire_facts serve_facts(const serve_t *self, struct request *request);
+/* The slot goes back to the idle ones. */
+void serve_release(serve_t *self, struct request *request);
+/* Answers DEADLINE_EXCEEDED. */
+void serve_expire(serve_t *self, struct request *request);
+
+/* ---- serve_units.c */
+
+/* Ask for one unit's vector: its answer may come from within. */
+void serve_start(serve_t *self, struct unit *unit);
+/* The unit no longer waits. A flight that nobody needs leaves the queue; one that Redis or a runner
+ * has comes back by itself. */
+void serve_leave(serve_t *self, struct unit *unit);
+/* Hand an answer to all waiters; the flight is gone afterwards. The first waiter is told `first` as
+ * the source, all others `others`. */
+void serve_land(serve_t *self, struct flight *flight, const struct cache_entry *entry,
+                enum wire_source first, enum wire_source others);
 /* A token for cache.want() whose answer goes to classify_answer(). */
 uint64_t serve_request_token(const serve_t *self, const struct request *request, uint32_t index);
+
+static inline uint32_t serve_us32(uint64_t us) {
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
 
 static inline const struct model *request_model(const serve_t *self,
                                                 const struct request *request) {

@@ -1,8 +1,7 @@
 /* runner.c - take a batch, run it, give it back, until the link is closed.
  *
  * Why a runner is one thread and not a team: two threads that meet several times a layer pay for
- * each meeting, and with several batches waiting two runners have the same throughput without any.
- * */
+ * each meeting, and with several batches waiting two runners have the same throughput without. */
 #include "runner.h"
 
 #include "base/clock.h"

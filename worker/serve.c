@@ -19,13 +19,10 @@
 #include "request.h"
 
 #include "base/check.h"
-#include "engine/classify.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define REQUEST_TOKEN (UINT64_C(1) << 63)
 
 /* ---------------------------------------------------------------- memory of requests */
 
@@ -79,7 +76,7 @@ static void keep_or_free(serve_t *self, struct arena *arena) {
 }
 
 /* To the front: the slot whose memory is still in the CPU's cache is used next. */
-static void release(serve_t *self, struct request *request) {
+void serve_release(serve_t *self, struct request *request) {
     keep_or_free(self, &request->decoded);
     keep_or_free(self, &request->work);
     request->generation++;
@@ -103,26 +100,12 @@ void serve_take_facts(struct request *request, const struct view *texts, uint32_
 
 /* ---------------------------------------------------------------- answering */
 
-/* The unit no longer waits. A flight that nobody needs leaves the queue; one that Redis or a runner
- * has comes back by itself. */
-static void leave(serve_t *self, struct unit *unit) {
-    struct flight *flight = unit->flight;
-    if (!flight)
-        return;
-    queue_remove(&flight->waiters, &unit->link);
-    unit->flight = NULL;
-    if (queue_empty(&flight->waiters) && flight->state == FLIGHT_QUEUED) {
-        batcher_remove(&self->batcher, &flight->entry);
-        flights_remove(&self->flights, flight);
-    }
-}
-
 static void finish(serve_t *self, struct request *request) {
     for (uint32_t i = 0; i < request->n_texts; i++)
-        leave(self, &request->units[i]);
+        serve_leave(self, &request->units[i]);
     if (request->task == WIRE_TASK_CLASSIFY && request->classify.label_units)
         for (uint32_t i = 0; i < request->classify.in.n_labels; i++)
-            leave(self, &request->classify.label_units[i]);
+            serve_leave(self, &request->classify.label_units[i]);
     if (request->task == WIRE_TASK_TOKENIZE && queue_has(&request->tokenize.link))
         queue_remove(&self->jobs, &request->tokenize.link);
     self->n_units -= request->n_units;
@@ -131,7 +114,7 @@ static void finish(serve_t *self, struct request *request) {
         request->answered = true;
         queue_push(&self->parked, &request->link);
     } else {
-        release(self, request);
+        serve_release(self, request);
     }
 }
 
@@ -199,19 +182,15 @@ void serve_settle(serve_t *self, struct request *request) {
         tokenize_reply(self, request);
 }
 
-static void expire(serve_t *self, struct request *request) {
+void serve_expire(serve_t *self, struct request *request) {
     counter_add(&self->stats.expired, 1);
     answer_error(self, request, STATUS_DEADLINE_EXCEEDED, 0,
                  "the deadline passed before the model could answer");
 }
 
-static uint32_t us32(uint64_t us) {
-    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
-}
-
 struct wire_facts serve_facts(const serve_t *self, struct request *request) {
     const struct model *model = request_model(self, request);
-    request->times.total_us = us32(self->now_us - request->arrived_us);
+    request->times.total_us = serve_us32(self->now_us - request->arrived_us);
     return (struct wire_facts){.n = request->n_texts,
                                .tokens = request->tokens,
                                .truncated = request->truncated,
@@ -220,340 +199,6 @@ struct wire_facts serve_facts(const serve_t *self, struct request *request) {
                                .fingerprint = view_of(model->info->fingerprint),
                                .worker = view_of(self->cfg.worker),
                                .times = request->times};
-}
-
-/* ---------------------------------------------------------------- units and flights */
-
-bool serve_note(serve_t *self, struct request *request, uint32_t i,
-                const struct unit_answer *answer_) {
-    const struct cache_entry *entry = answer_->entry;
-    if (entry->truncated && request->side == ENGINE_CUT_OFF) {
-        serve_fail(request, STATUS_INVALID_ARGUMENT, i + 1,
-                   "text %u has more than the %u tokens allowed, and truncation is off", i + 1,
-                   request->max_tokens);
-        return false;
-    }
-    struct serve_stats *stats = &self->stats;
-    struct counter *by_source[] = {[WIRE_SOURCE_MODEL] = &stats->misses,
-                                   [WIRE_SOURCE_SHARED] = &stats->shared,
-                                   [WIRE_SOURCE_MEMORY] = &stats->hits_memory,
-                                   [WIRE_SOURCE_REDIS] = &stats->hits_redis};
-    counter_add(by_source[answer_->source], 1);
-    counter_add(&stats->texts, 1);
-    request->tokens[i] = entry->tokens;
-    request->truncated[i] = entry->truncated;
-    request->source[i] = (uint8_t)answer_->source;
-    return true;
-}
-
-/* The unit's answer is there; the request may have failed afterwards, serve_settle() is the
- * caller's. */
-static void take(serve_t *self, struct unit *unit, const struct unit_answer *answer_) {
-    struct request *request = unit->request;
-    request->pending--;
-    if (request->task == WIRE_TASK_EMBED)
-        embed_take(self, unit, answer_);
-    else
-        classify_take(self, unit, answer_);
-}
-
-/* A cached result serves a request with a limit of its own only when the limit would change
- * nothing. */
-static bool entry_fits(uint32_t max_tokens, uint32_t model_max, const struct cache_entry *entry) {
-    return max_tokens >= model_max || (!entry->truncated && entry->tokens <= max_tokens);
-}
-
-/* Into the batcher; the flight has waiters. */
-static void enqueue(serve_t *self, struct flight *flight) {
-    const struct model *model = &self->cfg.models->model[flight->model];
-    uint8_t lane = WIRE_LANE_BULK;
-    for (struct link *l = queue_head(&flight->waiters); l; l = queue_next(&flight->waiters, l)) {
-        const struct request *request = QUEUE_ITEM(l, struct unit, link)->request;
-        if (request->lane < lane)
-            lane = request->lane;
-    }
-    const struct unit *first = QUEUE_ITEM(queue_head(&flight->waiters), struct unit, link);
-    struct view prefix = first->request->prefix;
-    uint32_t tokens = engine_estimate(model->engine, first->text) +
-                      (prefix.bytes ? engine_estimate(model->engine, prefix) : 0);
-    if (tokens > flight->max_tokens)
-        tokens = flight->max_tokens;
-    flight->entry = (struct batcher_entry){.queued_us = self->now_us,
-                                           .tokens = tokens ? tokens : 1,
-                                           .bytes = (uint32_t)(prefix.bytes + first->text.bytes),
-                                           .model = flight->model,
-                                           .lane = lane};
-    flight->state = FLIGHT_QUEUED;
-    batcher_add(&self->batcher, &flight->entry);
-}
-
-static void join(serve_t *self, struct flight *flight, struct unit *unit) {
-    queue_push(&flight->waiters, &unit->link);
-    unit->flight = flight;
-    if (flight->state == FLIGHT_QUEUED && unit->request->lane == WIRE_LANE_HIGH)
-        batcher_promote(&self->batcher, &flight->entry);
-}
-
-void serve_start(serve_t *self, struct unit *unit) {
-    struct request *request = unit->request;
-    const struct model *model = request_model(self, request);
-    const struct serve_cache *cache = &self->cfg.cache;
-    bool use = request->cache == WIRE_CACHE_USE, keep = request->cache != WIRE_CACHE_BYPASS;
-    struct cache_key key;
-    request->pending++;
-    if (keep)
-        key_emb(self->keys, &model->key, request->prefix, unit->text,
-                request->side == ENGINE_CUT_LEFT, &key);
-    struct cache_entry entry;
-    if (use && cache->self && cache->get_now(cache->self, &key, &entry) &&
-        entry_fits(request->max_tokens, model->info->max_tokens, &entry)) {
-        take(self, unit, &(struct unit_answer){&entry, WIRE_SOURCE_MEMORY});
-        return;
-    }
-    struct flight *flight =
-        use ? flights_find(&self->flights, &key, request->side, request->max_tokens) : NULL;
-    if (flight) {
-        join(self, flight, unit);
-        return;
-    }
-    flight =
-        flights_add(&self->flights, keep ? &key : NULL, request->side, request->max_tokens, use);
-    if (!flight) {
-        request->pending--;
-        serve_fail(request, STATUS_RESOURCE_EXHAUSTED, 0, "too many texts in this worker");
-        return;
-    }
-    flight->model = (uint8_t)request->model;
-    flight->keep = keep;
-    join(self, flight, unit);
-    if (use && cache->self &&
-        cache->want(cache->self, &key, flights_token(&self->flights, flight), self->now_us))
-        flight->state = FLIGHT_LOOKUP;
-    else
-        enqueue(self, flight);
-}
-
-/* Hand an answer to all waiters; the flight is gone afterwards. */
-static void land(serve_t *self, struct flight *flight, const struct cache_entry *entry,
-                 enum wire_source first, enum wire_source others) {
-    flight->state = FLIGHT_DONE;
-    enum wire_source source = first;
-    for (struct link *l; (l = queue_pop(&flight->waiters)); source = others) {
-        struct unit *unit = QUEUE_ITEM(l, struct unit, link);
-        unit->flight = NULL;
-        take(self, unit, &(struct unit_answer){entry, source});
-        serve_settle(self, unit->request);
-    }
-    flights_remove(&self->flights, flight);
-}
-
-static void flight_answer(serve_t *self, struct flight *flight, const struct cache_entry *entry,
-                          enum wire_source source) {
-    uint32_t model_max = self->cfg.models->model[flight->model].info->max_tokens;
-    for (struct link *l = queue_head(&flight->waiters); l; l = queue_next(&flight->waiters, l)) {
-        struct request *request = QUEUE_ITEM(l, struct unit, link)->request;
-        request->times.cache_us = us32(self->now_us - request->arrived_us);
-    }
-    if (entry && entry_fits(flight->max_tokens, model_max, entry))
-        land(self, flight, entry, source, source);
-    else if (queue_empty(&flight->waiters))
-        flights_remove(&self->flights, flight);
-    else
-        enqueue(self, flight);
-}
-
-uint64_t serve_request_token(const serve_t *self, const struct request *request, uint32_t index) {
-    return REQUEST_TOKEN | (uint64_t)(request->generation & 0x7fffffff) << 32 |
-           (uint64_t)(request - self->requests) << 16 | index;
-}
-
-void serve_cache_answer(void *arg, uint64_t token, const struct cache_entry *entry,
-                        enum cache_source source) {
-    serve_t *self = arg;
-    enum wire_source from = source == CACHE_MEMORY ? WIRE_SOURCE_MEMORY : WIRE_SOURCE_REDIS;
-    if (!(token & REQUEST_TOKEN)) {
-        struct flight *flight = flights_by_token(&self->flights, token);
-        if (flight && flight->state == FLIGHT_LOOKUP)
-            flight_answer(self, flight, entry, from);
-        return;
-    }
-    uint32_t slot = (uint32_t)(token >> 16) & 0xffff;
-    if (slot >= self->cfg.requests_max)
-        return;
-    struct request *request = &self->requests[slot];
-    if (token != serve_request_token(self, request, (uint32_t)token & 0xffff))
-        return; /* it was answered meanwhile */
-    request->times.cache_us = us32(self->now_us - request->arrived_us);
-    request->pending--;
-    classify_answer(self, request, (uint32_t)token & 0xffff, &(struct unit_answer){entry, from});
-    serve_settle(self, request);
-}
-
-/* ---------------------------------------------------------------- batches */
-
-/* Drops waiters whose time is over: they are answered now, not after a batch they no longer need.
- * */
-static void expire_waiters(serve_t *self, struct flight *flight) {
-    struct link *l = queue_head(&flight->waiters);
-    while (l) {
-        struct request *request = QUEUE_ITEM(l, struct unit, link)->request;
-        if (request->deadline_us <= self->now_us) {
-            expire(self, request); /* may take several units off this list */
-            l = queue_head(&flight->waiters);
-        } else {
-            l = queue_next(&flight->waiters, l);
-        }
-    }
-}
-
-static void place(serve_t *self, struct flight *flight, struct batch *batch) {
-    expire_waiters(self, flight);
-    if (queue_empty(&flight->waiters)) {
-        flights_remove(&self->flights, flight);
-        return;
-    }
-    const struct unit *first = QUEUE_ITEM(queue_head(&flight->waiters), struct unit, link);
-    struct engine_item *item =
-        batch_add(batch, flights_slot(&self->flights, flight), first->request->prefix, first->text,
-                  self->cfg.models->model[flight->model].info->dim);
-    item->side = flight->side;
-    item->max_tokens = flight->max_tokens;
-}
-
-static bool fill_job(serve_t *self, struct batch *batch) {
-    struct link *l = queue_pop(&self->jobs);
-    if (!l)
-        return false;
-    struct request *request = QUEUE_ITEM(l, struct request, tokenize.link);
-    batch_reset(batch, request_model(self, request)->engine, request->model);
-    tokenize_fill(request, &batch->job);
-    batch->job.token = (uint64_t)(request - self->requests);
-    batch->tokens = &batch->job;
-    request->on_runner = true;
-    return true;
-}
-
-static bool fill_texts(serve_t *self, struct batch *batch, uint32_t free_runners) {
-    for (;;) {
-        uint32_t n = batcher_pick(&self->batcher, free_runners, self->now_us, self->picked);
-        if (n == 0)
-            return false;
-        uint32_t model = self->picked[0]->model;
-        batch_reset(batch, self->cfg.models->model[model].engine, model);
-        for (uint32_t i = 0; i < n; i++)
-            QUEUE_ITEM(self->picked[i], struct flight, entry)->state = FLIGHT_RUNNING;
-        for (uint32_t i = 0; i < n; i++)
-            place(self, QUEUE_ITEM(self->picked[i], struct flight, entry), batch);
-        if (batch->n > 0)
-            return true;
-    }
-}
-
-bool serve_fill(serve_t *self, struct batch *batch, uint32_t free_runners) {
-    if (!fill_job(self, batch) && !fill_texts(self, batch, free_runners))
-        return false;
-    batch->number = ++self->batch_number;
-    batch->formed_us = self->now_us;
-    self->running += batch->n;
-    self->batches_out++;
-    return true;
-}
-
-bool serve_saturated(const serve_t *self) {
-    return batcher_full(&self->batcher);
-}
-
-static void note_batch(const struct batch *batch, const struct flight *flight) {
-    uint64_t queued = batch->started_us > flight->entry.queued_us
-                          ? batch->started_us - flight->entry.queued_us
-                          : 0;
-    for (struct link *l = queue_head(&flight->waiters); l; l = queue_next(&flight->waiters, l)) {
-        struct request *request = QUEUE_ITEM(l, struct unit, link)->request;
-        if (queued > request->times.queue_us)
-            request->times.queue_us = us32(queued);
-        if (request->last_batch == batch->number)
-            continue;
-        request->last_batch = batch->number;
-        request->times.tokenize_us += us32(batch->times.tokenize_us);
-        request->times.infer_us += us32(batch->times.infer_us);
-    }
-}
-
-/* The model gave no vector: all that wait for this text fail. */
-static void crash(serve_t *self, struct flight *flight, const struct engine_item *item) {
-    flight->state = FLIGHT_DONE;
-    for (struct link *l; (l = queue_pop(&flight->waiters));) {
-        struct unit *unit = QUEUE_ITEM(l, struct unit, link);
-        struct request *request = unit->request;
-        bool text = unit->index < request->n_texts;
-        unit->flight = NULL;
-        request->pending--;
-        if (item->status == STATUS_OUT_OF_RANGE)
-            serve_fail(request, STATUS_INVALID_ARGUMENT, text ? unit->index + 1 : 0,
-                       "%s %u has %u tokens, %u are allowed, and truncation is off",
-                       text ? "text" : "label",
-                       text ? unit->index + 1 : unit->index - request->n_texts + 1,
-                       item->tokens_full, flight->max_tokens);
-        else
-            serve_fail(request, STATUS_INTERNAL, text ? unit->index + 1 : 0,
-                       "the model gave no usable vector for this text");
-        serve_settle(self, request);
-    }
-    flights_remove(&self->flights, flight);
-}
-
-static void done_item(serve_t *self, const struct batch *batch, uint32_t i) {
-    const struct engine_item *item = &batch->items[i];
-    struct flight *flight = &self->flights.flight[batch->flights[i]];
-    const struct engine_info *info = self->cfg.models->model[batch->model].info;
-    CHECK(flight->state == FLIGHT_RUNNING);
-    histogram_add(&self->stats.queue_us, batch->started_us > flight->entry.queued_us
-                                             ? batch->started_us - flight->entry.queued_us
-                                             : 0);
-    note_batch(batch, flight);
-    if (item->status != STATUS_OK) {
-        crash(self, flight, item);
-        return;
-    }
-    counter_add(&self->stats.tokens, item->tokens);
-    struct cache_entry entry = {.kind = CACHE_EMB,
-                                .truncated = item->tokens_full > item->tokens,
-                                .tokens = item->tokens,
-                                .n = info->dim,
-                                .numbers = item->vector};
-    if (flight->keep && self->cfg.cache.self &&
-        (flight->max_tokens >= info->max_tokens || !entry.truncated))
-        self->cfg.cache.put(self->cfg.cache.self, &flight->key, &entry, NULL);
-    land(self, flight, &entry, WIRE_SOURCE_MODEL, WIRE_SOURCE_SHARED);
-}
-
-static void done_job(serve_t *self, const struct batch *batch) {
-    struct request *request = &self->requests[batch->job.token];
-    request->on_runner = false;
-    if (request->answered) {
-        queue_remove(&self->parked, &request->link);
-        release(self, request);
-        return;
-    }
-    request->times.tokenize_us = us32(batch->times.tokenize_us);
-    request->times.queue_us = us32(batch->started_us - request->arrived_us);
-    request->pending--;
-    serve_settle(self, request);
-}
-
-void serve_done(serve_t *self, struct batch *batch) {
-    CHECK(self->batches_out > 0);
-    self->batches_out--;
-    self->running -= batch->n;
-    counter_add(&self->stats.batches, 1);
-    histogram_add(&self->stats.tokenize_us, batch->times.tokenize_us);
-    if (batch->tokens) {
-        done_job(self, batch);
-        return;
-    }
-    histogram_add(&self->stats.infer_us, batch->times.infer_us);
-    for (uint32_t i = 0; i < batch->n; i++)
-        done_item(self, batch, i);
 }
 
 /* ---------------------------------------------------------------- requests come and go */
@@ -667,7 +312,7 @@ void serve_tick(serve_t *self) {
         struct request *request = QUEUE_ITEM(l, struct request, link);
         next = queue_next(&self->active, l);
         if (request->deadline_us <= self->now_us)
-            expire(self, request);
+            serve_expire(self, request);
     }
 }
 

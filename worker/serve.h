@@ -1,8 +1,8 @@
 /* serve.h - the life of a request in the worker, from DISPATCH to its one answer.
  *
- *     dispatch --> decode, validate --> per text: memory cache -> in flight already? -> Redis -> batcher
- *                                                                                        |
- *     answer  <-- all texts known <-- collected <-- serve_done() <-- runner <-- serve_fill()
+ *     dispatch --> decode, validate --> memory cache -> in flight already? -> Redis -> batcher
+ *                                                                                         |
+ *     answer <-- all texts known <-- collected <-- serve_done() <-- runner <-- serve_fill()
  *
  * Knows neither sockets nor clock nor threads: the loop brings frames, cache answers, finished
  * batches and the time, and takes replies from a callback. Every dispatch ends with exactly one
@@ -63,12 +63,12 @@ struct serve_cfg {
     void *reply_arg;
 };
 
-struct
-    serve_stats { /* since the start unless it says "now"; written by the owner, read by any thread */
+/* Since the start unless it says "now". Written by the owner, read by any thread. */
+struct serve_stats {
     struct counter requests, answered, errors, nacks, cancelled, expired;
     struct counter texts, tokens, hits_memory, hits_redis, misses, shared, batches;
-    struct counter active, queued, running, oldest_us; /* now, refreshed by serve_publish() */
-    struct counter service_us;                         /* moving average from arrival to answer */
+    struct counter active, queued, running, oldest_us; /* now: see serve_publish() */
+    struct counter service_us;                         /* average from arrival to answer, moving */
     struct histogram request_us, queue_us, tokenize_us, infer_us;
 };
 

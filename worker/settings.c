@@ -28,7 +28,8 @@ static const struct cfg_row rows[] = {
     ROW(LIST, "broker", brokers, "tcp://127.0.0.1:5556", "ENDPOINT",
         "worker side of a broker; repeatable, all are served at once"),
     ROW(TEXT, "name", name, NULL, "NAME", "of this worker, in replies and status; empty: host-pid"),
-    ROW(CHOICE, "tier", tier, "standard", "standard|fast", "fast ones are preferred for urgent requests"),
+    ROW(CHOICE, "tier", tier, "standard", "standard|fast", 
+        "fast ones are preferred for urgent requests"),
     ROW(F64, "hourly-cost", hourly_cost, "0", 0, 1e9, "N", "of this worker, in any currency"),
     ROW(U32, "credit", credit, "0", 0, CREDIT_MAX, "N",
         "cost units the brokers may have here at once, in all\n"
@@ -45,14 +46,17 @@ static const struct cfg_row rows[] = {
     ROW(TEXT, "redis", redis, "redis://127.0.0.1:6379", "URL",
         "cache that workers share: redis://[user:password@]host:port[/db],\n"
         "unix:///path, or off"),
-    ROW(DURATION, "cache-ttl", cache_ttl_us, "1h", 1e6, 365 * 86400e6, "how long Redis keeps a result"),
-    ROW(SIZE, "cache-memory", cache_memory, "64M", 0, 1e12, "results kept in this process; 0: none"),
+    ROW(DURATION, "cache-ttl", cache_ttl_us, "1h", 1e6, 365 * 86400e6, 
+        "how long Redis keeps a result"),
+    ROW(SIZE, "cache-memory", cache_memory, "64M", 0, 1e12, 
+        "results kept in this process; 0: none"),
 
     CFG_HEADING("Operation"),
     ROW(TEXT, "http", http, "127.0.0.1:9465", "HOST:PORT", "metrics and health; off: none"),
     ROW(DURATION, "drain-timeout", drain_timeout_us, "20s", 0, 3600e6,
         "how long to finish what is in hand when told to stop"),
-    ROW(CHOICE, "log-level", log_level, "info", "debug|info|warn|error", "least level that is logged"),
+    ROW(CHOICE, "log-level", log_level, "info", "debug|info|warn|error",
+        "least level that is logged"),
 };
 /* clang-format on */
 

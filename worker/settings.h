@@ -1,5 +1,4 @@
-/* settings.h - what ember-worker can be told; one table makes flags, file, environment and --help.
- * */
+/* settings.h - what ember-worker can be told; one table makes flags, file and --help. */
 #ifndef EMBER_WORKER_SETTINGS_H
 #define EMBER_WORKER_SETTINGS_H
 

@@ -1,8 +1,10 @@
 /* upstream.h - one broker as the worker sees it: what to send, and when. Pure: no socket, no clock.
  *
- *     GREETING --READY_OK--> SERVING --WHO_ARE_YOU, or silence--> GREETING      (READY each UPSTREAM_GREET_US)
- *         |                     |
- *         '------- drain -------+--> DRAINING --all answered--> LEAVING --BYE_OK, or UPSTREAM_BYE_US--> GONE
+ *     GREETING --READY_OK--> SERVING --WHO_ARE_YOU, or silence--> GREETING
+ *     (READY each               |
+ *     UPSTREAM_GREET_US)      drain
+ *                               v
+ *                           DRAINING --all answered--> LEAVING --BYE_OK, or UPSTREAM_BYE_US--> GONE
  *
  * A broker that cannot be reached is greeted for ever: sending fails at once and costs nothing.
  *

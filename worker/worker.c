@@ -2,8 +2,7 @@
  *
  *     settings -> signals -> models -> self-check -> link, runners -> loop -> (serves) -> drained
  *
- * READY is sent by the loop, so no request comes before every model has given right answers once.
- * */
+ * READY is sent by the loop, so no request comes before all models gave right answers. */
 #include "worker.h"
 
 #include "loop.h"

@@ -1,0 +1,168 @@
+/* serve_batch.c - flights into batches, and vectors back to those who wait. */
+#include "request.h"
+
+#include "base/check.h"
+
+/* Drops waiters whose time is over: they are answered now, not after a batch they do not need. */
+static void expire_waiters(serve_t *self, struct flight *flight) {
+    struct link *l = queue_head(&flight->waiters);
+    while (l) {
+        struct request *request = QUEUE_ITEM(l, struct unit, link)->request;
+        if (request->deadline_us <= self->now_us) {
+            serve_expire(self, request); /* may take several units off this list */
+            l = queue_head(&flight->waiters);
+        } else {
+            l = queue_next(&flight->waiters, l);
+        }
+    }
+}
+
+static void place(serve_t *self, struct flight *flight, struct batch *batch) {
+    expire_waiters(self, flight);
+    if (queue_empty(&flight->waiters)) {
+        flights_remove(&self->flights, flight);
+        return;
+    }
+    const struct unit *first = QUEUE_ITEM(queue_head(&flight->waiters), struct unit, link);
+    struct engine_item *item =
+        batch_add(batch, flights_slot(&self->flights, flight), first->request->prefix, first->text,
+                  self->cfg.models->model[flight->model].info->dim);
+    item->side = flight->side;
+    item->max_tokens = flight->max_tokens;
+}
+
+static bool fill_job(serve_t *self, struct batch *batch) {
+    struct link *l = queue_pop(&self->jobs);
+    if (!l)
+        return false;
+    struct request *request = QUEUE_ITEM(l, struct request, tokenize.link);
+    batch_reset(batch, request_model(self, request)->engine, request->model);
+    tokenize_fill(request, &batch->job);
+    batch->job.token = (uint64_t)(request - self->requests);
+    batch->tokens = &batch->job;
+    request->on_runner = true;
+    return true;
+}
+
+static bool fill_texts(serve_t *self, struct batch *batch, uint32_t free_runners) {
+    for (;;) {
+        uint32_t n = batcher_pick(&self->batcher, free_runners, self->now_us, self->picked);
+        if (n == 0)
+            return false;
+        uint32_t model = self->picked[0]->model;
+        batch_reset(batch, self->cfg.models->model[model].engine, model);
+        for (uint32_t i = 0; i < n; i++)
+            QUEUE_ITEM(self->picked[i], struct flight, entry)->state = FLIGHT_RUNNING;
+        for (uint32_t i = 0; i < n; i++)
+            place(self, QUEUE_ITEM(self->picked[i], struct flight, entry), batch);
+        if (batch->n > 0)
+            return true;
+    }
+}
+
+bool serve_fill(serve_t *self, struct batch *batch, uint32_t free_runners) {
+    if (!fill_job(self, batch) && !fill_texts(self, batch, free_runners))
+        return false;
+    batch->number = ++self->batch_number;
+    batch->formed_us = self->now_us;
+    self->running += batch->n;
+    self->batches_out++;
+    return true;
+}
+
+bool serve_saturated(const serve_t *self) {
+    return batcher_full(&self->batcher);
+}
+
+static void note_batch(const struct batch *batch, const struct flight *flight) {
+    uint64_t queued = batch->started_us > flight->entry.queued_us
+                          ? batch->started_us - flight->entry.queued_us
+                          : 0;
+    for (struct link *l = queue_head(&flight->waiters); l; l = queue_next(&flight->waiters, l)) {
+        struct request *request = QUEUE_ITEM(l, struct unit, link)->request;
+        if (queued > request->times.queue_us)
+            request->times.queue_us = serve_us32(queued);
+        if (request->last_batch == batch->number)
+            continue;
+        request->last_batch = batch->number;
+        request->times.tokenize_us += serve_us32(batch->times.tokenize_us);
+        request->times.infer_us += serve_us32(batch->times.infer_us);
+    }
+}
+
+/* The model gave no vector: all that wait for this text fail. */
+static void crash(serve_t *self, struct flight *flight, const struct engine_item *item) {
+    flight->state = FLIGHT_DONE;
+    for (struct link *l; (l = queue_pop(&flight->waiters));) {
+        struct unit *unit = QUEUE_ITEM(l, struct unit, link);
+        struct request *request = unit->request;
+        bool text = unit->index < request->n_texts;
+        unit->flight = NULL;
+        request->pending--;
+        if (item->status == STATUS_OUT_OF_RANGE)
+            serve_fail(request, STATUS_INVALID_ARGUMENT, text ? unit->index + 1 : 0,
+                       "%s %u has %u tokens, %u are allowed, and truncation is off",
+                       text ? "text" : "label",
+                       text ? unit->index + 1 : unit->index - request->n_texts + 1,
+                       item->tokens_full, flight->max_tokens);
+        else
+            serve_fail(request, STATUS_INTERNAL, text ? unit->index + 1 : 0,
+                       "the model gave no usable vector for this text");
+        serve_settle(self, request);
+    }
+    flights_remove(&self->flights, flight);
+}
+
+static void done_item(serve_t *self, const struct batch *batch, uint32_t i) {
+    const struct engine_item *item = &batch->items[i];
+    struct flight *flight = &self->flights.flight[batch->flights[i]];
+    const struct engine_info *info = self->cfg.models->model[batch->model].info;
+    CHECK(flight->state == FLIGHT_RUNNING);
+    histogram_add(&self->stats.queue_us, batch->started_us > flight->entry.queued_us
+                                             ? batch->started_us - flight->entry.queued_us
+                                             : 0);
+    note_batch(batch, flight);
+    if (item->status != STATUS_OK) {
+        crash(self, flight, item);
+        return;
+    }
+    counter_add(&self->stats.tokens, item->tokens);
+    struct cache_entry entry = {.kind = CACHE_EMB,
+                                .truncated = item->tokens_full > item->tokens,
+                                .tokens = item->tokens,
+                                .n = info->dim,
+                                .numbers = item->vector};
+    if (flight->keep && self->cfg.cache.self &&
+        (flight->max_tokens >= info->max_tokens || !entry.truncated))
+        self->cfg.cache.put(self->cfg.cache.self, &flight->key, &entry, NULL);
+    serve_land(self, flight, &entry, WIRE_SOURCE_MODEL, WIRE_SOURCE_SHARED);
+}
+
+static void done_job(serve_t *self, const struct batch *batch) {
+    struct request *request = &self->requests[batch->job.token];
+    request->on_runner = false;
+    if (request->answered) {
+        queue_remove(&self->parked, &request->link);
+        serve_release(self, request);
+        return;
+    }
+    request->times.tokenize_us = serve_us32(batch->times.tokenize_us);
+    request->times.queue_us = serve_us32(batch->started_us - request->arrived_us);
+    request->pending--;
+    serve_settle(self, request);
+}
+
+void serve_done(serve_t *self, struct batch *batch) {
+    CHECK(self->batches_out > 0);
+    self->batches_out--;
+    self->running -= batch->n;
+    counter_add(&self->stats.batches, 1);
+    histogram_add(&self->stats.tokenize_us, batch->times.tokenize_us);
+    if (batch->tokens) {
+        done_job(self, batch);
+        return;
+    }
+    histogram_add(&self->stats.infer_us, batch->times.infer_us);
+    for (uint32_t i = 0; i < batch->n; i++)
+        done_item(self, batch, i);
+}
