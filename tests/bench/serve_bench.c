@@ -1,8 +1,10 @@
-/* serve_bench.c - what a cached text costs the worker: decode, key, memory cache, finish, encode, reply.
+/* serve_bench.c - what a cached text costs the worker: decode, key, memory cache, finish, encode,
+ * reply.
  *
  *     serve_bench [ROUNDS]
  *
- * One thread, no sockets; vectors of 384 numbers, texts of 40 bytes, all of them in the memory cache. */
+ * One thread, no sockets; vectors of 384 numbers, texts of 40 bytes, all of them in the memory
+ * cache. */
 #include "base/check.h"
 #include "base/clock.h"
 #include "engine/engine_fake.h"
@@ -76,7 +78,8 @@ static void dispatch(struct bench *self, struct view body) {
     }
 }
 
-/* Time of one request in nanoseconds, the best of nine blocks: what the machine's noise left alone. */
+/* Time of one request in nanoseconds, the best of nine blocks: what the machine's noise left alone.
+ * */
 static double measure(struct bench *self, uint32_t n_texts, enum wire_encoding encoding,
                       uint32_t rounds) {
     static struct wire_out body[POOL];

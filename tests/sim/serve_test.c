@@ -1,6 +1,7 @@
-/* serve_test.c - thousands of random steps around serve: requests, cancels, late or missing cache answers,
- * batches that end in any order, brokers that vanish. After each step the books must balance; every request
- * has one answer, and every vector in it is the one the model gives for that text and those options.
+/* serve_test.c - thousands of random steps around serve: requests, cancels, late or missing cache
+ * answers, batches that end in any order, brokers that vanish. After each step the books must
+ * balance; every request has one answer, and every vector in it is the one the model gives for that
+ * text and those options.
  *
  *     sim_serve_test [SEED]     one seed, as a failure printed it */
 #include "support/serve_world.h"

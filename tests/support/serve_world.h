@@ -1,5 +1,5 @@
-/* serve_world.h - what serve needs around it in tests: a cache whose answers the test decides, models from
- * the fake engine, and a record of every reply. */
+/* serve_world.h - what serve needs around it in tests: a cache whose answers the test decides,
+ * models from the fake engine, and a record of every reply. */
 #ifndef EMBER_TEST_SERVE_WORLD_H
 #define EMBER_TEST_SERVE_WORLD_H
 

@@ -1,0 +1,135 @@
+/* upstream_test.c - the life of a connection to a broker, told as a list of events. */
+#include "support/test.h"
+#include "upstream.h"
+
+#define MS 1000
+
+static int model_index(void *arg, struct view name) {
+    (void)arg;
+    return view_equal(name, view_of("a")) ? 0 : view_equal(name, view_of("b")) ? 1 : -1;
+}
+
+static bool ready_ok(struct upstream *up, uint64_t broker, uint64_t now_us) {
+    const struct wire_service_number numbers[] = {{5, view_of("b"), WIRE_TASK_EMBED},
+                                                  {6, view_of("stranger"), WIRE_TASK_EMBED},
+                                                  {70000, view_of("a"), WIRE_TASK_EMBED},
+                                                  {7, view_of("a"), WIRE_TASK_CLASSIFY}};
+    struct wire_ready_ok ok = {.protocol = 1,
+                               .broker = broker,
+                               .heartbeat_ms = 100,
+                               .silence_ms = 300,
+                               .services = numbers,
+                               .n_services = 4};
+    upstream_heard(up, now_us);
+    return upstream_ready_ok(up, &ok, model_index, NULL, now_us);
+}
+
+static uint8_t tick(struct upstream *up, uint64_t now_us) {
+    bool lost;
+    return upstream_tick(up, now_us, false, true, &lost);
+}
+
+static void test_greeting(void **state) {
+    (void)state;
+    struct upstream up;
+    upstream_init(&up, 1000);
+    TEST_EQ(tick(&up, 1000), WIRE_READY);
+    TEST_EQ(tick(&up, 1000), 0);
+    TEST_EQ(upstream_deadline_us(&up), 1000 + UPSTREAM_GREET_US);
+    TEST_EQ(tick(&up, 1000 + UPSTREAM_GREET_US), WIRE_READY); /* for ever */
+    TEST_TRUE(!upstream_live(&up));
+    TEST_TRUE(ready_ok(&up, 77, 300 * MS));
+    TEST_TRUE(upstream_live(&up));
+    TEST_EQ(up.epoch, 77);
+    TEST_EQ(tick(&up, 300 * MS), WIRE_HEARTBEAT);
+    TEST_EQ(tick(&up, 300 * MS), 0);
+    TEST_EQ(upstream_service(&up, 5)->model, 1);
+    TEST_EQ(upstream_service(&up, 7)->task, WIRE_TASK_CLASSIFY);
+    TEST_TRUE(upstream_service(&up, 6) == NULL); /* a model we do not have */
+    TEST_TRUE(upstream_service(&up, 70000 & 0xffff) == NULL);
+    TEST_TRUE(upstream_service(&up, 0) == NULL);
+    TEST_TRUE(!ready_ok(&up, 77, 301 * MS)); /* the same broker */
+    TEST_TRUE(ready_ok(&up, 78, 302 * MS));  /* started anew */
+}
+
+static void test_silence(void **state) {
+    (void)state;
+    struct upstream up;
+    upstream_init(&up, 0);
+    tick(&up, 0);
+    ready_ok(&up, 77, 0);
+    uint32_t beats = 0, pings = 0, ready = 0;
+    bool lost = false;
+    for (uint64_t ms = 0; ms < 300; ms++) {
+        uint8_t type;
+        while ((type = upstream_tick(&up, ms * MS, false, true, &lost))) {
+            beats += type == WIRE_HEARTBEAT;
+            pings += type == WIRE_PING;
+            TEST_TRUE(!lost);
+        }
+        TEST_TRUE(upstream_deadline_us(&up) > ms * MS);
+    }
+    TEST_EQ(beats, 3);
+    TEST_EQ(pings, 2);
+    for (uint8_t type; (type = upstream_tick(&up, 300 * MS, false, true, &lost));) {
+        ready += type == WIRE_READY;
+        TEST_TRUE(lost);
+    }
+    TEST_EQ(ready, 1);
+    TEST_TRUE(!upstream_live(&up));
+    TEST_TRUE(!ready_ok(&up, 77, 310 * MS)); /* it had only been slow: nothing is forgotten */
+    TEST_TRUE(upstream_live(&up));
+    TEST_ROW("asked who we are");
+    tick(&up, 310 * MS);
+    upstream_who_are_you(&up, 320 * MS);
+    TEST_EQ(tick(&up, 320 * MS), WIRE_READY);
+}
+
+static void test_leaving(void **state) {
+    (void)state;
+    struct upstream up;
+    bool lost;
+    TEST_ROW("finishes, says BYE, waits for BYE_OK");
+    upstream_init(&up, 0);
+    tick(&up, 0);
+    ready_ok(&up, 77, 0);
+    TEST_EQ(upstream_tick(&up, 0, true, false, &lost), WIRE_DRAIN);
+    TEST_EQ(upstream_tick(&up, 0, true, false, &lost), 0);
+    TEST_EQ(upstream_tick(&up, 100 * MS, true, false, &lost), WIRE_HEARTBEAT);
+    TEST_EQ(upstream_tick(&up, 150 * MS, true, true, &lost), WIRE_BYE);
+    TEST_EQ(upstream_tick(&up, 150 * MS, true, true, &lost), 0);
+    TEST_EQ(up.state, UPSTREAM_LEAVING);
+    upstream_bye_ok(&up);
+    TEST_EQ(up.state, UPSTREAM_GONE);
+    TEST_TRUE(upstream_deadline_us(&up) == UINT64_MAX);
+    TEST_ROW("no BYE_OK comes");
+    upstream_init(&up, 0);
+    tick(&up, 0);
+    ready_ok(&up, 77, 0);
+    upstream_tick(&up, 0, true, true, &lost);
+    TEST_EQ(upstream_tick(&up, 0, true, true, &lost), WIRE_BYE);
+    upstream_tick(&up, UPSTREAM_BYE_US - 1, true, true, &lost);
+    TEST_EQ(up.state, UPSTREAM_LEAVING);
+    upstream_tick(&up, UPSTREAM_BYE_US, true, true, &lost);
+    TEST_EQ(up.state, UPSTREAM_GONE);
+    TEST_ROW("it never knew us");
+    upstream_init(&up, 0);
+    TEST_EQ(upstream_tick(&up, 0, true, true, &lost), 0);
+    TEST_EQ(up.state, UPSTREAM_GONE);
+    TEST_ROW("it forgot us while we were leaving");
+    upstream_init(&up, 0);
+    tick(&up, 0);
+    ready_ok(&up, 77, 0);
+    upstream_tick(&up, 0, true, false, &lost);
+    upstream_who_are_you(&up, 1);
+    TEST_EQ(up.state, UPSTREAM_GONE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_greeting),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_leaving),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
