@@ -5,6 +5,9 @@
 #include "model/gemm.h"
 #include "model/kernels.h"
 
+/* The largest of all instruction sets: scratch is sized for these, kernels_rows.h asserts them. */
+enum { ISA_LANES_MAX = 16, ISA_TILE_ROWS_MAX = 8 };
+
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx512, kernels_avx2;
 extern const struct gemm_kernel gemm_avx512, gemm_avx2;

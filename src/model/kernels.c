@@ -33,11 +33,11 @@ const struct kernels *kernels_by_name(const char *name) {
     return NULL;
 }
 
-/* For vectors of at most WIDEST lanes: K^T padded to whole vectors of keys, V to whole vectors of a
- * head, and the scores of one block of queries. */
+/* K^T padded to whole vectors of keys, V to whole vectors of a head, and the scores of one tile of
+ * queries. */
 size_t kernels_attention_scratch(uint32_t n, uint32_t dim) {
-    enum { WIDEST = 16, BLOCK = 8 };
-    const size_t keys = ((size_t)n + WIDEST - 1) / WIDEST * WIDEST;
-    const size_t wide = ((size_t)dim + WIDEST - 1) / WIDEST * WIDEST;
-    return keys * dim + wide * n + keys * BLOCK;
+    const size_t lanes = ISA_LANES_MAX;
+    const size_t keys = (n + lanes - 1) / lanes * lanes;
+    const size_t wide = (dim + lanes - 1) / lanes * lanes;
+    return keys * dim + wide * n + keys * ISA_TILE_ROWS_MAX;
 }

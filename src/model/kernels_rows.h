@@ -3,11 +3,15 @@
 #define EMBER_MODEL_KERNELS_ROWS_H
 
 #include "model/gemm_tile.h"
+#include "model/isa.h"
 #include "model/kernels.h"
 #include "model/vec_math.h"
 
 #include <float.h>
 #include <math.h>
+
+_Static_assert((int)VEC_LANES <= (int)ISA_LANES_MAX && (int)TILE_ROWS <= (int)ISA_TILE_ROWS_MAX,
+               "kernels_attention_scratch() counts on it");
 
 static bool isa_usable(void) {
     return vec_usable();

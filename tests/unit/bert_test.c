@@ -240,11 +240,16 @@ static void test_chunks(void **state) {
     (void)state;
     static const uint32_t several[] = {100, 100, 100, 56, 1, 256, 40};
     static const uint32_t longest[] = {3, 512, 3};
+    static const uint32_t thin[] = {100, 100, 57, 100, 99, 57, 100};
     struct model_shape shape = tiny;
     for (int pooling = MODEL_POOL_MEAN; pooling <= MODEL_POOL_CLS; pooling++) {
         shape.pooling = (enum model_pooling)pooling;
         compare(&shape, gemm_choose(GEMM_F32), several, 7);
         compare(&shape, gemm_choose(GEMM_F32), longest, 3);
+        struct model_shape narrow =
+            shape; /* where a chunk, not a sequence, decides what scratch holds */
+        narrow.max_tokens = 100;
+        compare(&narrow, gemm_choose(GEMM_F32), thin, 7);
     }
 }
 
