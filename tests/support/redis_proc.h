@@ -8,9 +8,9 @@
 #ifndef EMBER_TEST_REDIS_PROC_H
 #define EMBER_TEST_REDIS_PROC_H
 
+#include "support/port.h"
 #include "support/test.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -148,26 +148,9 @@ static inline bool redis_start_again(struct redis_proc *self, const char *const 
     return false;
 }
 
-/* A TCP port of 127.0.0.1 that is free now, below the range the system hands out. */
-static inline unsigned redis_free_port(void) {
-    for (unsigned i = 0; i < 1000; i++) {
-        struct sockaddr_in address = {.sin_family = AF_INET};
-        unsigned port = 20000 + ((unsigned)getpid() * 7 + i) % 12000;
-        address.sin_port = htons((uint16_t)port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        int rc = bind(fd, (struct sockaddr *)&address, sizeof address);
-        close(fd);
-        if (rc == 0)
-            return port;
-    }
-    TEST_FAIL("no free TCP port");
-    return 0;
-}
-
 static inline bool redis_start(struct redis_proc *self, bool with_tcp) {
     *self = (struct redis_proc){0};
-    snprintf(self->port, sizeof self->port, "%u", with_tcp ? redis_free_port() : 0);
+    snprintf(self->port, sizeof self->port, "%u", with_tcp ? port_free() : 0);
     snprintf(self->dir, sizeof self->dir, "/tmp/ember-redis-XXXXXX");
     if (!mkdtemp(self->dir))
         TEST_FAIL("mkdtemp: %s", strerror(errno));

@@ -1,0 +1,156 @@
+/* fleet.c - command lines, and asking brokers what they see. */
+#include "support/fleet.h"
+
+#include "base/clock.h"
+
+enum { UP_MS = 10000, ARGS_MAX = 40, STEP_US = 10000 };
+
+void fleet_init(struct fleet *self, const struct fleet_cfg *cfg) {
+    *self = (struct fleet){.cfg = *cfg};
+    TEST_TRUE(cfg->brokers <= FLEET_BROKERS && cfg->workers <= FLEET_WORKERS);
+    size_t n = 0;
+    for (uint32_t i = 0; i < cfg->brokers; i++) {
+        snprintf(self->clients[i], sizeof self->clients[i], "tcp://127.0.0.1:%u", port_free());
+        snprintf(self->workers[i], sizeof self->workers[i], "tcp://127.0.0.1:%u", port_free());
+        n += (size_t)snprintf(self->endpoints + n, sizeof self->endpoints - n, "%s%s", i ? "," : "",
+                              self->clients[i]);
+    }
+}
+
+void fleet_start_broker(struct fleet *self, uint32_t i) {
+    const char *argv[ARGS_MAX] = {
+        PROC_BROKER, "--clients", self->clients[i], "--workers", self->workers[i], "--http", "off"};
+    size_t n = 7;
+    for (uint32_t k = 0; k < FLEET_EXTRA && self->cfg.broker_extra[k]; k++)
+        argv[n++] = self->cfg.broker_extra[k];
+    char name[PROC_NAME_MAX];
+    snprintf(name, sizeof name, "broker%u", i + 1);
+    proc_start(&self->broker[i], name, argv);
+}
+
+void fleet_start_worker(struct fleet *self, uint32_t i) {
+    const struct fleet_cfg *cfg = &self->cfg;
+    char name[PROC_NAME_MAX], threads[16];
+    snprintf(name, sizeof name, "worker%u", i + 1);
+    snprintf(threads, sizeof threads, "%u", cfg->threads ? cfg->threads : 1);
+    const char *argv[ARGS_MAX] = {cfg->real ? PROC_WORKER : PROC_WORKER_FAKE,
+                                  "--name",
+                                  name,
+                                  "--threads",
+                                  threads,
+                                  "--http",
+                                  "off",
+                                  "--redis",
+                                  cfg->redis ? self->redis.url : "off"};
+    size_t n = 9;
+    for (uint32_t k = 0; k < FLEET_MODELS && cfg->models[k]; k++) {
+        argv[n++] = "--model";
+        argv[n++] = cfg->models[k];
+    }
+    for (uint32_t k = 0; k < cfg->brokers; k++) {
+        argv[n++] = "--broker";
+        argv[n++] = self->workers[k];
+    }
+    for (uint32_t k = 0; k < FLEET_EXTRA && cfg->worker_extra[k]; k++)
+        argv[n++] = cfg->worker_extra[k];
+    proc_start(&self->worker[i], name, argv);
+}
+
+bool fleet_start(struct fleet *self) {
+    if (self->cfg.redis && !redis_start(&self->redis, false))
+        return false;
+    for (uint32_t i = 0; i < self->cfg.brokers; i++)
+        fleet_start_broker(self, i);
+    for (uint32_t i = 0; i < self->cfg.workers; i++)
+        fleet_start_worker(self, i);
+    fleet_wait_workers(self, self->cfg.workers, UP_MS * PROC_SLOW);
+    return true;
+}
+
+static uint32_t live_workers(const ember_report_t *report) {
+    uint32_t n = 0;
+    const struct ember_worker_info *worker;
+    for (size_t i = 0; (worker = ember_report_worker(report, i)) != NULL; i++)
+        if (strcmp(worker->state, "live") != 0)
+            return UINT32_MAX;
+        else
+            n++;
+    return n;
+}
+
+static bool has_workers(const ember_report_t *report, uint32_t n) {
+    return live_workers(report) == n;
+}
+
+static bool is_idle(const ember_report_t *report, uint32_t n) {
+    (void)n;
+    const struct ember_broker_info *broker = ember_report_broker(report);
+    return broker->queued == 0 && broker->in_flight == 0;
+}
+
+/* One broker, asked again and again. */
+static void wait_until(struct fleet *self, uint32_t i, const char *what,
+                       bool (*good)(const ember_report_t *report, uint32_t n), uint32_t n,
+                       uint32_t ms) {
+    ember_t *e = NULL;
+    struct ember_error error = {.message = "no report"};
+    uint64_t end_us = clock_us() + ms * 1000ull;
+    TEST_EQ(ember_open(self->clients[i], NULL, &e, &error), EMBER_OK);
+    for (bool done = false; !done; usleep(STEP_US)) {
+        ember_report_t *report = NULL;
+        if (!proc_running(&self->broker[i]))
+            TEST_FAIL("broker%u has ended with status %d", i + 1, self->broker[i].status);
+        if (ember_report(e, 1000, &report, &error) == EMBER_OK)
+            done = good(report, n);
+        if (!done && clock_us() > end_us)
+            TEST_FAIL("broker%u: not within %u ms: %s %u (live: %d, %s)", i + 1, ms, what, n,
+                      report ? (int)live_workers(report) : -1, report ? "" : error.message);
+        ember_report_destroy(&report);
+    }
+    ember_close(&e);
+}
+
+static void wait_each(struct fleet *self, const char *what,
+                      bool (*good)(const ember_report_t *report, uint32_t n), uint32_t n,
+                      uint32_t ms) {
+    for (uint32_t i = 0; i < self->cfg.brokers; i++)
+        if (proc_running(&self->broker[i]))
+            wait_until(self, i, what, good, n, ms);
+}
+
+void fleet_wait_workers(struct fleet *self, uint32_t n, uint32_t ms) {
+    wait_each(self, "live workers:", has_workers, n, ms);
+}
+
+void fleet_wait_idle(struct fleet *self, uint32_t ms) {
+    wait_each(self, "requests left:", is_idle, 0, ms);
+}
+
+uint64_t fleet_counter(struct fleet *self, uint32_t i, const char *name) {
+    ember_t *e = NULL;
+    ember_report_t *report = NULL;
+    struct ember_error error;
+    TEST_EQ(ember_open(self->clients[i], NULL, &e, &error), EMBER_OK);
+    if (ember_report(e, 5000, &report, &error) != EMBER_OK)
+        TEST_FAIL("report: %s", error.message);
+    const struct ember_counter_info *counter;
+    size_t k = 0;
+    while ((counter = ember_report_counter(report, k)) != NULL && strcmp(counter->name, name) != 0)
+        k++;
+    if (!counter)
+        TEST_FAIL("no counter '%s'", name);
+    uint64_t value = counter->value;
+    ember_report_destroy(&report);
+    ember_close(&e);
+    return value;
+}
+
+void fleet_stop(struct fleet *self) {
+    for (uint32_t i = 0; i < FLEET_WORKERS; i++)
+        proc_kill(&self->worker[i]);
+    for (uint32_t i = 0; i < FLEET_BROKERS; i++)
+        proc_kill(&self->broker[i]);
+    if (self->redis.dir[0])
+        redis_stop(&self->redis);
+    self->redis = (struct redis_proc){0};
+}
