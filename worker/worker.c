@@ -5,6 +5,7 @@
  * READY is sent by the loop, so no request comes before all models gave right answers. */
 #include "worker.h"
 
+#include "admin.h"
 #include "loop.h"
 #include "runner.h"
 #include "settings.h"
@@ -18,13 +19,17 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { CHECK_TOKENS = 64, CHECK_ITEMS = 8 };
+
 struct worker {
     struct settings settings;
     struct models models;
     link_t *link;
     runner_t *runner[LIMIT_THREADS];
     uint32_t n_runners;
+    engine_seat_t *seats[LIMIT_MODELS]; /* for self-checks: at start, later of the HTTP server */
     loop_t *loop;
+    admin_t *admin;
 };
 
 static int fail(int code, const struct err *err) {
@@ -32,17 +37,14 @@ static int fail(int code, const struct err *err) {
     return code;
 }
 
-static enum status check_models(const struct worker *self, struct err *err) {
+static enum status check_models(struct worker *self, struct err *err) {
     for (uint32_t i = 0; i < self->models.n; i++) {
         const struct model *model = &self->models.model[i];
-        engine_seat_t *seat = NULL;
         uint64_t start_us = clock_us();
-        enum status st = engine_seat_new(model->engine, self->settings.batch_tokens,
-                                         batch_items_max(self->settings.batch_tokens), &seat, err);
+        enum status st =
+            engine_seat_new(model->engine, CHECK_TOKENS, CHECK_ITEMS, &self->seats[i], err);
         if (st == STATUS_OK)
-            st = engine_self_check(model->engine, seat, err);
-        if (seat)
-            engine_seat_destroy(&seat);
+            st = engine_self_check(model->engine, self->seats[i], err);
         if (st != STATUS_OK)
             return err_prefix(err, st, "model '%s'", model->name);
         log_info("model-ready",
@@ -70,12 +72,16 @@ static enum status start_runners(struct worker *self, uint32_t n_batches, struct
 }
 
 static void stop(struct worker *self) {
+    admin_stop(&self->admin);
     if (self->link)
         link_close(self->link);
     for (uint32_t i = 0; i < self->n_runners; i++)
         runner_join(&self->runner[i]);
     loop_destroy(&self->loop);
     link_destroy(&self->link);
+    for (uint32_t i = 0; i < LIMIT_MODELS; i++)
+        if (self->seats[i])
+            engine_seat_destroy(&self->seats[i]);
     models_done(&self->models);
 }
 
@@ -92,6 +98,13 @@ static int run(struct worker *self, int signals_fd) {
                                .items_max = batch_items_max(self->settings.batch_tokens),
                                .signals_fd = signals_fd};
         st = loop_new(&cfg, &self->loop, &err);
+    }
+    if (st == STATUS_OK && strcmp(self->settings.http, "off") != 0) {
+        struct admin_cfg cfg = {.settings = &self->settings,
+                                .models = &self->models,
+                                .seats = self->seats,
+                                .loop = self->loop};
+        st = admin_start(&cfg, &self->admin, &err);
     }
     if (st != STATUS_OK)
         return fail(st == STATUS_INVALID_ARGUMENT ? 2 : 1, &err);

@@ -7,8 +7,10 @@
 #include "wire/frame.h"
 #include "wire/session.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,25 +25,54 @@ static struct frame_peer peer;
 static struct arena arena;
 static struct wire_out out;
 static char endpoint[128];
+static struct sockaddr_in http;
 
-static void start_worker(const char *extra) {
-    char broker[160], spec[64];
+/* A port that was free a moment ago. */
+static void pick_port(void) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t bytes = sizeof http;
+    http = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    TEST_TRUE(fd >= 0 && bind(fd, (struct sockaddr *)&http, bytes) == 0);
+    TEST_EQ(getsockname(fd, (struct sockaddr *)&http, &bytes), 0);
+    close(fd);
+}
+
+/* The whole answer to GET path. */
+static const char *get(const char *path) {
+    static char answer[256 * 1024];
+    char request[128];
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    TEST_TRUE(fd >= 0 && connect(fd, (struct sockaddr *)&http, sizeof http) == 0);
+    snprintf(request, sizeof request, "GET %s HTTP/1.0\r\n\r\n", path);
+    TEST_EQ(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+    size_t n = 0;
+    for (ssize_t got;
+         n < sizeof answer - 1 && (got = read(fd, answer + n, sizeof answer - 1 - n)) > 0;)
+        n += (size_t)got;
+    answer[n] = 0;
+    close(fd);
+    return answer;
+}
+
+static void start_worker(void) {
+    char broker[160], spec[64], listen_on[64];
+    pick_port();
+    snprintf(listen_on, sizeof listen_on, "--http=127.0.0.1:%u", ntohs(http.sin_port));
     snprintf(broker, sizeof broker, "--broker=%s", endpoint);
     snprintf(spec, sizeof spec, "--model=m=fake:dim=%d,us=200", DIM);
     char *argv[] = {(char *)(uintptr_t)EMBER_BINARY_DIR "/worker/ember-worker-fake",
                     spec,
                     broker,
                     (char *)(uintptr_t) "--redis=off",
-                    (char *)(uintptr_t) "--http=off",
+                    listen_on,
                     (char *)(uintptr_t) "--threads=2",
                     (char *)(uintptr_t) "--log-level=warn",
                     (char *)(uintptr_t) "--name=w1",
-                    (char *)(uintptr_t)extra,
                     NULL};
     TEST_EQ(posix_spawn(&worker, argv[0], NULL, NULL, argv, environ), 0);
 }
 
-/* The next frame of a type; others but heartbeats are a mistake. */
+/* The next frame of a type; others but signs of life are a mistake. */
 static zmq_msg_t expect(uint8_t type, struct header *header) {
     uint64_t end_us = clock_us() + WAIT_US;
     while (clock_us() < end_us) {
@@ -53,7 +84,8 @@ static zmq_msg_t expect(uint8_t type, struct header *header) {
             continue;
         if (header->type == type)
             return body;
-        if (header->type != WIRE_HEARTBEAT && header->type != WIRE_READY)
+        bool alive = header->type == WIRE_HEARTBEAT || header->type == WIRE_PING;
+        if (!alive && header->type != WIRE_READY)
             TEST_FAIL("got %s, want %s", wire_type_name(header->type), wire_type_name(type));
         zmq_msg_close(&body);
     }
@@ -263,6 +295,22 @@ static void test_errors(void **state) {
     }
 }
 
+static void test_http(void **state) {
+    (void)state;
+    usleep(250 * 1000); /* the loop tells about itself ten times a second */
+    TEST_HAS(get("/healthz"), " 200 ");
+    TEST_HAS(get("/readyz"), " 200 ");
+    const char *page = get("/metrics");
+    TEST_HAS(page,
+             "ember_worker_texts_total{source=\"memory\"} 5\n"); /* 3 embedded, 2 classified */
+    TEST_HAS(page, "ember_worker_texts_total{source=\"shared\"} 2\n");
+    TEST_HAS(page, "ember_worker_requests_total{outcome=\"error\"} 3\n");
+    TEST_HAS(page, "ember_worker_brokers_live 1\n");
+    TEST_HAS(page, "ember_worker_request_duration_seconds_bucket{le=\"0.15\"} 5\n");
+    TEST_HAS(page, "ember_cache_redis_up{state=\"off\"} 0\n");
+    TEST_HAS(page, "model=\"m\"");
+}
+
 /* A new broker behind the same address: the worker says who it is and goes on. */
 static void test_who_are_you(void **state) {
     (void)state;
@@ -320,7 +368,7 @@ static int setup(void **state) {
         return -1;
     if (!arena_init(&arena, codec_arena_bytes(LIMIT_REPLY_BYTES)))
         return -1;
-    start_worker(NULL);
+    start_worker();
     welcome();
     return 0;
 }
@@ -340,9 +388,10 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed),       cmocka_unit_test(test_classify),
-        cmocka_unit_test(test_tokenize),    cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_who_are_you), cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_embed),    cmocka_unit_test(test_classify),
+        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_http),     cmocka_unit_test(test_who_are_you),
+        cmocka_unit_test(test_drain),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

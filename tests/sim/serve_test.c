@@ -9,7 +9,7 @@
 #include "engine/classify.h"
 #include "engine/vector.h"
 
-enum { STEPS = 3000, SEEDS = 300, REQUESTS = STEPS, TEXTS = 6, LABELS = 3, BROKERS = 2 };
+enum { STEPS = 3000, SEEDS = 100, REQUESTS = STEPS, TEXTS = 6, LABELS = 3, BROKERS = 2 };
 
 struct asked {
     enum wire_task task;
