@@ -1,5 +1,5 @@
-/* call.c - see call.h. Requests are cut so that texts spread evenly (65 texts: 33 + 32, not 64 + 1: the two
- * halves run at the same time) and no body or reply can pass its limit. */
+/* call.c - see call.h. Requests are cut so that texts spread evenly (65 texts: 33 + 32, not 64 + 1:
+ * the two halves run at the same time) and no body or reply can pass its limit. */
 #include "call.h"
 
 #include "client.h"

@@ -4,10 +4,10 @@
  *                                    |  client.c sends them, call_window at a time
  *     result <----- call_reply() ----'  one answer per part, in any order
  *
- * Threads: call_new() and the waiting functions run on the caller's thread, everything marked "loop" on the
- * library's. They share `lock`, which guards the end (ended .. error) and nothing else; the start is handed
- * over through the client's inbox.
- * Memory: counted references: one for the loop until the end, one for a handle. */
+ * Threads: call_new() and the waiting functions run on the caller's thread, everything marked
+ * "loop" on the library's. They share `lock`, which guards the end (ended .. error) and nothing
+ * else; the start is handed over through the client's inbox. Memory: counted references: one for
+ * the loop until the end, one for a handle. */
 #ifndef EMBER_CLIENT_CALL_H
 #define EMBER_CLIENT_CALL_H
 
@@ -86,7 +86,8 @@ struct call_spec {
     };
 };
 
-/* A call with its requests encoded. INVALID_ARGUMENT with *item when a text is too long or not UTF-8. */
+/* A call with its requests encoded. INVALID_ARGUMENT with *item when a text is too long or not
+ * UTF-8. */
 enum status call_new(const struct call_spec *spec, ember_call_t **out, int64_t *item,
                      struct err *err);
 /* A call of one request without a body: status, ping, describe. */

@@ -4,8 +4,8 @@
  *       client_start() --> inbox, eventfd --> services, dial, pending --> DEALER --> broker
  *       waits for the call's end <----------- call_end() <-------------- replies
  *
- * Threads: client_start() and client_cancel() from any; the rest by the owner.
- * Limits: bytes of unfinished calls (memory_max) and their number (CALLS_MAX): more are refused at once. */
+ * Threads: client_start() and client_cancel() from any; the rest by the owner. Limits: bytes of
+ * unfinished calls (memory_max) and their number (CALLS_MAX): more are refused at once. */
 #ifndef EMBER_CLIENT_CLIENT_H
 #define EMBER_CLIENT_CLIENT_H
 
@@ -28,7 +28,8 @@ enum status client_new(const struct client_cfg *cfg, struct client **out, struct
 void client_stop(struct client *self); /* ends all calls with CANCELLED, joins the thread */
 void client_unref(struct client *self);
 
-/* Takes the call over and begins it. RESOURCE_EXHAUSTED beyond a limit: the call is still the caller's. */
+/* Takes the call over and begins it. RESOURCE_EXHAUSTED beyond a limit: the call is still the
+ * caller's. */
 enum status client_start(struct client *self, ember_call_t *call, struct err *err);
 void client_cancel(ember_call_t *call);
 

@@ -1,5 +1,5 @@
-/* describe.c - see describe.h. A report is one arena: strings and lists are copied into it once and freed with
- * it. Its size is counted first by a dry run of the same code. */
+/* describe.c - see describe.h. A report is one arena: strings and lists are copied into it once and
+ * freed with it. Its size is counted first by a dry run of the same code. */
 #include "describe.h"
 
 #include "base/check.h"

@@ -1,5 +1,6 @@
-/* dial.c - see dial.h. The session number outlives the connection until the next WELCOME, so that client.c
- * can tell whether a WELCOME continues the session (a later HELLO) or begins another (a restart). */
+/* dial.c - see dial.h. The session number outlives the connection until the next WELCOME, so that
+ * client.c can tell whether a WELCOME continues the session (a later HELLO) or begins another (a
+ * restart). */
 #include "dial.h"
 
 #include "base/hash.h"

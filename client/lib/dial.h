@@ -1,19 +1,21 @@
-/* dial.h - which broker we talk to, and whether it is still there. Pure: it says what to do, client.c does it.
+/* dial.h - which broker we talk to, and whether it is still there. Pure: it says what to do,
+ * client.c does it.
  *
  *      opened                hello sent             WELCOME
  *  down ----> opening (TCP) ----------> greeting ------------> up
  *   ^            |                         |                   |
  *   '------------'-------------------------'-------------------'
- *     refused, dropped, no answer in time, three silences: the next endpoint, at once for each endpoint
- *     that was not tried yet, then after a pause with jitter
+ *     refused, dropped, no answer in time, three silences: the next endpoint, at once for each
+ *     endpoint that was not tried yet, then after a pause with jitter
  *
- * Silence. A broker that says nothing for `heartbeat` is asked (PING); after three such periods it is given
- * up. While requests are in flight the period shrinks to a third of what the strictest of them can wait
- * (max(100 ms, a third of its time)), so that the call still has time for another broker. Silence that
- * nobody has asked about does not count: a process that was stopped for a minute asks first.
+ * Silence. A broker that says nothing for `heartbeat` is asked (PING); after three such periods it
+ * is given up. While requests are in flight the period shrinks to a third of what the strictest of
+ * them can wait (max(100 ms, a third of its time)), so that the call still has time for another
+ * broker. Silence that nobody has asked about does not count: a process that was stopped for a
+ * minute asks first.
  *
- * Later policies for several brokers (spread, least busy, back to the first) belong here: dial_fail() is the
- * only place that picks an endpoint.
+ * Later policies for several brokers (spread, least busy, back to the first) belong here:
+ * dial_fail() is the only place that picks an endpoint.
  *
  * Threads: owner only. */
 #ifndef EMBER_CLIENT_DIAL_H
@@ -50,7 +52,8 @@ struct dial {
 
 void dial_init(struct dial *self, uint32_t n_endpoints, uint64_t seed, uint64_t now_us);
 
-/* What to do now; call again after doing it. dial_wake_us(): when to ask next, UINT64_MAX: never. */
+/* What to do now; call again after doing it. dial_wake_us(): when to ask next, UINT64_MAX:
+ * never. */
 enum dial_want dial_next(struct dial *self, uint64_t now_us);
 uint64_t dial_wake_us(const struct dial *self);
 

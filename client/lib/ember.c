@@ -1,5 +1,5 @@
-/* ember.c - the functions of ember.h: what a caller says is checked here, at the door, and turned into a call.
- * A waiting function is its starting sibling, a wait and a take. */
+/* ember.c - the functions of ember.h: what a caller says is checked here, at the door, and turned
+ * into a call. A waiting function is its starting sibling, a wait and a take. */
 #include <ember/ember.h>
 
 #include "call.h"
@@ -77,7 +77,7 @@ static enum status check_name(const char *name, const char *what, struct err *er
     return STATUS_OK;
 }
 
-/* ----------------------------------------------------------------------------------- open and close */
+/* ------------------------------------------------------------------------------ open and close */
 
 static enum status read_endpoints(const char *list, struct client_cfg *cfg, struct err *err) {
     for (const char *p = list ? list : ""; *p;) {
@@ -165,7 +165,7 @@ void ember_close(ember_t **self) {
     *self = NULL;
 }
 
-/* ------------------------------------------------------------------------------------------- starting */
+/* ------------------------------------------------------------------------------------ starting */
 
 static enum status check_common(const struct common *c, struct err *err) {
     enum status st = check_name(c->model, "model name", err);
@@ -347,7 +347,7 @@ enum ember_status ember_tokenize_start(ember_t *self, const char *const *texts, 
     return start_task(self, &spec, &common, call, error);
 }
 
-/* -------------------------------------------------------------------------------------------- waiting */
+/* ------------------------------------------------------------------------------------- waiting */
 
 static bool wait_until(ember_call_t *call, uint64_t until_us) {
     struct timespec at = {.tv_sec = (time_t)(until_us / 1000000),
@@ -361,7 +361,8 @@ static bool wait_until(ember_call_t *call, uint64_t until_us) {
     return ended;
 }
 
-/* Waits for the end. Should the loop be held up (a callback that blocks), the caller still leaves. */
+/* Waits for the end. Should the loop be held up (a callback that blocks), the caller still
+ * leaves. */
 static enum ember_status await_end(ember_call_t *call, struct ember_error *error) {
     if (!wait_until(call, call->deadline_us + GRACE_US)) {
         ember_call_cancel(call);
@@ -454,7 +455,7 @@ enum ember_status ember_tokenize(ember_t *self, const char *const *texts, size_t
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------- looking */
+/* ------------------------------------------------------------------------------------- looking */
 
 /* Runs a call without a body to its end; *out is the call, for what it brought. */
 static enum ember_status ask(ember_t *self, enum call_kind kind, const char *model,

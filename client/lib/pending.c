@@ -1,7 +1,8 @@
 /* pending.c - a heap for time, a table of slots for answers, three queues for order.
  *
  * Invariants, checked by the simulation in tests/unit/pending_test.c:
- *   - an item that is in has one heap place and one slot, and is in the queue of its state (resting: none);
+ *   - an item that is in has one heap place and one slot, and is in the queue of its state
+ *     (resting: none);
  *   - heap[0] is the soonest; wake_us <= deadline_us for every item;
  *   - no two items ever share an id, and ids rise with each one given out. */
 #include "pending.h"

@@ -1,5 +1,5 @@
-/* pending.h - requests that wait for their answer: what to send next, when to send again, when to give up.
- * Pure: time comes in as an argument, nothing is sent here.
+/* pending.h - requests that wait for their answer: what to send next, when to send again, when to
+ * give up. Pure: time comes in as an argument, nothing is sent here.
  *
  *         add            sent               answer: final
  *      ---------> ready ------> in flight ---------------> (out)
@@ -13,9 +13,10 @@
  *   resting  refused for now; comes back after the broker's advice or a growing pause, with jitter.
  * From every state a request leaves at its deadline.
  *
- * Ids: number of the sending << 16 | slot. They rise, so a broker sees them in order, and the slot finds the
- * request of an answer in one step. A request that is sent again because its session was lost keeps its id;
- * one that was answered "not now" gets a new id, so that a late second answer to the old one finds nobody.
+ * Ids: number of the sending << 16 | slot. They rise, so a broker sees them in order, and the slot
+ * finds the request of an answer in one step. A request that is sent again because its session was
+ * lost keeps its id; one that was answered "not now" gets a new id, so that a late second answer to
+ * the old one finds nobody.
  *
  * Threads: owner only. Memory: grows with the number of requests, up to PENDING_MAX. */
 #ifndef EMBER_CLIENT_PENDING_H
@@ -69,8 +70,8 @@ void pending_done(struct pending *self); /* all items must be out */
 bool pending_add(struct pending *self, struct pending_item *item, uint64_t deadline_us);
 void pending_remove(struct pending *self, struct pending_item *item); /* out already: fine */
 
-/* The request to be sent now, NULL when none is ready or the window is full. It stays ready until one of
- * the next two is called. */
+/* The request to be sent now, NULL when none is ready or the window is full. It stays ready until
+ * one of the next two is called. */
 struct pending_item *pending_next(const struct pending *self);
 void pending_sent(struct pending *self, struct pending_item *item, uint64_t session,
                   uint64_t now_us);
@@ -80,13 +81,13 @@ void pending_unpark(struct pending *self); /* all of them, in their order */
 /* What was in flight in `session` is ready again, before everything else and in its old order. */
 void pending_session_lost(struct pending *self, uint64_t session);
 
-/* The request in flight that an answer belongs to: id and session must both be its own. NULL: late, twice or
- * foreign, to be dropped. */
+/* The request in flight that an answer belongs to: id and session must both be its own. NULL: late,
+ * twice or foreign, to be dropped. */
 struct pending_item *pending_find(const struct pending *self, uint64_t id, uint64_t session);
 
-/* Whether an answer is final. "Not now" is UNAVAILABLE and UNKNOWN_OUTCOME, and RESOURCE_EXHAUSTED with an
- * advice when to come back (without one a size is meant). True: the item rests and will be ready again.
- * False: final, or its time would be over before; the item is out. */
+/* Whether an answer is final. "Not now" is UNAVAILABLE and UNKNOWN_OUTCOME, and RESOURCE_EXHAUSTED
+ * with an advice when to come back (without one a size is meant). True: the item rests and will be
+ * ready again. False: final, or its time would be over before; the item is out. */
 bool pending_refused(struct pending *self, struct pending_item *item, enum status status,
                      uint32_t retry_after_ms, uint64_t now_us);
 

@@ -1,6 +1,7 @@
-/* result.c - see result.h. A reply was checked by the codec for itself; here it is held against the question:
- * as many entries as texts, one width, one encoding, one model. Vectors of two models cannot be compared, so a
- * call whose parts were answered by different ones (a roll-out, a split route) is refused, not mixed. */
+/* result.c - see result.h. A reply was checked by the codec for itself; here it is held against the
+ * question: as many entries as texts, one width, one encoding, one model. Vectors of two models
+ * cannot be compared, so a call whose parts were answered by different ones (a roll-out, a split
+ * route) is refused, not mixed. */
 #include "result.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* services.h - models and tasks in use, and the numbers a broker gave them for this session. Pure.
  *
- * A service is added when a call first names it and is never forgotten: a program uses few. Its number is the
- * session's and is asked for with HELLO, again in each new session.
+ * A service is added when a call first names it and is never forgotten: a program uses few. Its
+ * number is the session's and is asked for with HELLO, again in each new session.
  *
  * Threads: owner only. */
 #ifndef EMBER_CLIENT_SERVICES_H
@@ -38,7 +38,8 @@ uint32_t services_index(struct services *self, const char *model, enum wire_task
 
 void services_forget(struct services *self); /* a new session begins */
 
-/* All of them for a HELLO; views point into self. want[SERVICES_MAX]. Returns how many. Then, when it is sent: */
+/* All of them for a HELLO; views point into self. want[SERVICES_MAX]. Returns how many. Then, when
+ * it is sent: */
 uint32_t services_want(const struct services *self, struct wire_service_name *want);
 void services_asked(struct services *self);
 

@@ -1,5 +1,5 @@
-/* client_test.c - libember against a broker that misbehaves on command: deadlines, restarts, silence, refusals,
- * duplicates, strangers, and many threads at once. */
+/* client_test.c - libember against a broker that misbehaves on command: deadlines, restarts,
+ * silence, refusals, duplicates, strangers, and many threads at once. */
 #include "support/script_broker.h"
 #include "support/test.h"
 
@@ -89,7 +89,7 @@ static struct ember_error must_fail(ember_t *e, size_t n, uint32_t timeout_ms, u
     return error;
 }
 
-/* -------------------------------------------------------------------------------------------- nobody */
+/* -------------------------------------------------------------------------------------- nobody */
 
 static void test_nobody_there(void **state) {
     (void)state;
@@ -167,7 +167,7 @@ static void test_no_answer(void **state) {
     TEST_TRUE(broker.seen[0].budget_us > 0 && broker.seen[0].budget_us <= 300000);
 }
 
-/* ---------------------------------------------------------------------------------------- splitting */
+/* ----------------------------------------------------------------------------------- splitting */
 
 static void test_split_and_order(void **state) {
     (void)state;
@@ -250,7 +250,7 @@ static void test_one_model_per_result(void **state) {
     script_stop(&broker);
 }
 
-/* ------------------------------------------------------------------------------ restarts and silence */
+/* ------------------------------------------------------------------------ restarts and silence */
 
 static void test_restart_sends_again(void **state) {
     (void)state;
@@ -291,7 +291,8 @@ static void test_restart_sends_again(void **state) {
     }
 }
 
-/* The broker stops in the middle of everything, its socket open: the second endpoint takes over in time. */
+/* The broker stops in the middle of everything, its socket open: the second endpoint takes over in
+ * time. */
 static void test_frozen_broker(void **state) {
     (void)state;
     static struct script frozen, other;
@@ -376,7 +377,7 @@ static void test_goaway(void **state) {
     script_stop(&other);
 }
 
-/* ---------------------------------------------------------------------------------- wrong answers */
+/* ------------------------------------------------------------------------------- wrong answers */
 
 static void test_twice_and_foreign(void **state) {
     (void)state;
@@ -394,7 +395,7 @@ static void test_twice_and_foreign(void **state) {
     script_stop(&broker);
 }
 
-/* ------------------------------------------------------------------------------------------ refusals */
+/* ------------------------------------------------------------------------------------ refusals */
 
 static void test_busy_is_tried_again(void **state) {
     (void)state;
@@ -478,7 +479,7 @@ static void test_refused_to_the_end(void **state) {
     script_stop(&broker);
 }
 
-/* ------------------------------------------------------------------------------ async, cancel, close */
+/* ------------------------------------------------------------------------ async, cancel, close */
 
 struct tally {
     atomic_uint ok, cancelled, other;
@@ -584,7 +585,7 @@ static void test_memory_limit(void **state) {
     ember_close(&e);
 }
 
-/* ------------------------------------------------------------------------------------ many threads */
+/* -------------------------------------------------------------------------------- many threads */
 
 struct caller {
     ember_t *e;
@@ -616,7 +617,8 @@ static void *call_much(void *arg) {
     return NULL;
 }
 
-/* Eight threads share a client while the broker is killed and comes back, twice, and refuses now and then. */
+/* Eight threads share a client while the broker is killed and comes back, twice, and refuses now
+ * and then. */
 static void test_threads_and_restarts(void **state) {
     (void)state;
     static struct script broker;
@@ -648,7 +650,7 @@ static void test_threads_and_restarts(void **state) {
     script_stop(&broker);
 }
 
-/* ------------------------------------------------------------------------------------------ looking */
+/* ------------------------------------------------------------------------------------- looking */
 
 static void test_ping_describe_report(void **state) {
     (void)state;

@@ -2,8 +2,8 @@
 #include "support/script_broker.h"
 
 #ifdef __SANITIZE_THREAD__
-/* libzmq passes messages between its threads with atomics that ThreadSanitizer, which did not build it, cannot
- * see. Races of our own have a frame of ours on both sides and are still found. */
+/* libzmq passes messages between its threads with atomics that ThreadSanitizer, which did not build
+ * it, cannot see. Races of our own have a frame of ours on both sides and are still found. */
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void) {
     return "called_from_lib:libzmq.so\nrace:libzmq.so\n";
@@ -190,6 +190,7 @@ static void handle(struct script *self, const struct frame_peer *from, const str
     } else if (header->type == WIRE_PING) {
         self->n_pings++;
         reply.type = WIRE_PONG;
+        reply.id = 0; /* a PONG answers no one in particular */
         frame_send_router(self->socket, from, &reply, NULL);
     } else if (header->type == WIRE_CANCEL) {
         self->n_cancels++;

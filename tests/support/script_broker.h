@@ -1,9 +1,9 @@
-/* script_broker.h - a broker that does what a test tells it: the client's side of the protocol over a real
- * ROUTER socket, with every misbehaviour a knob. Answers are easy to check: the vector of the text "17" is
- * [17, number of the broker].
+/* script_broker.h - a broker that does what a test tells it: the client's side of the protocol over
+ * a real ROUTER socket, with every misbehaviour a knob. Answers are easy to check: the vector of
+ * the text "17" is [17, number of the broker].
  *
- * Threads: the broker runs on its own; knobs are set before script_start() or with script_set(), and what it
- * saw is read with script_get(). */
+ * Threads: the broker runs on its own; knobs are set before script_start() or with script_set(),
+ * and what it saw is read with script_get(). */
 #ifndef EMBER_TEST_SCRIPT_BROKER_H
 #define EMBER_TEST_SCRIPT_BROKER_H
 

@@ -14,27 +14,30 @@
  *     ember_close(&e);
  *
  * What is promised
- *   - A call never hangs: it ends by its deadline (10 s unless you say otherwise) + 50 ms, also while
- *     no broker can be reached.
+ *   - A call never hangs: it ends by its deadline (10 s unless you say otherwise) + 50 ms, also
+ *     while no broker can be reached.
  *   - A call ends once, with a result or with one error that says why, which text is at fault and
  *     whether the work may have run. Requests are pure, so repeating one is always harmless.
- *   - While time is left the library itself deals with a broker that restarts, stops answering, drains
- *     or has no worker yet, and with "busy, come back in n ms": it reconnects, goes to the next endpoint
- *     and sends again what was not answered. An answer that comes twice or too late is dropped.
+ *   - While time is left the library itself deals with a broker that restarts, stops answering,
+ *     drains or has no worker yet, and with "busy, come back in n ms": it reconnects, goes to the
+ *     next endpoint and sends again what was not answered. An answer that comes twice or too late
+ *     is dropped.
  *   - Large calls are split into requests that travel at the same time, and put together again in
  *     order. All rows of a result come from one model.
  *
  * Threads: one ember_t serves any number of threads, and should: open one per process. Inside, one
- * thread owns the sockets; callbacks run on it. Results, calls and reports belong to whoever holds them
- * (one thread at a time), apart from what ember_call_* says. After fork() open a new one in the child.
+ * thread owns the sockets; callbacks run on it. Results, calls and reports belong to whoever holds
+ * them (one thread at a time), apart from what ember_call_* says. After fork() open a new one in
+ * the child.
  *
- * Memory: what comes out of an `_t **out` is yours and is given back with its own destroy function; those
- * take NULL and set your pointer to NULL. Texts and options are borrowed for the duration of the function
- * that takes them, also by ember_*_start(). `out` is written on success only, `error` on failure only;
- * `error` may be NULL, and so may every `options`.
+ * Memory: what comes out of an `_t **out` is yours and is given back with its own destroy function;
+ * those take NULL and set your pointer to NULL. Texts and options are borrowed for the duration of
+ * the function that takes them, also by ember_*_start(). `out` is written on success only, `error`
+ * on failure only; `error` may be NULL, and so may every `options`.
  *
- * Versions: options start with their size, so that a program built against an older header runs with a
- * newer library. Initialise them with their _INIT macro; zero in a field means its default. */
+ * Versions: options start with their size, so that a program built against an older header runs
+ * with a newer library. Initialise them with their _INIT macro; zero in a field means its
+ * default. */
 #ifndef EMBER_EMBER_H
 #define EMBER_EMBER_H
 
@@ -62,9 +65,10 @@ extern "C" {
 /* "0.1.0", of the library that runs, which may be newer than this header. */
 EMBER_API const char *ember_version(void);
 
-/* ------------------------------------------------------------------------------------------ errors */
+/* -------------------------------------------------------------------------------------- errors */
 
-/* Names, numbers and meanings are gRPC's (https://grpc.io/docs/guides/status-codes), apart from 2. */
+/* Names, numbers and meanings are gRPC's (https://grpc.io/docs/guides/status-codes), apart from
+ * 2. */
 enum ember_status {
     EMBER_OK = 0,
     EMBER_CANCELLED = 1,         /* ember_call_cancel(), or the client was closed */
@@ -97,7 +101,7 @@ struct ember_error {
     char message[EMBER_MESSAGE_MAX]; /* one line for people, never a text of yours */
 };
 
-/* ---------------------------------------------------------------------------------- open and close */
+/* ------------------------------------------------------------------------------ open and close */
 
 typedef struct ember ember_t;
 
@@ -122,20 +126,21 @@ struct ember_options {
 };
 #define EMBER_OPTIONS_INIT EMBER_INIT_SIZE(struct ember_options)
 
-/* Makes a client. It connects by itself, now and whenever it has to: success does not mean that a broker
- * answers (ember_ping() tells). `endpoints`: one or more, separated by commas, tried in this order when one
- * does not answer: "tcp://10.0.0.1:5555,tcp://10.0.0.2:5555". Also "ipc:///run/ember.sock". At most 8.
+/* Makes a client. It connects by itself, now and whenever it has to: success does not mean that a
+ * broker answers (ember_ping() tells). `endpoints`: one or more, separated by commas, tried in this
+ * order when one does not answer: "tcp://10.0.0.1:5555,tcp://10.0.0.2:5555". Also
+ * "ipc:///run/ember.sock". At most 8.
  *   EMBER_INVALID_ARGUMENT    an endpoint or option that makes no sense,
  *   EMBER_RESOURCE_EXHAUSTED  no memory, descriptor or thread. */
 EMBER_API enum ember_status ember_open(const char *endpoints, const struct ember_options *options,
                                        ember_t **out, struct ember_error *error);
 
-/* Ends every unfinished call with CANCELLED, callbacks included, and frees the client. Threads that wait in
- * a call return CANCELLED; call handles stay valid and are freed as usual. Nobody may begin a call at the same
- * time or later. Not from a callback. */
+/* Ends every unfinished call with CANCELLED, callbacks included, and frees the client. Threads that
+ * wait in a call return CANCELLED; call handles stay valid and are freed as usual. Nobody may begin
+ * a call at the same time or later. Not from a callback. */
 EMBER_API void ember_close(ember_t **self);
 
-/* ---------------------------------------------------------------------------------- words of options */
+/* ---------------------------------------------------------------------------- words of options */
 
 enum ember_lane { EMBER_LANE_NORMAL = 0, EMBER_LANE_HIGH = 1, EMBER_LANE_BULK = 2 };
 
@@ -165,7 +170,7 @@ enum { /* flags, or-ed */
            1 /* hand over RESOURCE_EXHAUSTED and UNAVAILABLE at once instead of trying again */
 };
 
-/* ------------------------------------------------------------------------------------ calls that wait */
+/* ----------------------------------------------------------------------------- calls that wait */
 
 typedef struct ember_result ember_result_t;
 
@@ -175,7 +180,8 @@ struct ember_embed_options {
     uint32_t timeout_ms; /* default: the client's */
     uint32_t flags;      /* EMBER_NO_RETRY */
     enum ember_lane lane;
-    /* Length of each text, for texts with NUL bytes inside or without one at the end; default: strlen() */
+    /* Length of each text, for texts with NUL bytes inside or without one at the end; default:
+     * strlen() */
     const size_t *text_bytes;
     const char *traceparent; /* W3C trace context to pass on */
     enum ember_truncate truncate;
@@ -211,8 +217,8 @@ struct ember_classify_options {
 };
 #define EMBER_CLASSIFY_OPTIONS_INIT EMBER_INIT_SIZE(struct ember_classify_options)
 
-/* Scores of 1 to 64 labels for each of `n` texts, best label first. n_labels 0: the labels the model was
- * trained with. */
+/* Scores of 1 to 64 labels for each of `n` texts, best label first. n_labels 0: the labels the
+ * model was trained with. */
 EMBER_API enum ember_status ember_classify(ember_t *self, const char *const *texts, size_t n,
                                            const char *const *labels, size_t n_labels,
                                            const struct ember_classify_options *options,
@@ -236,10 +242,10 @@ EMBER_API enum ember_status ember_tokenize(ember_t *self, const char *const *tex
                                            const struct ember_tokenize_options *options,
                                            ember_result_t **out, struct ember_error *error);
 
-/* ------------------------------------------------------------------------------------------- results */
+/* ------------------------------------------------------------------------------------- results */
 
-/* Immutable; any number of threads may read one. Pointers live as long as the result. An index out of range
- * reads as 0, NULL or "". */
+/* Immutable; any number of threads may read one. Pointers live as long as the result. An index out
+ * of range reads as 0, NULL or "". */
 EMBER_API void ember_result_destroy(ember_result_t **self);
 
 EMBER_API size_t ember_result_count(const ember_result_t *self); /* texts */
@@ -262,8 +268,8 @@ EMBER_API size_t ember_result_scores(const ember_result_t *self, size_t i,
 EMBER_API size_t ember_result_labels(const ember_result_t *self);
 EMBER_API const char *ember_result_label(const ember_result_t *self, size_t label);
 
-/* Of ember_tokenize(): ids of text i as cut to the model's limit, the text of the k-th of them when pieces
- * were asked for, and how many there would be without a limit. */
+/* Of ember_tokenize(): ids of text i as cut to the model's limit, the text of the k-th of them when
+ * pieces were asked for, and how many there would be without a limit. */
 EMBER_API size_t ember_result_ids(const ember_result_t *self, size_t i, const uint32_t **ids);
 EMBER_API const char *ember_result_piece(const ember_result_t *self, size_t i, size_t k);
 EMBER_API uint32_t ember_result_full(const ember_result_t *self, size_t i);
@@ -287,8 +293,8 @@ EMBER_API const char *ember_result_model(const ember_result_t *self);
 EMBER_API const char *ember_result_fingerprint(const ember_result_t *self); /* SHA-256, hex */
 EMBER_API const char *ember_result_worker(const ember_result_t *self, size_t i);
 
-/* Where the time went, in microseconds. Of a split call, the largest of its requests in each stage; stages
- * overlap, so they need not add up. */
+/* Where the time went, in microseconds. Of a split call, the largest of its requests in each stage;
+ * stages overlap, so they need not add up. */
 struct ember_times {
     uint32_t cache_us, queue_us, tokenize_us, infer_us;
     uint32_t worker_us; /* in the worker, from arrival to reply */
@@ -298,18 +304,19 @@ struct ember_times {
 };
 EMBER_API void ember_result_times(const ember_result_t *self, struct ember_times *out);
 
-/* --------------------------------------------------------------------------- calls that do not wait */
+/* ---------------------------------------------------------------------- calls that do not wait */
 
 typedef struct ember_call ember_call_t;
 
 /* How a call ended. `result` is the callee's to destroy, NULL unless status is EMBER_OK; `error` is
- * borrowed, NULL when it is. Runs on the library's thread, so every other call waits meanwhile: take note,
- * start further calls if you like, but never block and never call a function that waits. */
+ * borrowed, NULL when it is. Runs on the library's thread, so every other call waits meanwhile:
+ * take note, start further calls if you like, but never block and never call a function that
+ * waits. */
 typedef void ember_done_fn(void *arg, enum ember_status status, ember_result_t *result,
                            const struct ember_error *error);
 
-/* As their namesakes, but return as soon as the texts are copied. An error returned here ends the matter: no
- * call exists and `done` is not called.
+/* As their namesakes, but return as soon as the texts are copied. An error returned here ends the
+ * matter: no call exists and `done` is not called.
  *   done  is called exactly once, on the library's thread, perhaps before the function returns;
  *         NULL: nobody is told, use ember_call_wait().
  *   call  gets a handle for waiting and cancelling, to be freed by the caller; NULL: not wanted. */
@@ -330,20 +337,22 @@ EMBER_API enum ember_status ember_tokenize_start(ember_t *self, const char *cons
 /* 1 when the call has ended within `wait_ms` (0: just look), 0 otherwise. Any thread. */
 EMBER_API int ember_call_wait(ember_call_t *call, uint32_t wait_ms);
 
-/* Waits for the end, moves the result out (once; a second take is FAILED_PRECONDITION, as is the take of a
- * call that has a callback). */
+/* Waits for the end, moves the result out (once; a second take is FAILED_PRECONDITION, as is the
+ * take of a call that has a callback). */
 EMBER_API enum ember_status ember_call_take(ember_call_t *call, ember_result_t **out,
                                             struct ember_error *error);
 
-/* Ends the call with CANCELLED unless it has ended, and tells the broker to drop its requests. Any thread. */
+/* Ends the call with CANCELLED unless it has ended, and tells the broker to drop its requests. Any
+ * thread. */
 EMBER_API void ember_call_cancel(ember_call_t *call);
 
-/* Frees the handle. A call that has not ended goes on when it has a callback and is cancelled otherwise. */
+/* Frees the handle. A call that has not ended goes on when it has a callback and is cancelled
+ * otherwise. */
 EMBER_API void ember_call_destroy(ember_call_t **call);
 
-/* ----------------------------------------------------------------------------- looking at the service */
+/* ---------------------------------------------------------------------- looking at the service */
 
-/* Round trip to the broker, session set up included when there was none. timeout_ms 0: the client's. */
+/* Round trip to the broker, once there is a session. timeout_ms 0: the client's. */
 EMBER_API enum ember_status ember_ping(ember_t *self, uint32_t timeout_ms, uint32_t *round_trip_us,
                                        struct ember_error *error);
 
