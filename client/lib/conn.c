@@ -1,6 +1,7 @@
-/* conn.c - see conn.h. Why a fresh socket after each failure instead of libzmq's own reconnect: what
- * libzmq had queued for the dead peer dies with the socket, host names are looked up again, and a
- * socket that connected to itself (a dead port of the ephemeral range on loopback) cannot survive.
+/* conn.c - see conn.h. Why a fresh socket after each failure instead of libzmq's own reconnect:
+ * what libzmq had queued for the dead peer dies with the socket, host names are looked up again,
+ * and a socket that connected to itself (a dead port of the ephemeral range on loopback) cannot
+ * survive.
  *
  * Without a monitor everything still works, only slower: silence tells, too. */
 #include "conn.h"

@@ -14,16 +14,16 @@ struct conn {
     uint64_t until_us;      /* of a connection that is being left */
 };
 
-/* A fresh socket that dials `endpoint`; `number` differs at each call. STATUS_UNAVAILABLE: the endpoint
- * makes no sense today (a host name that is not known). *self is empty then. */
+/* A fresh socket that dials `endpoint`; `number` differs at each call. STATUS_UNAVAILABLE: the
+ * endpoint makes no sense today (a host name that is not known). *self is empty then. */
 enum status conn_open(struct conn *self, void *context, const char *endpoint, int in_flight,
                       uint64_t number, struct err *err);
 void conn_close(struct conn *self); /* empty: fine */
 
 enum conn_event { CONN_NOTHING, CONN_DROPPED, CONN_REFUSED };
 
-/* Takes the next event off; CONN_NOTHING when there is none. CONN_REFUSED: nobody listens there, libzmq
- * goes on dialling. */
+/* Takes the next event off; CONN_NOTHING when there is none. CONN_REFUSED: nobody listens there,
+ * libzmq goes on dialling. */
 enum conn_event conn_event(struct conn *self);
 
 #endif

@@ -1,5 +1,5 @@
-/* incoming.c - from frames to calls: a REPLY goes to its part; WELCOME, PONG, WHO_ARE_YOU and GOAWAY
- * go to dial. An answer is taken only from the session that was asked. */
+/* incoming.c - from frames to calls: a REPLY goes to its part; WELCOME, PONG, WHO_ARE_YOU and
+ * GOAWAY go to dial. An answer is taken only from the session that was asked. */
 #include "client_state.h"
 
 #include "describe.h"

@@ -1,7 +1,8 @@
 /* outgoing.c - from calls to frames: connections, HELLO and PING, requests, and the ends of calls.
  *
  *     call --widen--> parts --advance--> REQUEST
- *                               '------> parked, with a HELLO, while the broker has not yet numbered
+ *                               '------> parked, with a HELLO, while the broker has not yet
+ *                               numbered
  *                                        the service */
 #include "client_state.h"
 

@@ -1,0 +1,48 @@
+/* texts.h - what a load is made of: texts of wanted lengths, or the lines of a trace.
+ *
+ *     --lengths zh:4,20,50      Chinese texts of 4, 20 and 50 characters, a third each
+ *     --lengths zh:4,en:12      and English ones of 12 words
+ *     --unique 0.3              three of ten texts are new, the others were sent before
+ *
+ * A trace has one JSON object a line: {"op":"embed","text":"..."} or {"op":"classify","text":"...",
+ * "labels":[...],"template":"...","multi_label":true}, with "t" the time of its arrival in seconds
+ * and "class" a name for its row in the report.
+ *
+ * Threads: owner only. */
+#ifndef EMBER_BENCH_TEXTS_H
+#define EMBER_BENCH_TEXTS_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { TEXTS_LABELS_MAX = 64, TEXTS_CLASSES_MAX = 16, TEXTS_CLASS_BYTES = 32 };
+
+struct texts_item {
+    const char *text;
+    bool classify;
+    const char *const *labels;
+    uint32_t n_labels;
+    const char *template_text; /* NULL: the model's */
+    bool multi_label;
+    double at_s;    /* arrival in the trace; < 0: not told */
+    uint32_t class; /* index for texts_class() */
+};
+
+typedef struct texts texts_t;
+
+enum status texts_generate(const char *lengths, double unique, uint64_t seed, texts_t **out,
+                           struct err *err);
+enum status texts_trace(const char *path, texts_t **out, struct err *err);
+void texts_destroy(texts_t **self);
+
+/* The next item, valid until TEXTS_POOL more were taken; false: the trace is at its end. */
+enum { TEXTS_POOL = 4096 };
+bool texts_next(texts_t *self, struct texts_item *out);
+
+uint32_t texts_classes(const texts_t *self);
+const char *texts_class(const texts_t *self, uint32_t class);
+bool texts_timed(const texts_t *self); /* a trace whose items all have a time */
+
+#endif
