@@ -6,12 +6,12 @@
  * all rows of the block meet one panel while it is near. So weights come from far once per block, and
  * the activation runs over sums that were stored a moment ago.
  *
- * While rows meet a panel, the next panel is asked for: a vector per step of k by each of the first
- * tiles, or all of it by each tile where there are only one or two; the second asks again for what the
- * processor was too busy to fetch. Left to itself it waits for weights at the start of every panel: asking
- * took 8 rows of a 384-wide model from 1.24 to 0.85 ms, 16 from 2.0 to 1.45, 32 from 3.6 to 2.8. Asking for
- * all at once is slower where more tiles share the work (2.95). Behind the last panel lies the first of
- * the next product when its owner packs them in the order of use. */
+ * While rows meet a panel, the next panel is asked for, evenly over the tiles that can do it: a vector per
+ * step of k and tile, more where there are fewer tiles than vectors in a panel. Left to itself
+ * the processor waits for weights at the start of every panel: asking took 8 rows of a 384-wide model from
+ * 1.24 to 0.85 ms, 16 from 2.0 to 1.5, 32 from 3.6 to 2.8. All at once by the first tile is slower wherever
+ * others could share the work (32 rows: 2.95). Behind the last panel lies the first of the next
+ * product when its owner packs them in the order of use. */
 #ifndef EMBER_MODEL_GEMM_PACKED_H
 #define EMBER_MODEL_GEMM_PACKED_H
 
@@ -53,7 +53,7 @@ static void packed_panel(const struct gemm_call *call, uint32_t first_row, uint3
     const struct tile_split blocks = tile_split(rows, TILE_ROWS);
     const uint32_t vecs = tile_vecs(columns);
     t.last = columns - (vecs - 1) * VEC_LANES;
-    t.next_at_once = blocks.parts < vecs;
+    uint32_t unasked = vecs; /* vectors of the next panel's rows */
     for (uint32_t i = 0; i < blocks.parts; i++) {
         const uint32_t n = tile_part_size(&blocks, i);
         const size_t row = first_row + tile_part_start(&blocks, i);
@@ -62,9 +62,16 @@ static void packed_panel(const struct gemm_call *call, uint32_t first_row, uint3
         t.a = call->a + row * call->lda;
         t.c = call->c + row * call->ldc + column;
         t.residual = call->act == KERNEL_ACT_NONE ? residual : NULL;
+        if (unasked) {
+            const uint32_t tiles = blocks.parts - i;
+            t.next_vecs = (unasked + tiles - 1) / tiles;
+            unasked -= t.next_vecs;
+        } else {
+            t.next_vecs = 1;
+            t.next = (uintptr_t)t.b; /* nothing: it is there already */
+        }
         tile_table[vecs][n](&t);
-        if (!t.next_at_once)
-            t.next = i + 1 < vecs ? t.next + sizeof(vec_t) * t.k : (uintptr_t)t.b;
+        t.next += t.next_vecs * sizeof(vec_t) * t.k;
         if (call->act != KERNEL_ACT_NONE) {
             rows_bias_act(t.c, t.ldc, n, columns, NULL, call->act);
             if (residual)

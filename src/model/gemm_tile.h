@@ -37,10 +37,11 @@ struct tile {
     const float *residual; /* as c, added, or NULL; may be c */
     size_t ld_residual;
     const float *row_scale; /* [rows], multiplies, or NULL */
-    uintptr_t next;    /* address of what will be wanted after this, never read, only asked for, so
-                        * it need not be the address of anything: k vectors of it, one per step, */
-    bool next_at_once; /* or, where this is the only tile to do it, as much as a whole panel */
-    uint32_t last;     /* columns of the last vector that exist in C: 1..VEC_LANES */
+    uintptr_t
+        next; /* address of what will be wanted after this panel: never read, only asked for, so
+                         * it need not be the address of anything */
+    uint32_t next_vecs; /* vectors of it to ask for in each step of k: 1..TILE_VECS */
+    uint32_t last;      /* columns of the last vector that exist in C: 1..VEC_LANES */
 };
 
 VEC_INLINE void tile_finish(const struct tile *t, const int rows, const int vecs,
@@ -104,8 +105,10 @@ VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
         for (int j = 0; j < vecs; j++)
             sum[i][j] = vec_set(0.0f);
     }
-    if (t->next_at_once)
-        tile_sum(t, rows, vecs, vecs, sum);
+    if (TILE_VECS > 2 && t->next_vecs == 3)
+        tile_sum(t, rows, vecs, 3, sum);
+    else if (t->next_vecs == 2)
+        tile_sum(t, rows, vecs, 2, sum);
     else
         tile_sum(t, rows, vecs, 1, sum);
     tile_finish(t, rows, vecs, sum);
@@ -183,7 +186,7 @@ static inline void tile_rows(struct tile t, uint32_t rows, uint32_t columns) {
     for (uint32_t p = 0; p < panels.parts; p++) {
         const uint32_t width = tile_part_size(&panels, p);
         t.last = p + 1 == panels.parts ? last : VEC_LANES;
-        t.next = (uintptr_t)t.b;
+        t.next = (uintptr_t)t.b; /* nothing: it is there already */
         tile_table[width][rows](&t);
         t.b += (size_t)width * VEC_LANES * t.k;
         t.c += (size_t)width * VEC_LANES;
