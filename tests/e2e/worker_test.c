@@ -3,16 +3,14 @@
 #include "base/hash.h"
 #include "engine/engine_fake.h"
 #include "engine/vector.h"
+#include "support/port.h"
 #include "support/test.h"
 #include "wire/frame.h"
 #include "wire/session.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 extern char **environ;
 
@@ -26,16 +24,6 @@ static struct arena arena;
 static struct wire_out out;
 static char endpoint[128];
 static struct sockaddr_in http;
-
-/* A port that was free a moment ago. */
-static void pick_port(void) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    socklen_t bytes = sizeof http;
-    http = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    TEST_TRUE(fd >= 0 && bind(fd, (struct sockaddr *)&http, bytes) == 0);
-    TEST_EQ(getsockname(fd, (struct sockaddr *)&http, &bytes), 0);
-    close(fd);
-}
 
 /* The whole answer to GET path. */
 static const char *get(const char *path) {
@@ -56,8 +44,10 @@ static const char *get(const char *path) {
 
 static void start_worker(void) {
     char broker[160], spec[64], listen_on[64];
-    pick_port();
-    snprintf(listen_on, sizeof listen_on, "--http=127.0.0.1:%u", ntohs(http.sin_port));
+    unsigned port = port_free();
+    http = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    http.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    snprintf(listen_on, sizeof listen_on, "--http=127.0.0.1:%u", port);
     snprintf(broker, sizeof broker, "--broker=%s", endpoint);
     snprintf(spec, sizeof spec, "--model=m=fake:dim=%d,us=200", DIM);
     char *argv[] = {(char *)(uintptr_t)EMBER_BINARY_DIR "/worker/ember-worker-fake",
@@ -319,6 +309,39 @@ static void test_who_are_you(void **state) {
     check_embed(450, WIRE_SOURCE_MEMORY, WIRE_SOURCE_MEMORY);
 }
 
+/* What came while a worker is leaving. */
+struct leaving {
+    bool pong, result, drain, nack, bye;
+};
+
+/* Reads until *flag is set. */
+static void until(struct leaving *seen, const bool *flag) {
+    for (uint64_t end_us = clock_us() + WAIT_US; !*flag;) {
+        if (clock_us() > end_us)
+            TEST_FAIL("pong %d result %d drain %d nack %d bye %d", seen->pong, seen->result,
+                      seen->drain, seen->nack, seen->bye);
+        zmq_pollitem_t item = {.socket = sock, .events = ZMQ_POLLIN};
+        zmq_poll(&item, 1, 100);
+        struct header header;
+        zmq_msg_t body;
+        enum header_verdict verdict;
+        if (frame_recv_router(sock, &peer, &header, &body, &verdict) != FRAME_OK)
+            continue;
+        zmq_msg_close(&body);
+        seen->pong |= header.type == WIRE_PONG && header.id == 7;
+        seen->result |= header.type == WIRE_RESULT && header.id == 500 && header.status == 0;
+        seen->nack |= header.type == WIRE_NACK && header.id == 501;
+        if (header.type == WIRE_DRAIN) {
+            seen->drain = true;
+            TEST_EQ(header.credit, 0);
+        }
+        if (header.type == WIRE_BYE) {
+            seen->bye = true;
+            TEST_TRUE(seen->drain && seen->result); /* finished first */
+        }
+    }
+}
+
 /* What is in hand is finished before the worker leaves; what comes later goes back. */
 static void test_drain(void **state) {
     (void)state;
@@ -328,29 +351,15 @@ static void test_drain(void **state) {
         snprintf(names[i], sizeof names[i], "slow text %d", i);
         texts[i] = view_of(names[i]);
     }
+    struct leaving seen = {0};
     dispatch_embed(500, texts, 40);
-    struct header header;
     send_body((struct header){.type = WIRE_PING, .id = 7}, view_make(NULL, 0));
-    zmq_msg_t body = expect(WIRE_PONG, &header); /* so the request has been read */
-    TEST_TRUE(header.id == 7);
-    zmq_msg_close(&body);
+    until(&seen, &seen.pong); /* so the request has been read */
     kill(worker, SIGTERM);
-    body = expect(WIRE_DRAIN, &header);
-    TEST_EQ(header.credit, 0);
-    zmq_msg_close(&body);
+    until(&seen, &seen.drain);
     dispatch_embed(501, texts, 1);
-    bool result = false, nack = false;
-    while (!result || !nack) {
-        zmq_msg_t got;
-        enum header_verdict verdict;
-        if (frame_recv_router(sock, &peer, &header, &got, &verdict) != FRAME_OK)
-            continue;
-        result = result || (header.type == WIRE_RESULT && header.id == 500 && header.status == 0);
-        nack = nack || (header.type == WIRE_NACK && header.id == 501);
-        zmq_msg_close(&got);
-    }
-    body = expect(WIRE_BYE, &header);
-    zmq_msg_close(&body);
+    until(&seen, &seen.nack);
+    until(&seen, &seen.bye);
     send_body((struct header){.type = WIRE_BYE_OK}, view_make(NULL, 0));
     int status = -1;
     TEST_TRUE(waitpid(worker, &status, 0) == worker);
