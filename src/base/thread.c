@@ -24,15 +24,27 @@ enum status thread_start(pthread_t *out, const char *name, void *(*run)(void *),
     return STATUS_OK;
 }
 
+/* Who reads the descriptor. A thread that was there before we blocked anything (OpenBLAS starts its own
+ * while the program is loaded) may be given a signal of the process; it hands it on. */
+static pthread_t signal_reader;
+
+static void hand_on(int number) {
+    pthread_kill(signal_reader, number); /* blocked there, so it waits to be read */
+}
+
 int thread_signals_fd(void) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = hand_on, .sa_flags = SA_RESTART};
     sigset_t blocked, read_set;
     sigemptyset(&read_set);
-    sigaddset(&read_set, SIGINT);
-    sigaddset(&read_set, SIGTERM);
-    sigaddset(&read_set, SIGHUP);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaddset(&read_set, numbers[i]);
     blocked = read_set;
     sigaddset(&blocked, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    signal_reader = pthread_self();
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaction(numbers[i], &action, NULL);
     return signalfd(-1, &read_set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

@@ -27,7 +27,9 @@ enum status thread_start(pthread_t *out, const char *name, void *(*run)(void *),
 
 /* Block SIGINT, SIGTERM, SIGHUP and SIGPIPE in the calling thread and those it starts, and return a
  * descriptor (signalfd) that reads SIGINT, SIGTERM and SIGHUP; -1 with errno on failure.
- * Call it before the first thread, libzmq's included, starts. */
+ * Call it once, before the first thread, libzmq's included, starts, on the thread that will poll
+ * and read it. Threads that libraries started while they were loaded do no harm: a signal that
+ * one of them is given is handed on to the caller. */
 int thread_signals_fd(void);
 
 /* One signal number from that descriptor, 0 when none is waiting. */
