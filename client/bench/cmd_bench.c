@@ -13,7 +13,7 @@
 
 struct settings {
     struct cli_common common;
-    uint32_t concurrency, texts_per_call, task, cache, lane, requests, seed;
+    uint32_t concurrency, texts_per_call, task, cache, lane, requests, seed, request_texts;
     double rate, unique;
     uint64_t duration_us, warm_up_us;
     char trace[512], lengths[256], labels[1024], json[512];
@@ -43,8 +43,11 @@ static const struct cfg_row rows[] = {
     CFG_TEXT("lengths", struct settings, lengths, "zh:4,20,50", "LIST",
              "characters (zh:) or words (en:), in equal shares"),
     CFG_F64("unique", struct settings, unique, "1", 0, 1, "SHARE",
-            "texts that were not sent before; the others can come from the\ncache"),
+            "texts that were not sent before; the others are among the last\n4096 and can come "
+            "from the cache. The first 1000 are always new"),
     CFG_U32("texts-per-call", struct settings, texts_per_call, "1", 1, 1024, "N", "in one call"),
+    CFG_U32("request-texts", struct settings, request_texts, "0", 0, 64, "N",
+            "cut calls into requests of at most N texts; 0: the library's choice"),
     CFG_U32("seed", struct settings, seed, "1", 0, 4e9, "N", "same seed, same texts and times"),
     CFG_HEADING("Calls:"),
     CFG_CHOICE("cache", struct settings, cache, "use", "use|bypass|refresh", "of each call"),
@@ -236,6 +239,7 @@ static int run(struct cli *cli, const struct settings *s, texts_t *texts) {
                             .n_labels = s->n_labels,
                             .progress = isatty(STDERR_FILENO)};
     int code;
+    cli->request_texts = s->request_texts;
     if (!cli_open(cli, &code))
         return code;
     struct load_report *r = malloc(sizeof *r);

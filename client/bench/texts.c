@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { KNOWN_LEAST = 1000 }; /* so that repeats are not of one text alone */
+
 struct length {
     bool chinese;
     uint32_t n;
@@ -83,7 +85,7 @@ static bool next_made(texts_t *self, struct texts_item *out) {
     uint32_t known = self->made < TEXTS_POOL ? (uint32_t)self->made : TEXTS_POOL;
     double draw = (double)(hash_next(&self->random) >> 11) / 9007199254740992.0;
     uint32_t slot;
-    if (known > 0 && draw >= self->unique) {
+    if (known >= KNOWN_LEAST && draw >= self->unique) {
         slot = hash_below(&self->random, known);
     } else {
         slot = (uint32_t)(self->made % TEXTS_POOL);

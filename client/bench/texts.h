@@ -2,7 +2,8 @@
  *
  *     --lengths zh:4,20,50      Chinese texts of 4, 20 and 50 characters, a third each
  *     --lengths zh:4,en:12      and English ones of 12 words
- *     --unique 0.3              three of ten texts are new, the others were sent before
+ *     --unique 0.3              three of ten texts are new, the others were sent before; the first
+ *                               1000 are always new
  *
  * A trace has one JSON object a line: {"op":"embed","text":"..."} or {"op":"classify","text":"...",
  * "labels":[...],"template":"...","multi_label":true}, with "t" the time of its arrival in seconds

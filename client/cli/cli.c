@@ -23,6 +23,7 @@ bool cli_open(struct cli *self, int *code) {
     options.name = "ember-cli";
     options.model = self->common->model;
     options.timeout_ms = cli_timeout_ms(self);
+    options.request_texts = self->request_texts;
     options.give_up_ms = 3000; /* somebody waits at a terminal */
     if (ember_open(self->common->broker, &options, &self->ember, &error) == EMBER_OK)
         return true;

@@ -59,7 +59,8 @@ struct cli_texts {
 struct cli {
     const char *command; /* for messages: "embed", "cache get" */
     struct cli_common *common;
-    ember_t *ember; /* after cli_open() */
+    uint32_t request_texts; /* of ember_options */
+    ember_t *ember;         /* after cli_open() */
 };
 
 /* cfg_load() with messages and exit codes. True: go on. False: *code is the exit status. */

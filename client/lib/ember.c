@@ -17,6 +17,7 @@
 enum {
     TIMEOUT_DEFAULT_MS = 10000,
     CALL_WINDOW_DEFAULT = 32,
+    REQUEST_TEXTS_DEFAULT = 32, /* half a full request: two workers share 64 texts */
     GRACE_US =
         20 * 1000, /* a waiter leaves this long after the deadline, should the loop be held up */
 };
@@ -124,7 +125,7 @@ static enum status read_client_options(const struct ember_options *o, struct emb
     copy_text(cfg->name, 128, name);
     cfg->name[utf8_valid_prefix(view_of(cfg->name))] = '\0'; /* a character may have been cut */
     self->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_DEFAULT_MS;
-    self->request_texts = o->request_texts ? o->request_texts : LIMIT_REQUEST_TEXTS;
+    self->request_texts = o->request_texts ? o->request_texts : REQUEST_TEXTS_DEFAULT;
     cfg->give_up_us = (uint64_t)o->give_up_ms * 1000;
     cfg->call_window = o->call_window ? o->call_window : CALL_WINDOW_DEFAULT;
     cfg->memory_max = o->memory_max ? o->memory_max : MEMORY_DEFAULT;

@@ -200,7 +200,7 @@ struct pending_item *pending_find(const struct pending *self, uint64_t id, uint6
 
 static uint64_t rest_us(struct pending *self, uint32_t refusals, uint32_t retry_after_ms) {
     uint64_t advice = (uint64_t)retry_after_ms * 1000;
-    if (advice) /* at least what was asked for; the spread keeps callers from coming back together */
+    if (advice) /* no sooner than told; the spread keeps callers apart */
         return advice + hash_next(&self->random) % (advice / 2 + 1);
     uint32_t doublings = refusals < REST_DOUBLINGS ? refusals : REST_DOUBLINGS;
     return REST_LEAST_US + hash_next(&self->random) % ((uint64_t)REST_FIRST_US << doublings);

@@ -23,7 +23,9 @@ static uint64_t now_ms(void) {
 static ember_t *open_client(const char *endpoints, const struct ember_options *options) {
     ember_t *e = NULL;
     struct ember_error error;
-    if (ember_open(endpoints, options, &e, &error) != EMBER_OK)
+    struct ember_options full = EMBER_OPTIONS_INIT;
+    full.request_texts = 64; /* what the numbers of requests below count on */
+    if (ember_open(endpoints, options ? options : &full, &e, &error) != EMBER_OK)
         TEST_FAIL("open: %s", error.message);
     return e;
 }

@@ -55,8 +55,14 @@ extern "C" {
 #endif
 
 #ifdef __cplusplus
-#define EMBER_INIT_SIZE(type)                                                                      \
-    { sizeof(type) }
+extern "C++" {
+template <typename T> inline T ember_init_size() {
+    T x = T();
+    x.size = sizeof(T);
+    return x;
+}
+}
+#define EMBER_INIT_SIZE(type) ember_init_size<type>()
 #else
 #define EMBER_INIT_SIZE(type)                                                                      \
     { .size = sizeof(type) }
@@ -116,7 +122,8 @@ struct ember_options {
     /* Fail with UNAVAILABLE once no broker has answered for this long, instead of trying until the
      * deadline; default: until the deadline. */
     uint32_t give_up_ms;
-    /* Texts of one request when a call is split; default and most: 64. */
+    /* Texts of one request when a call is split; default 32, at most 64. Fewer spread a call over
+     * more workers, more save messages. */
     uint32_t request_texts;
     /* Requests of one call that travel at the same time; default 32. */
     uint32_t call_window;
