@@ -144,7 +144,7 @@ static void put_model(struct printer *p, const struct subject *s) {
     put_number(p, "dimensions", info->dim, "numbers a vector");
     put_text(p, "pooling", info->pooling);
     put_bool(p, "normalize", info->normalize);
-    put_number(p, "max_tokens", info->max_tokens, "of one text, unless a request asks for more");
+    put_number(p, "max_tokens", info->max_tokens, "of one text, special ones included");
     put_number(p, "max_positions", info->max_positions, "tokens at most");
     put_number(p, "vocabulary", info->vocab, "pieces");
     put_number(p, "vocab_rows", shape->vocab_rows, "in the word table");
