@@ -46,13 +46,13 @@ static struct view text_at(const struct call_spec *spec, size_t i) {
     return view_make(text, spec->text_bytes ? spec->text_bytes[i] : strlen(text));
 }
 
-static enum status check_text(struct view text, size_t i, struct err *err) {
+static enum status check_text(struct view text, struct err *err) {
     if (text.bytes > LIMIT_TEXT_BYTES)
-        return err_set(err, STATUS_INVALID_ARGUMENT, "text %zu has %zu bytes, at most %d are taken",
-                       i, text.bytes, LIMIT_TEXT_BYTES);
+        return err_set(err, STATUS_INVALID_ARGUMENT, "the text has %zu bytes, at most %d are taken",
+                       text.bytes, LIMIT_TEXT_BYTES);
     size_t valid = utf8_valid_prefix(text);
     if (valid < text.bytes)
-        return err_set(err, STATUS_INVALID_ARGUMENT, "text %zu is not UTF-8 at byte %zu", i, valid);
+        return err_set(err, STATUS_INVALID_ARGUMENT, "the text is not UTF-8 at byte %zu", valid);
     return STATUS_OK;
 }
 
@@ -166,7 +166,7 @@ static enum status count_parts(const struct call_spec *spec, uint32_t most, size
     for (size_t first = 0; first < spec->n; n_parts++) {
         uint32_t n = take_texts(spec, first, most, room, texts);
         for (uint32_t i = 0; i < n; i++)
-            if (check_text(texts[i], first + i, err) != STATUS_OK) {
+            if (check_text(texts[i], err) != STATUS_OK) {
                 *item = (int64_t)(first + i);
                 return STATUS_INVALID_ARGUMENT;
             }

@@ -4,7 +4,7 @@
  *   - an item that is in has one heap place and one slot, and is in the queue of its state
  *     (resting: none);
  *   - heap[0] is the soonest; wake_us <= deadline_us for every item;
- *   - no two items ever share an id, and ids rise with each one given out. */
+ *   - ids rise with each one issued, so none is issued twice. */
 #include "pending.h"
 
 #include "base/check.h"
@@ -98,7 +98,7 @@ static bool grow(struct pending *self) {
 }
 
 static void new_id(struct pending *self, struct pending_item *item, uint16_t slot) {
-    item->id = ++self->sending << SLOT_BITS | slot;
+    item->id = ++self->issued << SLOT_BITS | slot;
 }
 
 static uint16_t slot_of(uint64_t id) {

@@ -13,10 +13,10 @@
  *   resting  refused for now; comes back after the broker's advice or a growing pause, with jitter.
  * From every state a request leaves at its deadline.
  *
- * Ids: number of the sending << 16 | slot. They rise, so a broker sees them in order, and the slot
- * finds the request of an answer in one step. A request that is sent again because its session was
- * lost keeps its id; one that was answered "not now" gets a new id, so that a late second answer to
- * the old one finds nobody.
+ * Ids: number of its issue << 16 | slot. No id is ever issued twice, and the slot finds the request
+ * of an answer in one step. A request that is sent again because its session was lost keeps its id;
+ * one that was answered "not now" gets a new id, so that a late second answer to the old one finds
+ * nobody.
  *
  * Threads: owner only. Memory: grows with the number of requests, up to PENDING_MAX. */
 #ifndef EMBER_CLIENT_PENDING_H
@@ -59,7 +59,7 @@ struct pending {
     struct pending_item **slots; /* [n_slots] */
     uint16_t *free_slots;        /* [n_free], a stack */
     uint32_t n_slots, n_free;
-    uint64_t sending;
+    uint64_t issued; /* ids */
     uint64_t random;
 };
 
