@@ -1,0 +1,120 @@
+/* overload_test.c - three times more than the workers can do. What must hold in each row: every call ends
+ * once and in time; what is answered is right; what is refused is refused with RESOURCE_EXHAUSTED and an
+ * advice when to come back, or ran out of time; and with the load the trouble is gone.
+ *
+ * One worker of one thread, 4 ms asleep a text: about 240 texts/s on any machine. */
+#include "support/callers.h"
+#include "support/fleet.h"
+
+#include "base/clock.h"
+
+enum { DIM = 16, TEXTS_MAX = 2, CALLS_MAX = 20000, SOON_MS = 3000 };
+
+#define OVERLOAD_PER_S 480.0 /* calls of 1.5 texts on average: 720 texts/s */
+
+static struct fleet fleet;
+
+enum { REFUSED = 1, TIMED_OUT = 2 }; /* answers besides OK */
+
+struct row {
+    const char *name;
+    const char *broker[FLEET_EXTRA];
+    uint32_t timeout_ms, flags;
+    uint32_t may, must; /* REFUSED, TIMED_OUT */
+};
+
+static const struct row rows[] = {
+    {"short deadlines", {NULL}, 150, EMBER_NO_RETRY, REFUSED | TIMED_OUT, 0},
+    {"short deadlines, tried again", {NULL}, 150, 0, REFUSED | TIMED_OUT, 0},
+    {"short queue", {"--max-queued", "16"}, 10000, EMBER_NO_RETRY, REFUSED, REFUSED},
+    {"short queue, tried again", {"--max-queued", "16"}, 800, 0, REFUSED | TIMED_OUT, REFUSED},
+    /* The library keeps to the limit that it was told, so there is nothing to refuse. */
+    {"few per client", {"--max-in-flight-per-client", "4"}, 20000, EMBER_NO_RETRY, 0, 0},
+};
+
+static void start_fleet(const struct row *row) {
+    struct fleet_cfg cfg = {.brokers = 1, .workers = 1, .models = {"m=fake:dim=16,sleep_us=4000"}};
+    memcpy(cfg.broker_extra, row->broker, sizeof cfg.broker_extra);
+    fleet_init(&fleet, &cfg);
+    TEST_TRUE(fleet_start(&fleet));
+}
+
+static void overload(const struct row *row, history_t *history, struct history_sums *sums) {
+    struct callers_cfg cfg = {.endpoints = fleet.endpoints,
+                              .model = "m",
+                              .clients = 4,
+                              .threads = 16,
+                              .calls_per_s = 2 * OVERLOAD_PER_S, /* every second thread waits */
+                              .timeout_ms = row->timeout_ms,
+                              .flags = row->flags,
+                              .no_cache = true};
+    callers_t *callers = callers_start(&cfg, history);
+    usleep(1500000);
+    callers_stop(&callers);
+    history_check(history, sums);
+    history_print(sums, row->name, stdout);
+}
+
+/* As if nothing had been: an ordinary call each few milliseconds, all answered. */
+static void check_recovered(const struct row *row) {
+    struct history_sums sums;
+    history_t *history = history_new(200, 1, DIM, 0);
+    struct callers_cfg cfg = {.endpoints = fleet.endpoints,
+                              .model = "m",
+                              .clients = 1,
+                              .threads = 2,
+                              .calls_per_s = 100,
+                              .timeout_ms = 5000 * PROC_SLOW,
+                              .flags = EMBER_NO_RETRY,
+                              .no_cache = true};
+    fleet_wait_idle(&fleet, SOON_MS * PROC_SLOW);
+    callers_t *callers = callers_start(&cfg, history);
+    usleep(300000);
+    callers_stop(&callers);
+    history_check(history, &sums);
+    TEST_TRUE(sums.calls >= 5);
+    if (sums.status[EMBER_OK] != sums.calls || sums.foreign)
+        history_print(&sums, row->name, stderr);
+    TEST_EQ(sums.status[EMBER_OK], sums.calls);
+    TEST_EQ(sums.foreign, 0);
+    history_destroy(&history);
+}
+
+static void run_row(const struct row *row) {
+    struct history_sums sums;
+    TEST_ROW(row->name);
+    start_fleet(row);
+    history_t *history = history_new(CALLS_MAX, TEXTS_MAX, DIM, 0);
+    overload(row, history, &sums);
+    history_destroy(&history);
+    uint32_t refused = sums.status[EMBER_RESOURCE_EXHAUSTED];
+    uint32_t timed_out = sums.status[EMBER_DEADLINE_EXCEEDED];
+    TEST_EQ(sums.lost + sums.twice + sums.foreign + sums.late, 0);
+    TEST_EQ(sums.no_advice, 0);
+    TEST_EQ(sums.status[EMBER_OK] + refused + timed_out, sums.calls);
+    uint32_t seen = (refused ? REFUSED : 0) | (timed_out ? TIMED_OUT : 0);
+    TEST_EQ(seen & ~row->may, 0);
+    TEST_EQ(row->must & ~seen, 0);
+    TEST_TRUE(seen || !row->may); /* else this was no overload */
+    TEST_TRUE(sums.status[EMBER_OK] > 10);
+    check_recovered(row);
+    fleet_stop(&fleet);
+}
+
+static void test_overload(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        run_row(&rows[i]);
+}
+
+static int stop(void **state) {
+    fleet_stop(&fleet);
+    return proc_stop_all(state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_overload, stop),
+    };
+    return proc_report(cmocka_run_group_tests(tests, NULL, NULL));
+}
