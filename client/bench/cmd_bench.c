@@ -24,7 +24,7 @@ struct settings {
 
 static const struct cfg_row rows[] = {
     CLI_COMMON_ROWS(struct settings),
-    CFG_HEADING("Load:"),
+    CFG_HEADING("Load"),
     CFG_U32("concurrency", struct settings, concurrency, "8", 1, 4096, "N",
             "closed loop: callers that wait for their answers"),
     CFG_F64("rate", struct settings, rate, "0", 0, 1e6, "R",
@@ -37,7 +37,7 @@ static const struct cfg_row rows[] = {
     CFG_DURATION("warm-up", struct settings, warm_up_us, "1s", 0, 3600e6, "before it, not counted"),
     CFG_U32("requests", struct settings, requests, "0", 0, 4e9, "N",
             "stop after N calls, warm-up included; 0: only the time counts"),
-    CFG_HEADING("Texts, when there is no trace:"),
+    CFG_HEADING("Texts, when there is no trace"),
     CFG_CHOICE("task", struct settings, task, "embed", "embed|classify", "what is asked"),
     CFG_TEXT("labels", struct settings, labels, "", "A,B,C", "of classify"),
     CFG_TEXT("lengths", struct settings, lengths, "zh:4,20,50", "LIST",
@@ -49,12 +49,12 @@ static const struct cfg_row rows[] = {
     CFG_U32("request-texts", struct settings, request_texts, "0", 0, 64, "N",
             "cut calls into requests of at most N texts; 0: the library's choice"),
     CFG_U32("seed", struct settings, seed, "1", 0, 4e9, "N", "same seed, same texts and times"),
-    CFG_HEADING("Calls:"),
+    CFG_HEADING("Calls"),
     CFG_CHOICE("cache", struct settings, cache, "use", "use|bypass|refresh", "of each call"),
     CFG_CHOICE("lane", struct settings, lane, "normal", "normal|high|bulk", "of each call"),
     CFG_BOOL("retry", struct settings, retry,
              "let the library repeat what is refused, instead of counting it"),
-    CFG_HEADING("Report:"),
+    CFG_HEADING("Report"),
     CFG_TEXT("json", struct settings, json, "", "FILE", "write the report there, too"),
 };
 

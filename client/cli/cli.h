@@ -37,7 +37,7 @@ struct cli_common {
 };
 
 #define CLI_COMMON_ROWS(type)                                                                      \
-    CFG_HEADING("Service:"),                                                                       \
+    CFG_HEADING("Service"),                                                                        \
         CFG_TEXT("broker", type, common.broker, "tcp://127.0.0.1:5555", "ENDPOINTS",               \
                  "where the broker is; several, separated by commas, are tried\nin this order"),   \
         CFG_TEXT("model", type, common.model, "", "NAME",                                          \
@@ -52,7 +52,7 @@ struct cli_texts {
 };
 
 #define CLI_TEXT_ROWS(type)                                                                        \
-    CFG_HEADING("Texts:"),                                                                         \
+    CFG_HEADING("Texts"),                                                                          \
         CFG_TEXT("file", type, texts.file, "", "FILE",                                             \
                  "one text a line; - is standard input, also used without any TEXT")
 

@@ -30,12 +30,12 @@ struct settings {
 
 static const struct cfg_row key_rows[] = {
     CLI_COMMON_ROWS(struct settings),
-    CFG_HEADING("Cache:"),
+    CFG_HEADING("Cache"),
     CFG_TEXT("redis", struct settings, redis, "redis://127.0.0.1:6379", "URL",
              "redis://[user:password@]host:port[/db] or unix:///path"),
     CFG_TEXT("fingerprint", struct settings, fingerprint, "", "HEX",
              "of the model named by --model, instead of asking the broker"),
-    CFG_HEADING("The request:"),
+    CFG_HEADING("The request"),
     CFG_TEXT("prefix", struct settings, prefix, "", "TEXT", "the prompt in front of the text"),
     CFG_BOOL("classify", struct settings, classify, "scores instead of a vector"),
     CFG_TEXT("labels", struct settings, labels, "", "A,B,C", "scores of these labels"),
@@ -45,7 +45,7 @@ static const struct cfg_row key_rows[] = {
 };
 
 static const struct cfg_row redis_rows[] = {
-    CFG_HEADING("Cache:"),
+    CFG_HEADING("Cache"),
     CFG_TEXT("redis", struct settings, redis, "redis://127.0.0.1:6379", "URL",
              "redis://[user:password@]host:port[/db] or unix:///path"),
     CFG_DURATION("timeout", struct settings, common.timeout_us, "10s", 1e3, 600e6,
@@ -55,7 +55,7 @@ static const struct cfg_row redis_rows[] = {
 };
 
 static const struct cfg_row purge_rows[] = {
-    CFG_HEADING("Cache:"),
+    CFG_HEADING("Cache"),
     CFG_TEXT("redis", struct settings, redis, "redis://127.0.0.1:6379", "URL",
              "redis://[user:password@]host:port[/db] or unix:///path"),
     CFG_DURATION("timeout", struct settings, common.timeout_us, "10s", 1e3, 600e6,

@@ -22,7 +22,7 @@ struct settings {
 static const struct cfg_row rows[] = {
     CLI_COMMON_ROWS(struct settings),
     CLI_TEXT_ROWS(struct settings),
-    CFG_HEADING("Labels:"),
+    CFG_HEADING("Labels"),
     CFG_TEXT("labels", struct settings, labels, "", "A,B,C",
              "labels to score; none: those the model was trained with"),
     CFG_TEXT("template", struct settings, template_text, "", "TEXT",

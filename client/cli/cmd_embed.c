@@ -17,7 +17,7 @@ struct settings {
 static const struct cfg_row rows[] = {
     CLI_COMMON_ROWS(struct settings),
     CLI_TEXT_ROWS(struct settings),
-    CFG_HEADING("Vectors:"),
+    CFG_HEADING("Vectors"),
     CFG_TEXT("prompt", struct settings, prompt, "", "NAME",
              "a prompt published with the model, such as query"),
     CFG_TEXT("prefix", struct settings, prefix, "", "TEXT", "or text to put in front of each text"),

@@ -9,7 +9,7 @@ struct settings {
 
 static const struct cfg_row rows[] = {
     CLI_COMMON_ROWS(struct settings),
-    CFG_HEADING("Vectors:"),
+    CFG_HEADING("Vectors"),
     CFG_TEXT("prompt", struct settings, prompt, "", "NAME", "a prompt published with the model"),
 };
 

@@ -183,7 +183,7 @@ struct ping_settings {
 
 static const struct cfg_row ping_rows[] = {
     CLI_COMMON_ROWS(struct ping_settings),
-    CFG_HEADING("Pings:"),
+    CFG_HEADING("Pings"),
     CFG_U32("count", struct ping_settings, count, "1", 1, 1000000, "N", "how many"),
     CFG_DURATION("interval", struct ping_settings, interval_us, "1s", 0, 3600e6, "between two"),
 };

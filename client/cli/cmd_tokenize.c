@@ -13,7 +13,7 @@ struct settings {
 static const struct cfg_row rows[] = {
     CLI_COMMON_ROWS(struct settings),
     CLI_TEXT_ROWS(struct settings),
-    CFG_HEADING("Tokens:"),
+    CFG_HEADING("Tokens"),
     CFG_CHOICE("truncate", struct settings, truncate, "right", "right|left|off",
                "where a text that is too long is cut; off: refuse it"),
 };
