@@ -1,7 +1,7 @@
 /* flight.c - a pool of flights and a chained hash table over their slots.
  *
- * Invariants: every flight is in the free list or in use, n are in use; a flight is in exactly one
- * bucket while it is in use and shared, otherwise in none. */
+ * Invariants: every touched flight is in the free list or in use, n are in use; a flight is in
+ * exactly one bucket while it is in use and shared, otherwise in none. */
 #include "flight.h"
 
 #include "base/check.h"
@@ -21,8 +21,7 @@ bool flights_init(struct flights *self, uint32_t n_max) {
     if (!self->flight || !self->bucket)
         return false;
     memset(self->bucket, 0xff, self->n_buckets * sizeof *self->bucket); /* FLIGHT_NONE */
-    for (uint32_t i = 0; i < n_max; i++)
-        self->flight[i].next = i + 1 < n_max ? i + 1 : FLIGHT_NONE;
+    self->free_head = FLIGHT_NONE;
     return true;
 }
 
@@ -56,9 +55,13 @@ struct flight *flights_add(struct flights *self, const struct cache_key *key, en
                            uint32_t max_tokens, bool shared) {
     if (self->n == self->n_max)
         return NULL;
-    struct flight *flight = &self->flight[self->free_head];
+    bool again = self->free_head != FLIGHT_NONE;
+    struct flight *flight = &self->flight[again ? self->free_head : self->n_touched];
     CHECK(flight->state == FLIGHT_FREE && (key || !shared));
-    self->free_head = flight->next;
+    if (again)
+        self->free_head = flight->next;
+    else
+        self->n_touched++;
     self->n++;
     queue_init(&flight->waiters);
     if (key)

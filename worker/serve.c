@@ -234,6 +234,8 @@ static struct request *admit(serve_t *self, const struct serve_origin *origin) {
     request->generation = generation;
     request->origin = *origin;
     request->arrived_us = self->now_us;
+    if (queue_empty(&self->active))
+        self->next_scan_us = self->now_us + SERVE_SCAN_US;
     queue_push(&self->active, &request->link);
     return request;
 }

@@ -42,19 +42,21 @@ static const char *get(const char *path) {
     return answer;
 }
 
-static void start_worker(void) {
-    char broker[160], spec[64], listen_on[64];
+static void start_worker(const char *engine, const char *drain_timeout) {
+    char broker[160], spec[64], patience[64], listen_on[64];
     unsigned port = port_free();
     http = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     http.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     snprintf(listen_on, sizeof listen_on, "--http=127.0.0.1:%u", port);
     snprintf(broker, sizeof broker, "--broker=%s", endpoint);
-    snprintf(spec, sizeof spec, "--model=m=fake:dim=%d,us=200", DIM);
+    snprintf(spec, sizeof spec, "--model=m=fake:dim=%d,%s", DIM, engine);
+    snprintf(patience, sizeof patience, "--drain-timeout=%s", drain_timeout);
     char *argv[] = {(char *)(uintptr_t)EMBER_BINARY_DIR "/worker/ember-worker-fake",
                     spec,
                     broker,
                     (char *)(uintptr_t) "--redis=off",
                     listen_on,
+                    patience,
                     (char *)(uintptr_t) "--threads=2",
                     (char *)(uintptr_t) "--log-level=warn",
                     (char *)(uintptr_t) "--name=w1",
@@ -342,6 +344,14 @@ static void until(struct leaving *seen, const bool *flag) {
     }
 }
 
+static int exit_status(void) {
+    int status = -1;
+    TEST_TRUE(waitpid(worker, &status, 0) == worker);
+    worker = 0;
+    TEST_TRUE(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 /* What is in hand is finished before the worker leaves; what comes later goes back. */
 static void test_drain(void **state) {
     (void)state;
@@ -361,10 +371,39 @@ static void test_drain(void **state) {
     until(&seen, &seen.nack);
     until(&seen, &seen.bye);
     send_body((struct header){.type = WIRE_BYE_OK}, view_make(NULL, 0));
-    int status = -1;
-    TEST_TRUE(waitpid(worker, &status, 0) == worker);
-    worker = 0;
-    TEST_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    TEST_EQ(exit_status(), 0);
+}
+
+/* Patience is over: what was not answered goes to other workers, and the worker leaves in order. */
+static void test_give_back(void **state) {
+    (void)state;
+    start_worker("sleep_us=100000", "50ms");
+    welcome();
+    const struct view texts[] = {view_of("a text that takes its time"), view_of("and one more")};
+    struct leaving seen = {.result = true}; /* there will be none */
+    dispatch_embed(501, texts, 2);
+    send_body((struct header){.type = WIRE_PING, .id = 7}, view_make(NULL, 0));
+    until(&seen, &seen.pong);
+    kill(worker, SIGTERM);
+    until(&seen, &seen.nack);
+    until(&seen, &seen.bye);
+    send_body((struct header){.type = WIRE_BYE_OK}, view_make(NULL, 0));
+    TEST_EQ(exit_status(), 0);
+}
+
+static void test_second_signal(void **state) {
+    (void)state;
+    start_worker("sleep_us=100000", "60s");
+    welcome();
+    const struct view texts[] = {view_of("x"), view_of("y"), view_of("z"), view_of("another")};
+    struct leaving seen = {0};
+    dispatch_embed(600, texts, 4);
+    send_body((struct header){.type = WIRE_PING, .id = 7}, view_make(NULL, 0));
+    until(&seen, &seen.pong);
+    kill(worker, SIGTERM);
+    until(&seen, &seen.drain);
+    kill(worker, SIGTERM);
+    TEST_EQ(exit_status(), 1);
 }
 
 static int setup(void **state) {
@@ -377,7 +416,7 @@ static int setup(void **state) {
         return -1;
     if (!arena_init(&arena, codec_arena_bytes(LIMIT_REPLY_BYTES)))
         return -1;
-    start_worker();
+    start_worker("us=200", "10s");
     welcome();
     return 0;
 }
@@ -397,10 +436,11 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed),    cmocka_unit_test(test_classify),
-        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_http),     cmocka_unit_test(test_who_are_you),
-        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_embed),         cmocka_unit_test(test_classify),
+        cmocka_unit_test(test_tokenize),      cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_http),          cmocka_unit_test(test_who_are_you),
+        cmocka_unit_test(test_drain),         cmocka_unit_test(test_give_back),
+        cmocka_unit_test(test_second_signal),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
