@@ -24,8 +24,8 @@ enum status thread_start(pthread_t *out, const char *name, void *(*run)(void *),
     return STATUS_OK;
 }
 
-/* Who reads the descriptor. A thread that was there before we blocked anything (OpenBLAS starts its own
- * while the program is loaded) may be given a signal of the process; it hands it on. */
+/* Who reads the descriptor. A thread that was there before we blocked anything (OpenBLAS starts
+ * its own while the program is loaded) may be given a signal of the process; it hands it on. */
 static pthread_t signal_reader;
 
 static void hand_on(int number) {

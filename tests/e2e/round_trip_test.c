@@ -1,8 +1,9 @@
-/* round_trip_test.c - everything a caller can ask, through the real programs: libember, ember-broker,
- * ember-worker on the golden models, redis-server. Numbers are judged by published answers, by md5sum, or
- * by what follows from other numbers; never by what the programs gave last time. */
-#include "support/fleet.h"
+/* round_trip_test.c - everything a caller can ask, through the real programs: libember,
+ * ember-broker, ember-worker on the golden models, redis-server. Numbers are judged by published
+ * answers, by md5sum, or by what follows from other numbers; never by what the programs gave last
+ * time. */
 #include "support/golden.h"
+#include "support/rig.h"
 
 #include "base/clock.h"
 #include "engine/vector.h"
@@ -12,7 +13,7 @@ enum { MEAN_DIM = 96, ZH_DIM = 64, ROW_TEXTS = 16, WAIT_MS = 5000, LARGE = 1000 
 #define MEAN_DIR GOLDEN_DIR "/bert-mean/f32"
 #define ZH_DIR   GOLDEN_DIR "/bert-cls-zh/hf"
 
-static struct fleet fleet;
+static struct rig rig;
 static ember_t *client;
 
 /* One call that must succeed. */
@@ -60,10 +61,11 @@ static struct ember_error refused(const char *const *texts, size_t n,
     return error;
 }
 
-/* -------------------------------------------------------------------------------- published answers */
+/* -------------------------------------------------------------------------------- published
+ * answers */
 
-/* A row of cases.jsonl, when it is about `id`: vectors within 1e-5 (1e-4 when not normalised, as the
- * README there says), and the token ids. */
+/* A row of cases.jsonl, when it is about `id`: vectors within 1e-5 (1e-4 when not normalised, as
+ * the README there says), and the token ids. */
 struct golden_row {
     const char *id, *model;
     uint32_t max_tokens, n;
@@ -141,7 +143,8 @@ static void test_published_answers(void **state) {
     TEST_EQ(zh.n, 29);
 }
 
-/* -------------------------------------------------------------------------------------------- cache */
+/* --------------------------------------------------------------------------------------------
+ * cache */
 
 /* What `md5sum` says of these bytes. */
 static void md5_of(const char *bytes, char out[33]) {
@@ -174,14 +177,14 @@ static void wait_for_key(const char *key) {
     for (uint64_t end_us = clock_us() + WAIT_MS * 1000; strcmp(reply, ":1") != 0; usleep(2000)) {
         if (clock_us() > end_us)
             TEST_FAIL("Redis does not hold %s", key);
-        redis_ask(&fleet.redis, reply, sizeof reply, "EXISTS", key, NULL);
+        redis_ask(&rig.redis, reply, sizeof reply, "EXISTS", key, NULL);
     }
 }
 
 static void restart_worker(void) {
-    proc_drain(&fleet.worker[0], WAIT_MS * PROC_SLOW);
-    fleet_start_worker(&fleet, 0);
-    fleet_wait_workers(&fleet, 1, 2 * WAIT_MS * PROC_SLOW);
+    proc_drain(&rig.worker[0], WAIT_MS * PROC_SLOW);
+    rig_start_worker(&rig, 0);
+    rig_wait_workers(&rig, 1, 2 * WAIT_MS * PROC_SLOW);
 }
 
 static void test_cache(void **state) {
@@ -203,7 +206,7 @@ static void test_cache(void **state) {
 
     key_by_hand("mean", "emb", text, key);
     wait_for_key(key);
-    TEST_EQ(redis_ask(&fleet.redis, head, sizeof head, "GETRANGE", key, "0", "95", NULL), 96);
+    TEST_EQ(redis_ask(&rig.redis, head, sizeof head, "GETRANGE", key, "0", "95", NULL), 96);
     snprintf(want, sizeof want, "ember1 emb dim=%d type=f32 tokens=", MEAN_DIM);
     TEST_HAS(head, want);
     TEST_HAS(head, " truncated=0 sha=");
@@ -218,7 +221,7 @@ static void test_cache(void **state) {
 
     /* A damaged entry is a miss, and is mended by the answer. */
     restart_worker();
-    redis_ask(&fleet.redis, head, sizeof head, "SETRANGE", key, "100", "xyz", NULL);
+    redis_ask(&rig.redis, head, sizeof head, "SETRANGE", key, "100", "xyz", NULL);
     TEST_EQ(embed_one(text, &use, again), EMBER_SOURCE_MODEL);
     TEST_MEM_EQ(first, again, sizeof first);
 }
@@ -246,7 +249,8 @@ static void test_same_text_twice(void **state) {
     ember_result_destroy(&result);
 }
 
-/* ------------------------------------------------------------------------------------ forms of a row */
+/* ------------------------------------------------------------------------------------ forms of a
+ * row */
 
 static void test_encodings(void **state) {
     (void)state;
@@ -320,7 +324,8 @@ static void test_tokens_and_truncation(void **state) {
     ember_result_destroy(&right);
 }
 
-/* -------------------------------------------------------------------------------------------- labels */
+/* --------------------------------------------------------------------------------------------
+ * labels */
 
 static const char *const labels[] = {"投诉", "咨询", "建议"};
 
@@ -387,7 +392,7 @@ static void test_classify(void **state) {
     char key[256], value[1024];
     key_by_hand("zh", "cls", "你们的快递太慢了，我要退货！::咨询,建议,投诉", key);
     wait_for_key(key);
-    TEST_TRUE(redis_ask(&fleet.redis, value, sizeof value, "GET", key, NULL) > 96);
+    TEST_TRUE(redis_ask(&rig.redis, value, sizeof value, "GET", key, NULL) > 96);
     TEST_HAS(value, "ember1 cls labels=3 tokens=");
     TEST_HAS(value + 96, "{\"咨询\":0.");
 
@@ -401,7 +406,8 @@ static void test_classify(void **state) {
     ember_result_destroy(&best);
 }
 
-/* ------------------------------------------------------------------------------------------ refusals */
+/* ------------------------------------------------------------------------------------------
+ * refusals */
 
 static void test_refusals(void **state) {
     (void)state;
@@ -413,7 +419,7 @@ static void test_refusals(void **state) {
         memcpy(words + n, "word ", 6);
     struct ember_embed_options options = options_of("mean");
     options.truncate = EMBER_TRUNCATE_OFF;
-    texts[100] = words; /* in the second of three requests */
+    texts[100] = words; /* not in the first request */
     struct ember_error error = refused(texts, 130, &options, EMBER_INVALID_ARGUMENT, 100);
     if (strstr(error.message, "word word"))
         TEST_FAIL("a message with the caller's text: %s", error.message);
@@ -450,7 +456,8 @@ static void test_text_with_nul(void **state) {
     ember_result_destroy(&result);
 }
 
-/* -------------------------------------------------------------------------------------- large calls */
+/* -------------------------------------------------------------------------------------- large
+ * calls */
 
 static void test_large_call_in_order(void **state) {
     (void)state;
@@ -468,7 +475,7 @@ static void test_large_call_in_order(void **state) {
     ember_result_t *a = embed(forth, LARGE, &options), *b = embed(back, LARGE, &options);
     struct ember_times times;
     ember_result_times(a, &times);
-    TEST_EQ(times.requests, (LARGE + 63) / 64);
+    TEST_TRUE(times.requests >= (LARGE + 63) / 64); /* 64 texts are the most of one */
     double apart = 1;
     for (size_t i = 0; i < LARGE; i++) {
         const float *x = ember_result_floats(a, i), *y = ember_result_floats(b, LARGE - 1 - i);
@@ -484,7 +491,8 @@ static void test_large_call_in_order(void **state) {
     ember_result_destroy(&b);
 }
 
-/* ---------------------------------------------------------------------------------- looking at it all */
+/* ---------------------------------------------------------------------------------- looking at
+ * it all */
 
 static void test_report(void **state) {
     (void)state;
@@ -494,7 +502,7 @@ static void test_report(void **state) {
         TEST_FAIL("report: %s", error.message);
     const struct ember_broker_info *broker = ember_report_broker(report);
     TEST_STR_EQ(broker->state, "serving");
-    TEST_STR_EQ(broker->endpoint, fleet.clients[0]);
+    TEST_STR_EQ(broker->endpoint, rig.clients[0]);
     TEST_STR_EQ(broker->version, ember_version());
     TEST_TRUE(broker->clients >= 1);
     const struct ember_worker_info *worker = ember_report_worker(report, 0);
@@ -541,22 +549,23 @@ static void test_reply_tells_who(void **state) {
     ember_result_destroy(&result);
 }
 
-/* ------------------------------------------------------------------------------------------- set-up */
+/* -------------------------------------------------------------------------------------------
+ * set-up */
 
 static int start_all(void **state) {
     (void)state;
-    fleet_init(&fleet, &(struct fleet_cfg){.brokers = 1,
-                                           .workers = 1,
-                                           .real = true,
-                                           .redis = true,
-                                           .threads = 2,
-                                           .models = {"mean=" MEAN_DIR, "zh=" ZH_DIR},
-                                           .broker_extra = {"--no-worker-grace", "1s"}});
-    if (!fleet_start(&fleet))
+    rig_init(&rig, &(struct rig_cfg){.brokers = 1,
+                                     .workers = 1,
+                                     .real = true,
+                                     .redis = true,
+                                     .threads = 2,
+                                     .models = {"mean=" MEAN_DIR, "zh=" ZH_DIR},
+                                     .broker_extra = {"--no-worker-grace", "1s"}});
+    if (!rig_start(&rig))
         exit(TEST_SKIPPED);
     struct ember_options options = EMBER_OPTIONS_INIT;
     options.timeout_ms = 10000 * PROC_SLOW;
-    TEST_EQ(ember_open(fleet.endpoints, &options, &client, NULL), EMBER_OK);
+    TEST_EQ(ember_open(rig.endpoints, &options, &client, NULL), EMBER_OK);
     return 0;
 }
 
@@ -564,13 +573,13 @@ static int start_all(void **state) {
 static void test_everybody_leaves(void **state) {
     (void)state;
     ember_close(&client);
-    proc_drain(&fleet.worker[0], WAIT_MS * PROC_SLOW);
-    proc_drain(&fleet.broker[0], WAIT_MS * PROC_SLOW);
+    proc_drain(&rig.worker[0], WAIT_MS * PROC_SLOW);
+    proc_drain(&rig.broker[0], WAIT_MS * PROC_SLOW);
 }
 
 static int stop_all(void **state) {
     ember_close(&client);
-    fleet_stop(&fleet);
+    rig_stop(&rig);
     return proc_stop_all(state);
 }
 

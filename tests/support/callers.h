@@ -5,8 +5,9 @@
  *     callers_stop(&callers);            stops calling, waits until every call has ended
  *     history_check(history, &sums);
  *
- * Even threads wait for each answer (ember_embed), odd ones do not and keep their rate whatever happens
- * (ember_embed_start). Gaps are exponential, as of callers who know nothing of each other. */
+ * Even threads wait for each answer (ember_embed), odd ones do not and keep their rate whatever
+ * happens (ember_embed_start). Gaps are exponential, as of callers who know nothing of each
+ * other. */
 #ifndef EMBER_TEST_CALLERS_H
 #define EMBER_TEST_CALLERS_H
 
@@ -25,7 +26,8 @@ struct callers_cfg {
 typedef struct callers callers_t;
 
 callers_t *callers_start(const struct callers_cfg *cfg, history_t *history);
-/* Calls that have not ended by their deadline and 5 s are given up on: the history shows them as lost. */
+/* Calls that have not ended by their deadline and 5 s are given up on: the history shows them as
+ * lost. */
 void callers_stop(callers_t **self);
 
 #endif

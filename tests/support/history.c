@@ -2,9 +2,9 @@
  *
  *   record: begun_us, due_us | outcomes (atomic), ended_us, status, foreign ...
  *
- * A second outcome only raises the count: the first one's fields stay, so that the check can tell both.
- * A thread that does nothing but sleep a little, again and again, measures how late this machine wakes
- * threads: on a busy one that is part of every measured time and nobody's fault. */
+ * A second outcome only raises the count: the first one's fields stay, so that the check can tell
+ * both. A thread that does nothing but sleep a little, again and again, measures how late this
+ * machine wakes threads: on a busy one that is part of every measured time and nobody's fault. */
 #include "support/history.h"
 
 #include "base/clock.h"

@@ -5,11 +5,13 @@
  *     history_end(h, call, status, ...)        noted: now, how; the vectors compared
  *     history_check(h, &sums)                  over all: ended once, in time, with its own answer
  *
- * The fake engine's vector of a text follows from the text, so an answer that belongs to another call is
- * seen at once. A call that got no outcome, or two, is a finding whatever its status is. `late` is beyond
- * its deadline + 50 ms + the longest time by which the machine itself woke this process too late.
+ * The fake engine's vector of a text follows from the text, so an answer that belongs to another
+ * call is seen at once. A call that got no outcome, or two, is a finding whatever its status is.
+ * `late` is beyond its deadline + 50 ms + the longest time by which the machine itself woke this
+ * process too late.
  *
- * Threads: all functions but new, check and destroy from any thread; a call's texts and end by who has it. */
+ * Threads: all functions but new, check and destroy from any thread; a call's texts and end by
+ * who has it. */
 #ifndef EMBER_TEST_HISTORY_H
 #define EMBER_TEST_HISTORY_H
 
@@ -48,8 +50,8 @@ struct history_sums {
 
 typedef struct history history_t;
 
-/* For `capacity` calls of 1 to texts_max texts each. dim: of the fake model. pool 0: no text comes twice;
- * else texts are drawn from so many. Fails the test when it cannot. */
+/* For `capacity` calls of 1 to texts_max texts each. dim: of the fake model. pool 0: no text
+ * comes twice; else texts are drawn from so many. Fails the test when it cannot. */
 history_t *history_new(uint32_t capacity, uint32_t texts_max, uint32_t dim, uint32_t pool);
 void history_destroy(history_t **self); /* after the last call of it has ended */
 

@@ -1,5 +1,5 @@
-/* port.h - a TCP port of 127.0.0.1 that is free now, below the range the system hands out by itself (a
- * client that redials a dead port inside that range can connect to itself). */
+/* port.h - a TCP port of 127.0.0.1 that is free now, below the range the system hands out by
+ * itself (a client that redials a dead port inside that range can connect to itself). */
 #ifndef EMBER_TEST_PORT_H
 #define EMBER_TEST_PORT_H
 

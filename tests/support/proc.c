@@ -2,8 +2,8 @@
  *
  *     proc_start -> fork -> (child) die with parent, log file as stdout and stderr, exec
  *
- * The child of a program with threads may only do what is safe in a signal handler between fork and exec:
- * everything else (names, environment, arguments) is made before. */
+ * The child of a program with threads may only do what is safe in a signal handler between fork
+ * and exec: everything else (names, environment, arguments) is made before. */
 #include "support/proc.h"
 
 #include "base/clock.h"

@@ -7,9 +7,10 @@
  *     ...
  *     int main(void) { return proc_report(cmocka_run_group_tests(tests, NULL, NULL)); }
  *
- * What a child prints goes to a file of its name in a temporary folder; proc_report() prints the end of
- * each when a test failed. A child dies with the thread that started it, however that ends, so start them
- * from the main thread. EMBER_* variables of the caller do not reach the children.
+ * What a child prints goes to a file of its name in a temporary folder; proc_report() prints the
+ * end of each when a test failed. A child dies with the thread that started it, however that
+ * ends, so start them from the main thread. EMBER_* variables of the caller do not reach the
+ * children.
  *
  * Threads: one thread, but proc_dir() and the fields may be read by others. */
 #ifndef EMBER_TEST_PROC_H
@@ -51,8 +52,8 @@ struct proc {
 /* The temporary folder of this test program, made at the first call. */
 const char *proc_dir(void);
 
-/* Starts argv[0] (argv ends with NULL; looked up in PATH without a slash) with stdin from /dev/null. `name`
- * names it in messages. *self may be one that has ended; its log goes on. */
+/* Starts argv[0] (argv ends with NULL; looked up in PATH without a slash) with stdin from
+ * /dev/null. `name` names it in messages. *self may be one that has ended; its log goes on. */
 void proc_start(struct proc *self, const char *name, const char *const *argv);
 
 bool proc_running(struct proc *self); /* notices an end */
@@ -74,8 +75,8 @@ bool proc_wait_log(struct proc *self, const char *text, uint32_t ms);
 /* Kills whatever still runs, frozen ones included: for teardown. */
 int proc_stop_all(void **state);
 
-/* The last line of main(): prints the ends of all logs and keeps the folder when `failed`, removes it
- * otherwise; returns `failed`. */
+/* The last line of main(): prints the ends of all logs and keeps the folder when `failed`,
+ * removes it otherwise; returns `failed`. */
 int proc_report(int failed);
 
 /* Peak resident memory of a running process in bytes, 0 when unknown. */

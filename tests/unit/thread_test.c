@@ -19,8 +19,8 @@ static int wait_signal(int fd) {
     return poll(&item, 1, 5000) == 1 ? thread_signal_read(fd) : 0;
 }
 
-/* The stranger blocks nothing, so the kernel gives it what is sent to the process (OpenBLAS has such
- * threads before main() begins): by default that would end the program. */
+/* The stranger blocks nothing, so the kernel gives it what is sent to the process (OpenBLAS has
+ * such threads before main() begins): by default that would end the program. */
 static void test_signals_past_a_stranger(void **state) {
     (void)state;
     int ends[2];

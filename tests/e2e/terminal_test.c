@@ -1,7 +1,8 @@
-/* cli_test.c - `ember` as a person or a script uses it: against the real programs, every subcommand, what
- * it prints, where, and with which exit status. One clear line on standard error for each mistake. */
-#include "support/fleet.h"
+/* terminal_test.c - `ember` as a person or a script uses it: against the real programs, every
+ * subcommand, what it prints, where, and with which exit status. One clear line on standard error
+ * for each mistake. */
 #include "support/golden.h"
+#include "support/rig.h"
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -12,9 +13,10 @@ enum { ARGS_MAX = 16, OUT_MAX = 1024 * 1024 };
 #define MEAN "--model=mean"
 #define ZH   "--model=zh"
 
-static struct fleet fleet;
+static struct rig rig;
 
-/* ------------------------------------------------------------------------------------- one command run */
+/* ------------------------------------------------------------------------------------- one
+ * command run */
 
 static struct {
     int exit; /* status; minus the signal that ended it */
@@ -55,7 +57,8 @@ static void spawn_and_wait(const char *const *argv) {
     ran.exit = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-/* `ember` with these words, up to NULL, and `input` to read. EMBER_BROKER and EMBER_REDIS say where. */
+/* `ember` with these words, up to NULL, and `input` to read. EMBER_BROKER and EMBER_REDIS say
+ * where. */
 static void ember_reads(const char *input, size_t bytes, const char *const *words) {
     const char *argv[ARGS_MAX + 2] = {PROC_CLI};
     char in[128];
@@ -119,7 +122,8 @@ static const char *word(const json_t *object, const char *key) {
     return text;
 }
 
-/* ------------------------------------------------------------------------------------------- mistakes */
+/* -------------------------------------------------------------------------------------------
+ * mistakes */
 
 static void test_mistakes(void **state) {
     (void)state;
@@ -199,7 +203,8 @@ static void test_help(void **state) {
     TEST_HAS(ran.err, "Usage: ember ");
 }
 
-/* -------------------------------------------------------------------------------------------- answers */
+/* --------------------------------------------------------------------------------------------
+ * answers */
 
 static void test_embed(void **state) {
     (void)state;
@@ -331,7 +336,7 @@ static void test_status(void **state) {
     EMBER("status", "--output", "json");
     must_exit(0);
     json_t *root = json_line(0);
-    TEST_STR_EQ(word(json_get(root, "broker"), "endpoint"), fleet.clients[0]);
+    TEST_STR_EQ(word(json_get(root, "broker"), "endpoint"), rig.clients[0]);
     TEST_STR_EQ(word(json_first(json_get(root, "workers")), "name"), "worker1");
     TEST_EQ(json_size(json_get(json_first(json_get(root, "workers")), "models")), 2);
     TEST_TRUE(number(json_get(root, "counters"), "received") > 0);
@@ -341,10 +346,11 @@ static void test_status(void **state) {
     TEST_HAS(ran.out, "received ");
     EMBER("ping");
     must_exit(0);
-    TEST_HAS(ran.out, fleet.clients[0]);
+    TEST_HAS(ran.out, rig.clients[0]);
 }
 
-/* ---------------------------------------------------------------------------------------------- cache */
+/* ----------------------------------------------------------------------------------------------
+ * cache */
 
 static void test_cache(void **state) {
     (void)state;
@@ -365,12 +371,12 @@ static void test_cache(void **state) {
     char key[256], head[128];
     snprintf(key, sizeof key, "%.*s", (int)strcspn(ran.out, "\n"), ran.out);
     for (int i = 0; i < 500; i++) { /* it is written behind the answer's back */
-        redis_ask(&fleet.redis, head, sizeof head, "EXISTS", key, NULL);
+        redis_ask(&rig.redis, head, sizeof head, "EXISTS", key, NULL);
         if (strcmp(head, ":1") == 0)
             break;
         usleep(10000);
     }
-    TEST_EQ(redis_ask(&fleet.redis, head, sizeof head, "GETRANGE", key, "0", "95", NULL), 96);
+    TEST_EQ(redis_ask(&rig.redis, head, sizeof head, "GETRANGE", key, "0", "95", NULL), 96);
     TEST_HAS(head, "ember1 emb dim=64");
 
     EMBER("cache", "get", ZH, text);
@@ -400,7 +406,8 @@ static void test_cache(void **state) {
     must_exit(5);
 }
 
-/* ---------------------------------------------------------------------------------------------- bench */
+/* ----------------------------------------------------------------------------------------------
+ * bench */
 
 static void test_bench(void **state) {
     (void)state;
@@ -438,29 +445,30 @@ static void test_bench(void **state) {
     TEST_HAS(ran.out, "NOT_FOUND");
 }
 
-/* ------------------------------------------------------------------------------------------- set-up */
+/* -------------------------------------------------------------------------------------------
+ * set-up */
 
 static int start_all(void **state) {
     (void)state;
-    fleet_init(&fleet, &(struct fleet_cfg){.brokers = 1,
-                                           .workers = 1,
-                                           .real = true,
-                                           .redis = true,
-                                           .models = {"mean=" GOLDEN_DIR "/bert-mean/f32",
-                                                      "zh=" GOLDEN_DIR "/bert-cls-zh/hf"},
-                                           .broker_extra = {"--no-worker-grace", "200ms"}});
-    if (!fleet_start(&fleet))
+    rig_init(&rig, &(struct rig_cfg){.brokers = 1,
+                                     .workers = 1,
+                                     .real = true,
+                                     .redis = true,
+                                     .models = {"mean=" GOLDEN_DIR "/bert-mean/f32",
+                                                "zh=" GOLDEN_DIR "/bert-cls-zh/hf"},
+                                     .broker_extra = {"--no-worker-grace", "200ms"}});
+    if (!rig_start(&rig))
         exit(TEST_SKIPPED);
     usleep(300000); /* until the broker is old enough to say that a model does not exist */
-    setenv("EMBER_BROKER", fleet.clients[0], 1);
-    setenv("EMBER_REDIS", fleet.redis.url, 1);
+    setenv("EMBER_BROKER", rig.clients[0], 1);
+    setenv("EMBER_REDIS", rig.redis.url, 1);
     if (PROC_SLOW > 1)
         setenv("EMBER_TIMEOUT", "40s", 1);
     return 0;
 }
 
 static int stop_all(void **state) {
-    fleet_stop(&fleet);
+    rig_stop(&rig);
     free(ran.out);
     free(ran.err);
     return proc_stop_all(state);

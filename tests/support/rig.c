@@ -1,13 +1,13 @@
-/* fleet.c - command lines, and asking brokers what they see. */
-#include "support/fleet.h"
+/* rig.c - command lines, and asking brokers what they see. */
+#include "support/rig.h"
 
 #include "base/clock.h"
 
 enum { UP_MS = 10000, ARGS_MAX = 40, STEP_US = 10000 };
 
-void fleet_init(struct fleet *self, const struct fleet_cfg *cfg) {
-    *self = (struct fleet){.cfg = *cfg};
-    TEST_TRUE(cfg->brokers <= FLEET_BROKERS && cfg->workers <= FLEET_WORKERS);
+void rig_init(struct rig *self, const struct rig_cfg *cfg) {
+    *self = (struct rig){.cfg = *cfg};
+    TEST_TRUE(cfg->brokers <= RIG_BROKERS && cfg->workers <= RIG_WORKERS);
     size_t n = 0;
     for (uint32_t i = 0; i < cfg->brokers; i++) {
         snprintf(self->clients[i], sizeof self->clients[i], "tcp://127.0.0.1:%u", port_free());
@@ -17,19 +17,19 @@ void fleet_init(struct fleet *self, const struct fleet_cfg *cfg) {
     }
 }
 
-void fleet_start_broker(struct fleet *self, uint32_t i) {
+void rig_start_broker(struct rig *self, uint32_t i) {
     const char *argv[ARGS_MAX] = {
         PROC_BROKER, "--clients", self->clients[i], "--workers", self->workers[i], "--http", "off"};
     size_t n = 7;
-    for (uint32_t k = 0; k < FLEET_EXTRA && self->cfg.broker_extra[k]; k++)
+    for (uint32_t k = 0; k < RIG_EXTRA && self->cfg.broker_extra[k]; k++)
         argv[n++] = self->cfg.broker_extra[k];
     char name[PROC_NAME_MAX];
     snprintf(name, sizeof name, "broker%u", i + 1);
     proc_start(&self->broker[i], name, argv);
 }
 
-void fleet_start_worker(struct fleet *self, uint32_t i) {
-    const struct fleet_cfg *cfg = &self->cfg;
+void rig_start_worker(struct rig *self, uint32_t i) {
+    const struct rig_cfg *cfg = &self->cfg;
     char name[PROC_NAME_MAX], threads[16];
     snprintf(name, sizeof name, "worker%u", i + 1);
     snprintf(threads, sizeof threads, "%u", cfg->threads ? cfg->threads : 1);
@@ -43,7 +43,7 @@ void fleet_start_worker(struct fleet *self, uint32_t i) {
                                   "--redis",
                                   cfg->redis ? self->redis.url : "off"};
     size_t n = 9;
-    for (uint32_t k = 0; k < FLEET_MODELS && cfg->models[k]; k++) {
+    for (uint32_t k = 0; k < RIG_MODELS && cfg->models[k]; k++) {
         argv[n++] = "--model";
         argv[n++] = cfg->models[k];
     }
@@ -51,19 +51,19 @@ void fleet_start_worker(struct fleet *self, uint32_t i) {
         argv[n++] = "--broker";
         argv[n++] = self->workers[k];
     }
-    for (uint32_t k = 0; k < FLEET_EXTRA && cfg->worker_extra[k]; k++)
+    for (uint32_t k = 0; k < RIG_EXTRA && cfg->worker_extra[k]; k++)
         argv[n++] = cfg->worker_extra[k];
     proc_start(&self->worker[i], name, argv);
 }
 
-bool fleet_start(struct fleet *self) {
+bool rig_start(struct rig *self) {
     if (self->cfg.redis && !redis_start(&self->redis, false))
         return false;
     for (uint32_t i = 0; i < self->cfg.brokers; i++)
-        fleet_start_broker(self, i);
+        rig_start_broker(self, i);
     for (uint32_t i = 0; i < self->cfg.workers; i++)
-        fleet_start_worker(self, i);
-    fleet_wait_workers(self, self->cfg.workers, UP_MS * PROC_SLOW);
+        rig_start_worker(self, i);
+    rig_wait_workers(self, self->cfg.workers, UP_MS * PROC_SLOW);
     return true;
 }
 
@@ -89,7 +89,7 @@ static bool is_idle(const ember_report_t *report, uint32_t n) {
 }
 
 /* One broker, asked again and again. */
-static void wait_until(struct fleet *self, uint32_t i, const char *what,
+static void wait_until(struct rig *self, uint32_t i, const char *what,
                        bool (*good)(const ember_report_t *report, uint32_t n), uint32_t n,
                        uint32_t ms) {
     ember_t *e = NULL;
@@ -110,7 +110,7 @@ static void wait_until(struct fleet *self, uint32_t i, const char *what,
     ember_close(&e);
 }
 
-static void wait_each(struct fleet *self, const char *what,
+static void wait_each(struct rig *self, const char *what,
                       bool (*good)(const ember_report_t *report, uint32_t n), uint32_t n,
                       uint32_t ms) {
     for (uint32_t i = 0; i < self->cfg.brokers; i++)
@@ -118,15 +118,15 @@ static void wait_each(struct fleet *self, const char *what,
             wait_until(self, i, what, good, n, ms);
 }
 
-void fleet_wait_workers(struct fleet *self, uint32_t n, uint32_t ms) {
+void rig_wait_workers(struct rig *self, uint32_t n, uint32_t ms) {
     wait_each(self, "live workers:", has_workers, n, ms);
 }
 
-void fleet_wait_idle(struct fleet *self, uint32_t ms) {
+void rig_wait_idle(struct rig *self, uint32_t ms) {
     wait_each(self, "requests left:", is_idle, 0, ms);
 }
 
-uint64_t fleet_counter(struct fleet *self, uint32_t i, const char *name) {
+uint64_t rig_counter(struct rig *self, uint32_t i, const char *name) {
     ember_t *e = NULL;
     ember_report_t *report = NULL;
     struct ember_error error;
@@ -145,10 +145,10 @@ uint64_t fleet_counter(struct fleet *self, uint32_t i, const char *name) {
     return value;
 }
 
-void fleet_stop(struct fleet *self) {
-    for (uint32_t i = 0; i < FLEET_WORKERS; i++)
+void rig_stop(struct rig *self) {
+    for (uint32_t i = 0; i < RIG_WORKERS; i++)
         proc_kill(&self->worker[i]);
-    for (uint32_t i = 0; i < FLEET_BROKERS; i++)
+    for (uint32_t i = 0; i < RIG_BROKERS; i++)
         proc_kill(&self->broker[i]);
     if (self->redis.dir[0])
         redis_stop(&self->redis);
