@@ -464,23 +464,36 @@ static void format_value(const struct cfg_row *row, const void *field, char *out
     }
 }
 
+static void print_row(const struct cfg_row *row, const void *field, FILE *out) {
+    if (row->kind == CFG_KIND_LIST) {
+        const struct cfg_list *list = field;
+        for (uint32_t k = 0; k < list->n; k++)
+            fprintf(out, "%s = %s\n", row->name, list->item[k]);
+        if (list->n == 0)
+            fprintf(out, "# %s =\n", row->name);
+        return;
+    }
+    char value[CFG_TEXT_MAX];
+    format_value(row, field, value, sizeof value);
+    if (*value)
+        fprintf(out, "%s = %s\n", row->name, value);
+    else
+        fprintf(out, "# %s =\n", row->name);
+}
+
 void cfg_print(const struct cfg *cfg, const void *settings, FILE *out) {
     for (size_t i = 0; i < cfg->n_rows; i++) {
         const struct cfg_row *row = &cfg->rows[i];
-        const void *field = (const char *)settings + row->offset;
         if (row->kind == CFG_KIND_HEADING) {
-            fprintf(out, "\n# %s\n", row->name);
-        } else if (row->kind == CFG_KIND_LIST) {
-            const struct cfg_list *list = field;
-            for (uint32_t k = 0; k < list->n; k++)
-                fprintf(out, "%s = %s\n", row->name, list->item[k]);
-            if (list->n == 0)
-                fprintf(out, "# %s =\n", row->name);
-        } else {
-            char value[CFG_TEXT_MAX];
-            format_value(row, field, value, sizeof value);
-            fprintf(out, "%s%s = %s\n", *value ? "" : "# ", row->name, value);
+            fprintf(out, "%s## %s\n\n", i ? "\n" : "", row->name);
+            continue;
         }
+        for (const char *line = row->help; *line;) { /* each line of its help as a comment */
+            size_t bytes = strcspn(line, "\n");
+            fprintf(out, "# %.*s\n", (int)bytes, line);
+            line += bytes + (line[bytes] == '\n');
+        }
+        print_row(row, (const char *)settings + row->offset, out);
     }
 }
 

@@ -102,7 +102,8 @@ enum status cfg_load(const struct cfg *cfg, int argc, char **argv, int *n_words,
                      enum cfg_action *action, struct err *err);
 
 void cfg_help(const struct cfg *cfg, FILE *out);
-void cfg_print(const struct cfg *cfg, const void *settings, FILE *out); /* `name = value` lines */
+void cfg_print(const struct cfg *cfg, const void *settings,
+               FILE *out); /* a settings file with comments */
 
 /* The parsers behind it, for other places that read such values. */
 bool cfg_parse_duration(const char *text, double *us);
