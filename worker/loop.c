@@ -418,6 +418,7 @@ static bool all_gone(const loop_t *self) {
     return true;
 }
 
+/* Brokers, then the link, signals, and what is not always there. */
 static uint32_t poll_set(loop_t *self, zmq_pollitem_t *items) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < self->n_brokers; i++)
@@ -439,8 +440,10 @@ static uint32_t poll_set(loop_t *self, zmq_pollitem_t *items) {
 static void turn(loop_t *self, const zmq_pollitem_t *items, short cache_ready) {
     self->now_us = clock_us();
     serve_at(self->serve, self->now_us);
-    on_signal(self);
-    collect(self);
+    if (items[self->n_brokers + 1].revents)
+        on_signal(self);
+    if (items[self->n_brokers].revents)
+        collect(self);
     give_back(self);
     if (cache_ready)
         cache_on_events(self->cache,

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "engine/vector.h"
 
+#include <stdio.h>
 #include <string.h>
 
 _Static_assert((int)WIRE_ENCODING_F32 == VECTOR_F32 && (int)WIRE_ENCODING_F16 == VECTOR_F16 &&
@@ -16,6 +17,21 @@ _Static_assert((int)WIRE_TRUNCATE_RIGHT == ENGINE_CUT_RIGHT &&
                "so have the sides of a cut");
 
 enum { TOKENS_MIN = 3 }; /* two special ones and one of the text */
+
+/* "it has: query, document", cut where it gets long. */
+static void list_prompts(const struct model *model, char *out, size_t out_bytes) {
+    size_t at = (size_t)snprintf(out, out_bytes, "it has %s", model->info->n_prompts ? "" : "none");
+    for (uint32_t i = 0; i < model->info->n_prompts; i++) {
+        struct view name, text;
+        engine_prompt_at(model->engine, i, &name, &text);
+        if (name.bytes + 6 > out_bytes - at) {
+            snprintf(out + at, out_bytes - at, " ...");
+            return;
+        }
+        at += (size_t)snprintf(out + at, out_bytes - at, "%s%.*s", i ? ", " : "", (int)name.bytes,
+                               name.data);
+    }
+}
 
 /* Text to put in front: as asked for, else the model's default. */
 static bool choose_prefix(const struct model *model, struct request *request) {
@@ -30,9 +46,10 @@ static bool choose_prefix(const struct model *model, struct request *request) {
         if (engine_prompt(model->engine, name, &request->prefix))
             return true;
     }
-    serve_fail(request, STATUS_INVALID_ARGUMENT, 0,
-               "model '%s' has no prompt of that name (it has %u)", model->name,
-               model->info->n_prompts);
+    char names[128];
+    list_prompts(model, names, sizeof names);
+    serve_fail(request, STATUS_INVALID_ARGUMENT, 0, "model '%s' has no prompt of that name; %s",
+               model->name, names);
     return false;
 }
 

@@ -94,7 +94,7 @@ static void test_embed_wrong(void **state) {
          {.prompt_name = view_of("query")},
          STATUS_INVALID_ARGUMENT,
          0,
-         "no prompt"},
+         "no prompt of that name; it has none"},
         {"room for no token", {.max_tokens = 2}, STATUS_INVALID_ARGUMENT, 0, "max_tokens"},
         {"too long and not to be cut",
          {.truncate = WIRE_TRUNCATE_OFF},
