@@ -1,7 +1,7 @@
 /* admin.c - a copy of the core's figures, and the pages made of it. See admin.h.
  *
- * Ready means: serving, and at least one worker is connected, so that a balancer in front of several
- * brokers sends nobody to one that would let him wait. */
+ * Ready means: serving, and at least one worker is connected, so that a balancer in front of
+ * several brokers sends nobody to one that would let him wait. */
 #include "admin.h"
 
 #include "metrics/expose.h"

@@ -1,6 +1,6 @@
 /* admin.h - the broker's metrics and health over HTTP.
  *
- *     loop thread ── admin_publish() every 250 ms ──► snapshot, locked ──► server thread, on a scrape
+ *     loop ── admin_publish() every 250 ms ──► snapshot, locked ──► server thread, on a scrape
  *
  * Threads: admin_publish() belongs to the loop; the server reads the copy, never the core. */
 #ifndef EMBER_BROKER_ADMIN_H

@@ -2,9 +2,10 @@
  *
  *     repeat? ─► sane? ─► which service? ─► anybody to do it? ─► room? ─► ticket
  *
- * "Anybody to do it" is patient: a request whose model has no worker waits while the broker itself is
- * young or a worker left a moment ago, so that restarts of either lose nothing. Requests for the default
- * model that arrive before any worker are parked under the empty name and move when one comes. */
+ * "Anybody to do it" is patient: a request whose model has no worker waits while the broker itself
+ * is young or a worker left a moment ago, so that restarts of either lose nothing. Requests for the
+ * default model that arrive before any worker are parked under the empty name and move when one
+ * comes. */
 #include "core_state.h"
 
 #include "base/check.h"
@@ -47,8 +48,8 @@ static enum status nobody_serves(const core_t *self, const struct fleet_service 
                    s->model, task, models);
 }
 
-/* The service behind the empty model name, 0 with *err when there is none. Candidates are the models
- * with a worker now; without any, those that had one: they may come back. */
+/* The service behind the empty model name, 0 with *err when there is none. Candidates are the
+ * models with a worker now; without any, those that had one: they may come back. */
 static uint32_t default_service(const core_t *self, enum wire_task task, uint64_t now_us,
                                 struct err *err) {
     if (self->cfg.default_model[0]) {
@@ -88,9 +89,9 @@ static uint32_t default_service(const core_t *self, enum wire_task task, uint64_
     return 0;
 }
 
-/* What a service number of a request means right now. Routes and aliases belong here: one service asked
- * for, another one executed. *out may be a service without a worker, or the unnamed one itself: the
- * request then waits for a worker to come. */
+/* What a service number of a request means right now. Routes and aliases belong here: one service
+ * asked for, another one executed. *out may be a service without a worker, or the unnamed one
+ * itself: the request then waits for a worker to come. */
 enum status admit_resolve(const core_t *self, uint32_t asked, uint64_t now_us, uint32_t *out,
                           struct err *err) {
     if (asked == 0 || asked >= self->fleet.n_services)

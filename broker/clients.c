@@ -1,9 +1,9 @@
 /* clients.c - sessions of clients: HELLO, hearing from them, losing them.
  *
- *     HELLO ──► session ──► silent for CORE_CLIENT_SILENT_US, or disconnected ──► tickets dropped, closed
+ *     HELLO ──► session ──► silent for a minute, or disconnected ──► tickets dropped, closed
  *
- * An idle client may be silent for long (a program that has nothing to ask), so silence alone does not end
- * it soon; but it is pinged, and a connection that is gone shows when the ping is sent. */
+ * An idle client may be silent for long (a program that has nothing to ask), so silence alone does
+ * not end it soon; but it is pinged, and a connection that is gone shows when the ping is sent. */
 #include "core_state.h"
 
 #include "base/check.h"

@@ -1,4 +1,5 @@
-/* core.c - start, time and end of the broker's decisions. core_state.h has the picture and the other files.
+/* core.c - start, time and end of the broker's decisions. core_state.h has the picture and the
+ * other files.
  *
  * Invariants, walked by core_check() after every step in tests:
  *   - received = replied + queued + in flight + dropped, in all and per client;
@@ -90,7 +91,8 @@ void core_destroy(core_t **out) {
     free(self);
 }
 
-/* Ends what was found to be gone. Ending one may find more: recalls go to workers, answers to clients. */
+/* Ends what was found to be gone. Ending one may find more: recalls go to workers, answers to
+ * clients. */
 void core_settle(core_t *self, uint64_t now_us) {
     while (self->n_doomed_clients || self->n_doomed_workers) {
         if (self->n_doomed_workers)

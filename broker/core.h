@@ -4,10 +4,10 @@
  *       a frame, the time  ───────────────────►  core_request() core_worker_frame() ...
  *       send this, drop that  ◄───────────────   struct core_ops
  *
- * The core knows peers by small numbers that it hands out itself: core_hello() names a client, core_ready()
- * a worker, and client_closed()/worker_closed() say that a number is free again. The routing ids behind
- * them belong to the loop and never leave it. Bodies belong to the loop, too: the core names them by the
- * slot of their ticket.
+ * The core knows peers by small numbers that it hands out itself: core_hello() names a client,
+ * core_ready() a worker, and client_closed()/worker_closed() say that a number is free again. The
+ * routing ids behind them belong to the loop and never leave it. Bodies belong to the loop, too:
+ * the core names them by the slot of their ticket.
  *
  * Each request that core_request() takes or refuses is answered exactly once through to_client() or
  * forward(), or its client is gone:   received = replied + queued + in flight + dropped.
@@ -24,9 +24,10 @@
 
 #define CORE_NONE UINT32_MAX
 
-/* What a request takes of a worker's credit window: CORE_COST_BASE + body bytes / CORE_COST_BYTES. A short
- * text costs 2 or 3; a text of 256 word pieces (some 1,200 bytes) about 20. A worker's window is in the
- * same unit. It is absolute: each message of a worker carries the whole window, so nothing can leak. */
+/* What a request takes of a worker's credit window: CORE_COST_BASE + body bytes / CORE_COST_BYTES.
+ * A short text costs 2 or 3; a text of 256 word pieces (some 1,200 bytes) about 20. A worker's
+ * window is in the same unit. It is absolute: each message of a worker carries the whole window, so
+ * nothing can leak. */
 enum { CORE_COST_BASE = 1, CORE_COST_BYTES = 64 };
 
 static inline uint32_t core_cost(size_t body_bytes) {
@@ -104,9 +105,10 @@ void core_destroy(core_t **self); /* drops bodies, sends nothing; NULL is fine *
 
 /* ---- clients */
 
-/* HELLO. *client is CORE_NONE for a connection without a session and is set to its new number; or the
- * session's number: with the session's epoch in `epoch` it goes on, otherwise it starts anew and what
- * was in flight is dropped. `session` is random, not 0, and becomes the epoch of a new session.
+/* HELLO. *client is CORE_NONE for a connection without a session and is set to its new number; or
+ * the session's number: with the session's epoch in `epoch` it goes on, otherwise it starts anew
+ * and what was in flight is dropped. `session` is random, not 0, and becomes the epoch of a new
+ * session.
  * STATUS_RESOURCE_EXHAUSTED: too many clients. STATUS_UNAVAILABLE: draining. */
 enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t session,
                        uint64_t now_us, struct err *err);
@@ -119,8 +121,9 @@ uint32_t core_number(core_t *self, struct view model, enum wire_task task);
  * WHO_ARE_YOU was sent, ignore the frame. */
 bool core_client_heard(core_t *self, uint32_t client, const struct header *header, uint64_t now_us);
 
-/* A REQUEST for a service other than 0, with a body of body_bytes. Returns the slot under which the loop
- * keeps the body until drop(), or CORE_NONE: refused and answered, or a repeat of one in flight. */
+/* A REQUEST for a service other than 0, with a body of body_bytes. Returns the slot under which the
+ * loop keeps the body until drop(), or CORE_NONE: refused and answered, or a repeat of one in
+ * flight. */
 uint32_t core_request(core_t *self, uint32_t client, const struct header *header, size_t body_bytes,
                       uint64_t now_us);
 
@@ -132,16 +135,18 @@ void core_client_lost(core_t *self, uint32_t client, const char *why, uint64_t n
 
 /* ---- workers */
 
-/* READY. *worker is CORE_NONE for an unknown connection and is set; the same uuid on the same connection
- * only refreshes the credit; the same uuid on another connection retires that session, as does another
- * uuid on this one. STATUS_RESOURCE_EXHAUSTED as fleet_join(); *worker is then CORE_NONE. */
+/* READY. *worker is CORE_NONE for an unknown connection and is set; the same uuid on the same
+ * connection only refreshes the credit; the same uuid on another connection retires that session,
+ * as does another uuid on this one. STATUS_RESOURCE_EXHAUSTED as fleet_join(); *worker is then
+ * CORE_NONE. */
 enum status core_ready(core_t *self, uint32_t *worker, const struct wire_ready *ready,
                        uint16_t credit, uint64_t now_us, struct err *err);
 
 /* As core_client_heard(), for each frame of a worker but READY; takes the credit window. */
 bool core_worker_heard(core_t *self, uint32_t worker, const struct header *header, uint64_t now_us);
 
-/* RESULT, NACK, HEARTBEAT, PING, PONG, DRAIN, BYE. The body of a RESULT is forwarded during the call. */
+/* RESULT, NACK, HEARTBEAT, PING, PONG, DRAIN, BYE. The body of a RESULT is forwarded during the
+ * call. */
 void core_worker_frame(core_t *self, uint32_t worker, const struct header *header, uint64_t now_us);
 
 void core_heartbeat(core_t *self, uint32_t worker, const struct wire_heartbeat *heartbeat);

@@ -1,4 +1,5 @@
-/* core_state.h - the tables behind core.h, shared by the files that make up the core and nobody else.
+/* core_state.h - the tables behind core.h, shared by the files that make up the core and nobody
+ * else.
  *
  *     admit.c     a request comes in: checked, resolved to a service, given a ticket
  *     dispatch.c  tickets that wait meet workers with room
@@ -12,8 +13,9 @@
  *                       │                                                                     │
  *                       └── deadline, cancel, client gone, no worker ──► end ◄── RESULT ──────┘
  *
- * A peer whose connection turns out to be gone in the middle of something is only marked ("doomed");
- * core_settle() ends it when the call is done, so that no table changes under a loop's feet. */
+ * A peer whose connection turns out to be gone in the middle of something is only marked
+ * ("doomed"); core_settle() ends it when the call is done, so that no table changes under a loop's
+ * feet. */
 #ifndef EMBER_BROKER_CORE_STATE_H
 #define EMBER_BROKER_CORE_STATE_H
 

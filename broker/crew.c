@@ -2,7 +2,7 @@
  *
  *     READY ──► live ◄──► suspect          suspect: a dispatch was not taken; heard again: live
  *                 │           │
- *                 │ DRAIN     │ silent for three beats, disconnected, READY of the same uuid elsewhere
+ *                 │ DRAIN     │ silent for three beats, disconnected, READY elsewhere
  *                 ▼           ▼
  *             draining ──► gone: tickets back to the front of their lines, newest first pushed,
  *                   BYE          so that the order is the old one */
@@ -118,8 +118,8 @@ static void on_nack(core_t *self, uint32_t worker, const struct header *header) 
     ticket_unplace(self, t);
     t->attempts--; /* it was not started */
     ticket_wait(self, t, true);
-    /* Whatever window it claims: nothing more until it speaks of something else, or one that refuses
-     * everything would have us dispatch in circles. */
+    /* Whatever window it claims: nothing more until it speaks of something else, or one that
+     * refuses everything would have us dispatch in circles. */
     struct fleet_load *load = &self->fleet.loads[worker];
     load->credit = load->cost < load->credit ? (uint16_t)load->cost : load->credit;
 }

@@ -4,11 +4,11 @@
  *     ready[NORMAL]  line(s1)                   one ticket a turn, then to the back: services
  *     ready[BULK]    line(s3)                   that share workers share them evenly
  *
- * A line leaves `ready` when no member has room and comes back when one gets some (dispatch_opened) or the
- * ticket at its head goes (dispatch_ready), so that a wake-up costs what it achieves.
+ * A line leaves `ready` when no member has room and comes back when one gets some (dispatch_opened)
+ * or the ticket at its head goes (dispatch_ready), so that a wake-up costs what it achieves.
  *
- * Lanes are strict: while a higher lane of a service waits, the lower ones do, too; a smaller request never
- * overtakes. Ageing of BULK and fairness between clients would go into next_of(). */
+ * Lanes are strict: while a higher lane of a service waits, the lower ones do, too; a smaller
+ * request never overtakes. Ageing of BULK and fairness between clients would go into next_of(). */
 #include "core_state.h"
 
 void dispatch_ready(core_t *self, uint32_t service) {

@@ -1,14 +1,17 @@
-/* fleet.h - who works: the workers that are connected, the services they serve, and the choice of one.
+/* fleet.h - who works: the workers that are connected, the services they serve, and the choice of
+ * one.
  *
  *     worker 0  { minilm: embed classify tokenize }  ──►  service 1 (minilm, embed)     members 0 1
  *     worker 1  { minilm: embed   nli: classify  }   ──►  service 2 (minilm, classify)  members 0
  *                                                         service 4 (nli, classify)     members 1
  *
- * A service is a model's name and a task. It has a number, which is what headers carry; numbers are given
- * when a worker brings the service or a client asks for it, and stay for the life of the broker.
- * Number 0 is the broker itself. A model named "" is what clients ask for who take the default.
+ * A service is a model's name and a task. It has a number, which is what headers carry; numbers are
+ * given when a worker brings the service or a client asks for it, and stay for the life of the
+ * broker. Number 0 is the broker itself. A model named "" is what clients ask for who take the
+ * default.
  *
- * Threads: owner only. Memory: tables are sized in fleet_init(); a join may lengthen a member list. */
+ * Threads: owner only. Memory: tables are sized in fleet_init(); a join may lengthen a member list.
+ * */
 #ifndef EMBER_BROKER_FLEET_H
 #define EMBER_BROKER_FLEET_H
 
@@ -44,7 +47,8 @@ struct fleet_model {
     uint32_t tasks; /* bit 1 << enum wire_task */
 };
 
-/* What a choice looks at, apart from the rest: a scan over hundreds of workers stays in the cache. */
+/* What a choice looks at, apart from the rest: a scan over hundreds of workers stays in the cache.
+ * */
 struct fleet_load {
     uint32_t cost;   /* of what is in flight there */
     uint32_t n;      /* requests in flight there */
@@ -104,8 +108,8 @@ void fleet_done(struct fleet *self);
 /* The number of a service, 0 when it has none. */
 uint32_t fleet_find(const struct fleet *self, struct view model, enum wire_task task);
 
-/* The same, given if need be; 0 when the table is full. Names that only clients asked for may fill half
- * of the table: strangers cannot keep workers out. */
+/* The same, given if need be; 0 when the table is full. Names that only clients asked for may fill
+ * half of the table: strangers cannot keep workers out. */
 uint32_t fleet_number(struct fleet *self, struct view model, enum wire_task task, bool by_worker);
 
 /* A worker joins. STATUS_OK: *out is its index, its services have numbers and it is open.
@@ -120,11 +124,12 @@ void fleet_leave(struct fleet *self, uint32_t worker,
 
 uint32_t fleet_by_uuid(const struct fleet *self, uint64_t uuid); /* FLEET_NONE when not there */
 
-/* The member of a service to give `cost` to, or FLEET_NONE when none has room. Room is: open, a window
- * above 0, and either nothing in flight (so that a request larger than any window still runs) or the cost
- * fits the window. Among those the smallest share of its window in flight, which is its expected
- * completion in units of its own pace: windows are proportional to what a worker computes at once, and a
- * slow worker keeps its share longer. Ties go to the one used longest ago. */
+/* The member of a service to give `cost` to, or FLEET_NONE when none has room. Room is: open, a
+ * window above 0, and either nothing in flight (so that a request larger than any window still
+ * runs) or the cost fits the window. Among those the smallest share of its window in flight, which
+ * is its expected completion in units of its own pace: windows are proportional to what a worker
+ * computes at once, and a slow worker keeps its share longer. Ties go to the one used longest ago.
+ * */
 uint32_t fleet_choose(struct fleet *self, uint32_t service, uint32_t cost);
 
 const char *fleet_state_name(enum fleet_state state);

@@ -1,7 +1,8 @@
-/* greet.h - the bodies a broker opens and writes itself: HELLO, READY, HEARTBEAT, WELCOME, READY_OK, errors.
+/* greet.h - the bodies a broker opens and writes itself: HELLO, READY, HEARTBEAT, WELCOME,
+ * READY_OK, errors.
  *
- * Threads: owner only. Memory: one arena for what is read, one buffer for what is written; a body lives
- * until the next call that writes one. */
+ * Threads: owner only. Memory: one arena for what is read, one buffer for what is written; a body
+ * lives until the next call that writes one. */
 #ifndef EMBER_BROKER_GREET_H
 #define EMBER_BROKER_GREET_H
 

@@ -3,12 +3,14 @@
  * One wake-up: signals, then what workers sent (it frees credit), then what clients sent, at most
  * LIMIT_DRAIN messages each, then deadlines, then one core_dispatch() that sees the whole burst.
  *
- * Bodies stay with their slot until the core drops it: a dispatch sends zmq_msg_copy(), which counts a
- * reference, so that a request whose worker dies is sent again without anybody having copied it.
+ * Bodies stay with their slot until the core drops it: a dispatch sends zmq_msg_copy(), which
+ * counts a reference, so that a request whose worker dies is sent again without anybody having
+ * copied it.
  *
- * A worker's death: libzmq tells that some connection closed (socket monitor), not whose. So all workers
- * are pinged every millisecond for SWEEP_US, or until one is found gone: mandatory sends to a closed
- * connection fail once the socket has seen it close. Without the monitor it would take three beats. */
+ * A worker's death: libzmq tells that some connection closed (socket monitor), not whose. So all
+ * workers are pinged every millisecond for SWEEP_US, or until one is found gone: mandatory sends to
+ * a closed connection fail once the socket has seen it close. Without the monitor it would take
+ * three beats. */
 #include "loop.h"
 
 #include "admin.h"

@@ -1,5 +1,6 @@
-/* peers.c - a hash table with linear probing, half full at most. Removal shifts what follows back, so
- * there are no tombstones and a table that has seen a million connections is as fast as a new one. */
+/* peers.c - a hash table with linear probing, half full at most. Removal shifts what follows back,
+ * so there are no tombstones and a table that has seen a million connections is as fast as a new
+ * one. */
 #include "peers.h"
 
 #include "base/check.h"

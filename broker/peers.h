@@ -2,8 +2,8 @@
  *
  *     00 6b 8b 45 67  ──►  client 17        client 17  ──►  00 6b 8b 45 67
  *
- * A routing id names one connection; a peer that reconnects has another. The table forgets a number when
- * the core closes it, so a number given again never inherits an older connection.
+ * A routing id names one connection; a peer that reconnects has another. The table forgets a number
+ * when the core closes it, so a number given again never inherits an older connection.
  *
  * Threads: owner only. Memory: all of it is taken in peers_init(). */
 #ifndef EMBER_BROKER_PEERS_H

@@ -1,5 +1,5 @@
-/* wheel.c - see wheel.h. Why not a heap: nearly all deadlines are taken back before they come, and a heap
- * pays log n cache misses to remove from its middle; the wheel pays two. */
+/* wheel.c - see wheel.h. Why not a heap: nearly all deadlines are taken back before they come, and
+ * a heap pays log n cache misses to remove from its middle; the wheel pays two. */
 #include "wheel.h"
 
 #include "base/check.h"

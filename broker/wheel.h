@@ -4,8 +4,9 @@
  *              |         |
  *              items     items, also those of later turns of the wheel
  *
- * Adding and removing touch one list; an item that is due in a later turn is looked at once a turn. An
- * item never fires early and at most a millisecond late. Items are numbers 0..n-1 of the owner's table.
+ * Adding and removing touch one list; an item that is due in a later turn is looked at once a turn.
+ * An item never fires early and at most a millisecond late. Items are numbers 0..n-1 of the owner's
+ * table.
  *
  * Threads: owner only. Memory: all of it is taken in wheel_init(). */
 #ifndef EMBER_BROKER_WHEEL_H

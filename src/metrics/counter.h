@@ -1,7 +1,7 @@
 /* counter.h - a number that one thread writes and any thread reads.
  *
- * One writer means that adding needs no locked instruction: a relaxed load and store are enough, and
- * a reader sees some recent value. Sum the counters of several threads at the reader. */
+ * One writer means that adding needs no locked instruction: a relaxed load and store are enough,
+ * and a reader sees some recent value. Sum the counters of several threads at the reader. */
 #ifndef EMBER_METRICS_COUNTER_H
 #define EMBER_METRICS_COUNTER_H
 

@@ -2,8 +2,8 @@
  *
  *   scrape ──► server thread ──► cfg.metrics(arg, page) ──► response, page given to libmicrohttpd
  *
- * One thread, at most CONNECTIONS connections, each cut after IDLE_SECONDS of silence: a scraper that
- * hangs costs a descriptor for that long and nothing else. Only GET and HEAD are served. */
+ * One thread, at most CONNECTIONS connections, each cut after IDLE_SECONDS of silence: a scraper
+ * that hangs costs a descriptor for that long and nothing else. Only GET and HEAD are served. */
 #include "metrics/expose.h"
 
 #include <arpa/inet.h>

@@ -1,7 +1,7 @@
 /* histogram.c - fixed edges, one counter per bucket. See histogram.h.
  *
- * Two to four edges a decade: fine enough for a quantile within a bucket to mean something, few enough
- * that a histogram is three cache lines and Prometheus keeps few series. */
+ * Two to four edges a decade: fine enough for a quantile within a bucket to mean something, few
+ * enough that a histogram is three cache lines and Prometheus keeps few series. */
 #include "metrics/histogram.h"
 
 const uint64_t histogram_edges_us[HISTOGRAM_EDGES] = {

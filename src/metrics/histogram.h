@@ -2,12 +2,12 @@
  *
  *     edge    100 us  250 us  ...  100 ms  150 ms  200 ms  ...  60 s   (and one bucket beyond)
  *
- * The edges are the same everywhere, so histograms of threads and hosts can be added. 150 ms is one of
- * them, because the service level is told against it. A value equal to an edge belongs below it, as in
- * Prometheus (`le`).
+ * The edges are the same everywhere, so histograms of threads and hosts can be added. 150 ms is one
+ * of them, because the service level is told against it. A value equal to an edge belongs below it,
+ * as in Prometheus (`le`).
  *
- * Threads: one writer, any readers, no locks (see counter.h). A reader that runs beside the writer may
- * see the sum and the counts of different moments, one observation apart. */
+ * Threads: one writer, any readers, no locks (see counter.h). A reader that runs beside the writer
+ * may see the sum and the counts of different moments, one observation apart. */
 #ifndef EMBER_METRICS_HISTOGRAM_H
 #define EMBER_METRICS_HISTOGRAM_H
 

@@ -2,11 +2,12 @@
  *
  *     broker_bench [--clients 16] [--workers 16] [--in-flight 64] [--seconds 2] [--rounds 3]
  *
- * One thread plays all clients and workers over plain TCP, speaking ZMTP 3.0 with the NULL mechanism
- * (https://rfc.zeromq.org/spec/23): the broker under test is then the only user of libzmq, and its share
- * of the machine the only one that differs. ember-broker and minimal_broker take turns in every round;
- * compare ratios, since absolute figures drift with the machine. Workers answer at once: 200 bytes up,
- * 1,600 down. Broker CPU is the run time of all its threads from /proc/PID/task. */
+ * One thread plays all clients and workers over plain TCP, speaking ZMTP 3.0 with the NULL
+ * mechanism (https://rfc.zeromq.org/spec/23): the broker under test is then the only user of
+ * libzmq, and its share of the machine the only one that differs. ember-broker and minimal_broker
+ * take turns in every round; compare ratios, since absolute figures drift with the machine. Workers
+ * answer at once: 200 bytes up, 1,600 down. Broker CPU is the run time of all its threads from
+ * /proc/PID/task. */
 #include "base/check.h"
 #include "base/clock.h"
 #include "wire/header.h"

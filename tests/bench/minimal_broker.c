@@ -1,6 +1,7 @@
-/* minimal_broker.c - the least that can be called a broker: two ROUTER sockets, credits, a queue. No sessions,
- * deadlines, checks, retries or accounts. broker_bench measures ember-broker against it, so that the price
- * of everything else has a number. Usage: minimal_broker CLIENTS-ENDPOINT WORKERS-ENDPOINT */
+/* minimal_broker.c - the least that can be called a broker: two ROUTER sockets, credits, a queue.
+ * No sessions, deadlines, checks, retries or accounts. broker_bench measures ember-broker against
+ * it, so that the price of everything else has a number. Usage: minimal_broker CLIENTS-ENDPOINT
+ * WORKERS-ENDPOINT */
 #include "wire/frame.h"
 
 #include <stdio.h>

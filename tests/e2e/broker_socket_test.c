@@ -1,5 +1,5 @@
-/* broker_socket_test.c - the broker over real sockets, with clients and workers played by hand: sessions,
- * one request's way, and everything a stranger or a fault can do to it. */
+/* broker_socket_test.c - the broker over real sockets, with clients and workers played by hand:
+ * sessions, one request's way, and everything a stranger or a fault can do to it. */
 #include "support/test.h"
 
 #include "base/clock.h"

@@ -1,9 +1,11 @@
-/* broker_sim_test.c - the broker's core among simulated clients, workers and a network that misbehaves.
+/* broker_sim_test.c - the broker's core among simulated clients, workers and a network that
+ * misbehaves.
  *
  *     clients ◄── delay, loss at disconnect ──► core ◄── delay, loss, freezes, restarts ──► workers
  *
  * One seed decides everything, so a failure replays:  broker_sim_test --seed 17 --steps 200000
- * After every step core_check() walks the tables. Beyond that the simulation asserts what a client sees:
+ * After every step core_check() walks the tables. Beyond that the simulation asserts what a client
+ * sees:
  *   - one answer per call, for a call it made, on the session it made it on;
  *   - an OK answer carries the result of that very call's payload;
  *   - DEADLINE_EXCEEDED comes at the deadline, neither before nor more than a tick after it;
