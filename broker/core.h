@@ -13,7 +13,7 @@
  * forward(), or its client is gone:   received = replied + queued + in flight + dropped.
  *
  * Time is in microseconds of any monotonic clock and never runs backwards between calls.
- * Threads: owner only. Memory: all tables are taken in core_new(); only READY may lengthen a list. */
+ * Threads: owner only. Memory: all tables are taken in core_new(); READY may lengthen a list. */
 #ifndef EMBER_BROKER_CORE_H
 #define EMBER_BROKER_CORE_H
 

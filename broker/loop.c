@@ -13,12 +13,12 @@
  * three beats. */
 #include "loop.h"
 
-#include "admin.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "figures.h"
 #include "greet.h"
 #include "overview.h"
 #include "peers.h"
@@ -44,7 +44,7 @@ enum {
 struct loop {
     struct loop_cfg cfg;
     core_t *core;
-    admin_t *admin;
+    figures_t *figures;
     struct greet greet;
     struct wire_out overview;
     struct view advertise[CFG_LIST_MAX];
@@ -55,7 +55,7 @@ struct loop {
     uint64_t now_us, started_us, publish_us, overview_us;
     uint64_t sweep_until_us, sweep_next_us, client_sweep_us, client_swept_us;
     uint32_t lost_connections; /* of workers, that no sweep has found yet */
-    struct admin_frames frames;
+    struct figures_frames frames;
     struct log_limit log_malformed, log_refused;
     _Atomic int stops; /* signals and calls of loop_stop() */
     bool aborted;
@@ -388,7 +388,7 @@ static void on_signals(loop_t *self) {
 
 static long poll_ms(const loop_t *self) {
     uint64_t next = core_next_us(self->core);
-    if (self->admin && self->publish_us < next)
+    if (self->figures && self->publish_us < next)
         next = self->publish_us;
     if (self->lost_connections && self->sweep_next_us < next)
         next = self->sweep_next_us;
@@ -421,9 +421,9 @@ void loop_run(loop_t *self) {
         sweep(self);
         core_tick(self->core, self->now_us);
         core_dispatch(self->core, self->now_us);
-        if (self->admin && self->now_us >= self->publish_us) {
-            admin_publish(self->admin, self->core, &self->frames, self->now_us);
-            self->publish_us = self->now_us + ADMIN_PUBLISH_US;
+        if (self->figures && self->now_us >= self->publish_us) {
+            figures_publish(self->figures, self->core, &self->frames, self->now_us);
+            self->publish_us = self->now_us + FIGURES_PUBLISH_US;
         }
     }
 }
@@ -524,7 +524,7 @@ enum status loop_new(const struct loop_cfg *cfg, loop_t **out, struct err *err) 
     if (status == STATUS_OK)
         status = start_core(self, err);
     if (status == STATUS_OK && http)
-        status = admin_start(cfg->http, self->core, self->now_us, &self->admin, err);
+        status = figures_start(cfg->http, self->core, self->now_us, &self->figures, err);
     if (status != STATUS_OK)
         loop_destroy(&self);
     else
@@ -542,7 +542,7 @@ void loop_destroy(loop_t **out) {
     *out = NULL;
     if (!self)
         return;
-    admin_stop(&self->admin);
+    figures_stop(&self->figures);
     core_destroy(&self->core);
     for (uint32_t i = 0; self->bodies && i < self->cfg.core.max_tickets; i++)
         zmq_msg_close(&self->bodies[i]);
@@ -573,5 +573,5 @@ const char *loop_workers_endpoint(const loop_t *self) {
 }
 
 uint16_t loop_http_port(const loop_t *self) {
-    return self->admin ? admin_port(self->admin) : 0;
+    return self->figures ? figures_port(self->figures) : 0;
 }

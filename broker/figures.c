@@ -1,8 +1,8 @@
-/* admin.c - a copy of the core's figures, and the pages made of it. See admin.h.
+/* figures.c - a copy of the core's figures, and the pages made of it. See figures.h.
  *
  * Ready means: serving, and at least one worker is connected, so that a balancer in front of
  * several brokers sends nobody to one that would let him wait. */
-#include "admin.h"
+#include "figures.h"
 
 #include "metrics/expose.h"
 
@@ -20,7 +20,7 @@ struct service_copy {
 
 struct snapshot {
     struct core_stats stats;
-    struct admin_frames frames;
+    struct figures_frames frames;
     uint32_t clients, queued, in_flight, workers, n_services;
     uint32_t by_state[FLEET_DRAINING + 1];
     uint64_t queued_bytes, oldest_us, uptime_us;
@@ -29,15 +29,15 @@ struct snapshot {
     struct service_copy services[LIMIT_SERVICES];
 };
 
-struct admin {
+struct figures {
     expose_t *server;
     pthread_mutex_t lock;
     uint64_t started_us;
     struct snapshot now; /* under lock */
 };
 
-void admin_publish(admin_t *self, const core_t *core, const struct admin_frames *frames,
-                   uint64_t now_us) {
+void figures_publish(figures_t *self, const core_t *core, const struct figures_frames *frames,
+                     uint64_t now_us) {
     const struct fleet *fleet = core_fleet(core);
     pthread_mutex_lock(&self->lock);
     struct snapshot *s = &self->now;
@@ -167,7 +167,7 @@ static double get_oldest(const struct service_copy *c) {
     return (double)c->view.oldest_us / 1e6;
 }
 
-void admin_page(admin_t *self, struct expose_text *out) {
+void figures_page(figures_t *self, struct expose_text *out) {
     pthread_mutex_lock(&self->lock);
     const struct snapshot *s = &self->now;
     requests(s, out);
@@ -192,11 +192,11 @@ void admin_page(admin_t *self, struct expose_text *out) {
 }
 
 static void on_metrics(void *arg, struct expose_text *out) {
-    admin_page(arg, out);
+    figures_page(arg, out);
 }
 
 static bool on_ready(void *arg, struct expose_text *why) {
-    admin_t *self = arg;
+    figures_t *self = arg;
     pthread_mutex_lock(&self->lock);
     bool draining = self->now.draining;
     uint32_t live = self->now.by_state[FLEET_LIVE];
@@ -208,25 +208,25 @@ static bool on_ready(void *arg, struct expose_text *why) {
     return !draining && live;
 }
 
-enum status admin_start(const char *listen, const core_t *core, uint64_t now_us, admin_t **out,
-                        struct err *err) {
-    admin_t *self = calloc(1, sizeof *self);
+enum status figures_start(const char *listen, const core_t *core, uint64_t now_us, figures_t **out,
+                          struct err *err) {
+    figures_t *self = calloc(1, sizeof *self);
     if (!self)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
     pthread_mutex_init(&self->lock, NULL);
     self->started_us = now_us;
-    admin_publish(self, core, &(struct admin_frames){0}, now_us);
+    figures_publish(self, core, &(struct figures_frames){0}, now_us);
     struct expose_cfg cfg = {
         .listen = listen, .metrics = on_metrics, .ready = on_ready, .arg = self};
     enum status status = expose_start(&cfg, &self->server, err);
     if (status != STATUS_OK)
-        admin_stop(&self);
+        figures_stop(&self);
     else
         *out = self;
     return status;
 }
 
-void admin_stop(admin_t **self) {
+void figures_stop(figures_t **self) {
     if (!*self)
         return;
     expose_stop(&(*self)->server);
@@ -235,6 +235,6 @@ void admin_stop(admin_t **self) {
     *self = NULL;
 }
 
-uint16_t admin_port(const admin_t *self) {
+uint16_t figures_port(const figures_t *self) {
     return expose_port(self->server);
 }

@@ -1,0 +1,32 @@
+/* figures.h - the broker's metrics and health over HTTP.
+ *
+ *     loop ── figures_publish() every 250 ms ──► snapshot, locked ──► server thread, on a scrape
+ *
+ * Threads: figures_publish() belongs to the loop; the server reads the copy, never the core. */
+#ifndef EMBER_BROKER_FIGURES_H
+#define EMBER_BROKER_FIGURES_H
+
+#include "core.h"
+
+enum { FIGURES_PUBLISH_US = 250 * 1000 };
+
+struct figures_frames { /* what the loop counts itself */
+    uint64_t malformed, unknown_peers;
+};
+
+typedef struct figures figures_t;
+
+/* Errors as expose_start(). */
+enum status figures_start(const char *listen, const core_t *core, uint64_t now_us, figures_t **out,
+                          struct err *err);
+void figures_stop(figures_t **self); /* NULL is fine */
+
+void figures_publish(figures_t *self, const core_t *core, const struct figures_frames *frames,
+                     uint64_t now_us);
+
+/* For tests: the page, and the port in use. */
+struct expose_text;
+void figures_page(figures_t *self, struct expose_text *out);
+uint16_t figures_port(const figures_t *self);
+
+#endif

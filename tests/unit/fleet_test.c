@@ -1,0 +1,151 @@
+/* fleet_test.c - who serves what, and who is chosen. */
+#include "support/test.h"
+
+#include "fleet.h"
+
+static struct fleet fleet;
+
+static int setup(void **state) {
+    (void)state;
+    return fleet_init(&fleet, 200, 16, 1) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    fleet_done(&fleet);
+    return 0;
+}
+
+static enum status join(uint64_t uuid, const char *model, uint32_t tasks, uint16_t credit,
+                        uint32_t *out) {
+    struct wire_model m = {.name = view_of(model), .fingerprint = view_of("f"), .tasks = tasks};
+    struct wire_ready ready = {
+        .uuid = uuid, .name = view_of("w"), .models = &m, .n_models = 1, .tier = view_of("fast")};
+    struct err err;
+    return fleet_join(&fleet, &ready, credit, 1000, out, &err);
+}
+
+enum { EMBED = 1 << WIRE_TASK_EMBED, CLASSIFY = 1 << WIRE_TASK_CLASSIFY };
+
+static void test_numbers(void **state) {
+    (void)state;
+    uint32_t a = fleet_number(&fleet, view_of("a"), WIRE_TASK_EMBED, false);
+    TEST_TRUE(a != 0);
+    TEST_EQ(fleet_number(&fleet, view_of("a"), WIRE_TASK_EMBED, true), a);
+    TEST_TRUE(fleet_number(&fleet, view_of("a"), WIRE_TASK_CLASSIFY, false) != a);
+    TEST_EQ(fleet_find(&fleet, view_of("b"), WIRE_TASK_EMBED), 0);
+    char name[8];
+    for (int i = 0; i < 100; i++) { /* strangers ask for many names */
+        snprintf(name, sizeof name, "x%d", i);
+        fleet_number(&fleet, view_of(name), WIRE_TASK_EMBED, false);
+    }
+    TEST_EQ(fleet_number(&fleet, view_of("one-more"), WIRE_TASK_EMBED, false), 0);
+    uint32_t w;
+    TEST_EQ(join(1, "real", EMBED | CLASSIFY, 10, &w), STATUS_OK); /* and keep no worker out */
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "y%d", i);
+        if (join(2, name, EMBED, 10, &w) != STATUS_OK)
+            break;
+    }
+    TEST_EQ(join(3, "too-many", EMBED, 10, &w), STATUS_RESOURCE_EXHAUSTED);
+    TEST_EQ(join(3, "real", EMBED, 10, &w), STATUS_OK);
+}
+
+static void test_join_and_leave(void **state) {
+    (void)state;
+    uint32_t w0, w1;
+    TEST_EQ(join(1, "m", EMBED, 10, &w0), STATUS_OK);
+    TEST_EQ(join(2, "m", EMBED | CLASSIFY, 10, &w1), STATUS_OK);
+    const struct fleet_service *s =
+        &fleet.services[fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED)];
+    TEST_EQ(s->n_members, 2);
+    TEST_EQ(fleet_by_uuid(&fleet, 2), w1);
+    fleet_close(&fleet, w0, 2000);
+    TEST_EQ(s->n_members, 1);
+    TEST_EQ(fleet.n_workers, 2);
+    fleet_leave(&fleet, w0, 3000);
+    fleet_leave(&fleet, w1, 4000);
+    TEST_EQ(s->n_members, 0);
+    TEST_EQ(s->last_us, 4000);
+    TEST_TRUE(s->seen);
+    TEST_EQ(fleet.n_workers, 0);
+    TEST_EQ(fleet_by_uuid(&fleet, 2), FLEET_NONE);
+    TEST_EQ(join(3, "m", EMBED, 10, &w0), STATUS_OK);
+    TEST_TRUE(w0 < 2); /* an index is used again */
+}
+
+static void test_choice(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        struct fleet_load a, b;
+        uint32_t cost;
+        int want; /* -1: nobody */
+    } rows[] = {
+        {"idle before busy",
+         {.cost = 4, .n = 1, .credit = 20, .open = true},
+         {.credit = 20, .open = true},
+         4,
+         1},
+        {"the smaller share of its window",
+         {.cost = 8, .n = 2, .credit = 80, .open = true},
+         {.cost = 4, .n = 1, .credit = 20, .open = true},
+         4,
+         0},
+        {"ties: used longest ago",
+         {.credit = 20, .open = true, .used = 9},
+         {.credit = 20, .open = true, .used = 8},
+         4,
+         1},
+        {"ties, though the turns wrapped",
+         {.credit = 20, .open = true, .used = 3},
+         {.credit = 20, .open = true, .used = UINT32_MAX},
+         4,
+         1},
+        {"exactly full fits", {.cost = 16, .n = 4, .credit = 20, .open = true}, {0}, 4, 0},
+        {"one over does not", {.cost = 17, .n = 4, .credit = 20, .open = true}, {0}, 4, -1},
+        {"larger than the window: alone", {.credit = 20, .open = true}, {0}, 500, 0},
+        {"but only alone", {.cost = 1, .n = 1, .credit = 20, .open = true}, {0}, 500, -1},
+        {"no window, no work", {.credit = 0, .open = true}, {.credit = 9}, 1, -1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        fleet_done(&fleet);
+        TEST_TRUE(fleet_init(&fleet, 200, 16, 1));
+        uint32_t a, b;
+        TEST_EQ(join(1, "m", EMBED, 10, &a), STATUS_OK);
+        TEST_EQ(join(2, "m", EMBED, 10, &b), STATUS_OK);
+        fleet.loads[a] = rows[i].a;
+        fleet.loads[b] = rows[i].b;
+        uint32_t got =
+            fleet_choose(&fleet, fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED), rows[i].cost);
+        TEST_EQ(got == FLEET_NONE ? -1 : (int)got, rows[i].want < 0 ? -1
+                                                   : rows[i].want   ? (int)b
+                                                                    : (int)a);
+    }
+}
+
+static void test_many_members(void **state) {
+    (void)state;
+    uint32_t w, last = 0;
+    for (uint32_t i = 0; i < 150; i++) {
+        TEST_EQ(join(i + 1, "m", EMBED, 10, &w), STATUS_OK);
+        fleet.loads[w] = (struct fleet_load){.cost = 10, .n = 5, .credit = 10, .open = true};
+        last = w;
+    }
+    uint32_t service = fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED);
+    TEST_EQ(fleet_choose(&fleet, service, 1), FLEET_NONE);
+    fleet.loads[last].cost = 9; /* the only one with room is found, wherever the scan starts */
+    for (int i = 0; i < 50; i++)
+        TEST_EQ(fleet_choose(&fleet, service, 1), last);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_join_and_leave, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_choice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_members, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
