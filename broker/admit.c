@@ -41,11 +41,10 @@ static enum status nobody_serves(const core_t *self, const struct fleet_service 
         return err_set(err, STATUS_UNAVAILABLE, "no worker serves model '%s' (task %s) now",
                        s->model, task);
     char models[256];
-    known_models(self, s->task, false, models, sizeof models);
     if (!s->model[0])
         return err_set(err, STATUS_NOT_FOUND, "no worker serves any model (task %s)", task);
     return err_set(err, STATUS_NOT_FOUND, "no worker serves model '%s' (task %s); known: %s",
-                   s->model, task, models);
+                   s->model, task, known_models(self, s->task, false, models, sizeof models));
 }
 
 /* The service behind the empty model name, 0 with *err when there is none. Candidates are the
