@@ -128,7 +128,7 @@ struct ember_options {
     /* Requests of one call that travel at the same time; default 32. */
     uint32_t call_window;
     /* Bytes of texts in all unfinished calls; default 256 MiB. A call beyond it is refused with
-     * RESOURCE_EXHAUSTED. */
+     * RESOURCE_EXHAUSTED, unless it is the only one. */
     uint64_t memory_max;
 };
 #define EMBER_OPTIONS_INIT EMBER_INIT_SIZE(struct ember_options)
@@ -137,6 +137,7 @@ struct ember_options {
  * broker answers (ember_ping() tells). `endpoints`: one or more, separated by commas, tried in this
  * order when one does not answer: "tcp://10.0.0.1:5555,tcp://10.0.0.2:5555". Also
  * "ipc:///run/ember.sock". At most 8.
+ * It seeds random(3), which libzmq takes its connection ids from and never seeds itself.
  *   EMBER_INVALID_ARGUMENT    an endpoint or option that makes no sense,
  *   EMBER_RESOURCE_EXHAUSTED  no memory, descriptor or thread. */
 EMBER_API enum ember_status ember_open(const char *endpoints, const struct ember_options *options,
