@@ -149,13 +149,14 @@ static void on_goaway(struct client *self, uint64_t now_us) {
     }
 }
 
-/* HELLO itself was refused. */
+/* A WELCOME with a status is none: the broker is full, or we cannot agree. Another may do better.
+ * */
 static void on_refused_hello(struct client *self, const struct header *header, struct view body,
                              uint64_t now_us) {
     struct wire_error told;
     enum status status;
-    if (!status_from_code(header->status, &status) || status == STATUS_OK)
-        return;
+    if (!status_from_code(header->status, &status))
+        status = STATUS_INTERNAL;
     scratch(self, body.bytes);
     bool readable = codec_error_decode(body, &self->arena, &told, NULL) == STATUS_OK;
     snprintf(self->trouble, sizeof self->trouble, "%s: %.*s", status_name(status),
@@ -171,13 +172,12 @@ static void on_message(struct client *self, struct conn *conn, const struct head
     if (header->type == WIRE_PING) {
         struct header pong = {.type = WIRE_PONG, .id = header->id, .epoch = conn->session};
         frame_send_dealer(conn->socket, &pong, NULL);
-    } else if (header->type == WIRE_REPLY && current && self->dial.state == DIAL_GREETING &&
-               header->id == 0) {
-        on_refused_hello(self, header, body, now_us);
     } else if (header->type == WIRE_REPLY) {
         on_reply(self, conn, header, body, now_us);
     } else if (current && header->type == WIRE_PONG) {
         answer_asking(self, CALL_PING, now_us);
+    } else if (current && header->type == WIRE_WELCOME && header->status != STATUS_OK) {
+        on_refused_hello(self, header, body, now_us);
     } else if (current && header->type == WIRE_WELCOME) {
         on_welcome(self, body, now_us);
     } else if (current && header->type == WIRE_WHO_ARE_YOU) {

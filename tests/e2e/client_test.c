@@ -344,6 +344,27 @@ static void test_forgotten_session(void **state) {
     script_stop(&broker);
 }
 
+static void test_hello_refused(void **state) {
+    (void)state;
+    static struct script broker;
+    char a[128];
+    address(a);
+    script_init(&broker, a, 1);
+    broker.hello_left = 3;
+    script_start(&broker);
+    ember_t *e = open_client(a, NULL);
+    must_embed(e, 2, 1, NULL); /* the fourth is taken */
+    ember_close(&e);
+    broker.hello_left = 1000000;
+    e = open_client(a, NULL);
+    struct ember_error error = must_fail(e, 2, 200, 0);
+    TEST_EQ(error.status, EMBER_UNAVAILABLE);
+    TEST_EQ(error.may_have_run, 0);
+    TEST_HAS(error.message, "RESOURCE_EXHAUSTED: told to be full");
+    ember_close(&e);
+    script_stop(&broker);
+}
+
 static void test_goaway(void **state) {
     (void)state;
     static struct script leaving, other;
@@ -759,6 +780,7 @@ int main(void) {
         cmocka_unit_test(test_restart_sends_again),
         cmocka_unit_test(test_frozen_broker),
         cmocka_unit_test(test_forgotten_session),
+        cmocka_unit_test(test_hello_refused),
         cmocka_unit_test(test_goaway),
         cmocka_unit_test(test_twice_and_foreign),
         cmocka_unit_test(test_busy_is_tried_again),

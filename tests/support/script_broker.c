@@ -177,7 +177,15 @@ static void handle(struct script *self, const struct frame_peer *from, const str
     arena_reset(arena);
     self->last_peer = *from;
     struct header reply = {.id = header->id, .epoch = self->session};
-    if (header->type == WIRE_HELLO) {
+    if (header->type == WIRE_HELLO && self->hello_left > 0) {
+        self->hello_left--;
+        struct wire_error full = {.message = view_of("told to be full")};
+        codec_error_encode(&full, out);
+        reply.type = WIRE_WELCOME;
+        reply.epoch = 0;
+        reply.status = STATUS_RESOURCE_EXHAUSTED;
+        send_body(self, from, &reply, out);
+    } else if (header->type == WIRE_HELLO) {
         welcome(self, from, body, arena, out);
     } else if (self->forget || header->epoch != self->session) {
         if (self->forget) { /* a new start of the broker, on the same connection */

@@ -53,6 +53,7 @@ struct script {
     atomic_int goaway;      /* said once, now */
     atomic_int garbage;     /* OK replies with a broken body */
     atomic_int other_model; /* every second answer is of another model */
+    atomic_int hello_left;  /* HELLOs that are refused */
     atomic_int no_service;  /* WELCOME numbers nothing */
     atomic_int heartbeat_ms;
     atomic_int in_flight;
