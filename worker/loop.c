@@ -556,6 +556,7 @@ static enum status make_serve(loop_t *self, uint32_t items_max, struct err *err)
                             .items_max = ITEMS_MAX,
                             .bytes_max = REQUEST_MEMORY_BYTES,
                             .worker = settings->name,
+                            .clock = clock_us,
                             .reply = on_reply,
                             .reply_arg = self};
     return serve_new(&cfg, &self->serve, err);

@@ -55,10 +55,11 @@ struct serve_cfg {
     const struct models *models; /* outlives serve */
     struct serve_cache cache;
     struct batcher_cfg batcher;
-    uint32_t requests_max; /* at most 65536 */
-    uint32_t items_max;    /* texts, labels included, of all requests together */
-    size_t bytes_max;      /* memory of all requests together */
-    const char *worker;    /* name in replies; outlives serve */
+    uint32_t requests_max;   /* at most 65536 */
+    uint32_t items_max;      /* texts, labels included, of all requests together */
+    size_t bytes_max;        /* memory of all requests together */
+    const char *worker;      /* name in replies; outlives serve */
+    uint64_t (*clock)(void); /* asked for the times that replies tell; NULL: that of the wake-up */
     serve_reply_fn *reply;
     void *reply_arg;
 };
