@@ -346,8 +346,11 @@ static void print_stat(const struct settings *s, const struct cache_people_stat 
     uint64_t asked = st->hits + st->misses;
     double share = asked ? 100.0 * (double)st->hits / (double)asked : 0;
     if (s->common.output == CLI_TABLE) {
-        printf("redis %s: %.1f MB used of %.1f, policy %s; %.1f%% of look-ups hit, %llu evicted\n",
-               st->version, megabytes(st->used_bytes), megabytes(st->max_bytes), st->policy, share,
+        char limit[32] = "any amount";
+        if (st->max_bytes)
+            snprintf(limit, sizeof limit, "%.1f", megabytes(st->max_bytes));
+        printf("redis %s: %.1f MB used of %s, policy %s; %.1f%% of look-ups hit, %llu evicted\n",
+               st->version, megabytes(st->used_bytes), limit, st->policy, share,
                (unsigned long long)st->evicted);
         printf("%llu entries of ours, %.1f MB; %llu other keys\n", (unsigned long long)st->keys,
                megabytes(st->bytes), (unsigned long long)st->others);

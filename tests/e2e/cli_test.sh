@@ -103,14 +103,15 @@ fi
 expect 0 "closed loop, 4 callers" "$ember" bench --concurrency 4 --duration 300ms --warm-up 50ms
 expect 0 "open loop, 500 calls/s" "$ember" bench --rate 500 --duration 300ms --warm-up 50ms --json "$dir/run.json"
 grep -q '"p99.9_us":' "$dir/run.json" || fail "no report as JSON"
-"$ember" bench --retry --concurrency 8 --duration 1500ms --warm-up 0 --output json >"$dir/killed.json" 2>&1 &
-bench=$!
-sleep 0.4
-kill -9 $broker
-wait $broker 2>/dev/null || true
-sleep 0.1
-start_broker
-wait $bench || fail "a load did not survive the broker: $(cat "$dir/killed.json")"
-grep -q '"failed":0,' "$dir/killed.json" || fail "answers were lost: $(cat "$dir/killed.json")"
-grep -q '"calls":0,' "$dir/killed.json" && fail "nothing was answered"
+for signal in KILL TERM; do
+    "$ember" bench --retry --concurrency 8 --duration 1200ms --warm-up 0 --output json >"$dir/load.json" 2>&1 &
+    bench=$!
+    sleep 0.4
+    kill -$signal $broker
+    wait $broker 2>/dev/null || true
+    start_broker
+    wait $bench || fail "SIG$signal: a load did not survive the broker: $(cat "$dir/load.json")"
+    grep -q '"failed":0,' "$dir/load.json" || fail "SIG$signal: answers were lost: $(cat "$dir/load.json")"
+    sleep 0.3
+done
 echo "cli_test: all as expected"
