@@ -38,7 +38,8 @@ enum {
     STRIKES_MAX = 3,                /* malformed messages until a session is ended */
     OVERVIEW_US = 50 * 1000,        /* a status report is this old at most */
     LOG_EVERY_US = 1000 * 1000,
-    WORKER_SENDS = 65536, /* messages queued for one worker: above any credit window */
+    MONITORS_US = 100 * 1000, /* read at least this often */
+    WORKER_SENDS = 65536,     /* messages queued for one worker: above any credit window */
 };
 
 struct loop {
@@ -52,6 +53,8 @@ struct loop {
     struct peers clients, workers;
     zmq_msg_t *bodies;   /* [core.max_tickets], always initialised */
     zmq_msg_t *incoming; /* body of the RESULT being handled, NULL once it is sent */
+    int front_monitor_fd, back_monitor_fd;
+    uint64_t monitors_us;
     uint64_t now_us, started_us, publish_us, overview_us;
     uint64_t sweep_until_us, sweep_next_us, client_sweep_us, client_swept_us;
     uint32_t lost_connections; /* of workers, that no sweep has found yet */
@@ -352,6 +355,7 @@ static void sweep(loop_t *self) {
 }
 
 static void on_disconnects(loop_t *self) {
+    self->monitors_us = self->now_us + MONITORS_US;
     uint32_t lost = read_monitor(self->back_monitor);
     if (lost) {
         self->lost_connections += lost;
@@ -403,8 +407,8 @@ void loop_run(loop_t *self) {
         zmq_pollitem_t items[] = {
             {self->back, 0, ZMQ_POLLIN, 0},
             {self->front, 0, ZMQ_POLLIN, 0},
-            {self->back_monitor, 0, ZMQ_POLLIN, 0},
-            {self->front_monitor, 0, ZMQ_POLLIN, 0},
+            {NULL, self->back_monitor_fd, ZMQ_POLLIN, 0},
+            {NULL, self->front_monitor_fd, ZMQ_POLLIN, 0},
             {NULL, self->cfg.signals_fd, ZMQ_POLLIN, 0},
         };
         int n = self->cfg.signals_fd >= 0 ? 5 : 4;
@@ -412,7 +416,7 @@ void loop_run(loop_t *self) {
             break;
         self->now_us = clock_us();
         on_signals(self);
-        if (items[2].revents || items[3].revents)
+        if (items[2].revents || items[3].revents || self->now_us >= self->monitors_us)
             on_disconnects(self);
         if (items[0].revents)
             drain(self, self->back);
@@ -448,12 +452,15 @@ static enum status bind_all(void *socket, const struct cfg_list *endpoints, cons
     return STATUS_OK;
 }
 
-static void *open_monitor(loop_t *self, void *socket, const char *endpoint) {
+/* A monitor is polled by its descriptor: as a socket it would cost two system calls a wake-up, though
+ * nearly none has news. The descriptor is edge-triggered; read_monitor() reads until there is nothing. */
+static void *open_monitor(loop_t *self, void *socket, const char *endpoint, int *fd) {
+    size_t fd_bytes = sizeof *fd;
     void *monitor = zmq_socket(self->context, ZMQ_PAIR);
     int zero = 0;
     if (monitor && zmq_setsockopt(monitor, ZMQ_LINGER, &zero, sizeof zero) == 0 &&
         zmq_socket_monitor(socket, endpoint, ZMQ_EVENT_DISCONNECTED) == 0 &&
-        zmq_connect(monitor, endpoint) == 0)
+        zmq_connect(monitor, endpoint) == 0 && zmq_getsockopt(monitor, ZMQ_FD, fd, &fd_bytes) == 0)
         return monitor;
     if (monitor)
         zmq_close(monitor);
@@ -470,8 +477,9 @@ static enum status open_sockets(loop_t *self, struct err *err) {
         self->front ? frame_socket(self->context, FRAME_WORKER_SIDE, WORKER_SENDS, err) : NULL;
     if (!self->back)
         return STATUS_INTERNAL;
-    self->front_monitor = open_monitor(self, self->front, "inproc://clients");
-    self->back_monitor = open_monitor(self, self->back, "inproc://workers");
+    self->front_monitor =
+        open_monitor(self, self->front, "inproc://clients", &self->front_monitor_fd);
+    self->back_monitor = open_monitor(self, self->back, "inproc://workers", &self->back_monitor_fd);
     if (!self->front_monitor || !self->back_monitor)
         return err_set(err, STATUS_INTERNAL, "watch a socket: %s", zmq_strerror(errno));
     enum status status = bind_all(self->front, &self->cfg.clients, "clients",

@@ -1,0 +1,146 @@
+/* figures_test.c - what the broker tells about itself: the metrics page, readiness, the status report. */
+#include "support/test.h"
+
+#include "figures.h"
+#include "metrics/expose.h"
+#include "overview.h"
+
+static enum core_sent to_worker(void *arg, uint32_t worker, const struct header *h, uint32_t slot) {
+    (void)arg, (void)worker, (void)h, (void)slot;
+    return CORE_SENT;
+}
+
+static enum core_sent to_client(void *arg, uint32_t client, const struct header *h,
+                                const struct core_error *error) {
+    (void)arg, (void)client, (void)h, (void)error;
+    return CORE_SENT;
+}
+
+static enum core_sent forward(void *arg, uint32_t client, const struct header *h) {
+    (void)arg, (void)client, (void)h;
+    return CORE_SENT;
+}
+
+static void drop(void *arg, uint32_t slot) {
+    (void)arg, (void)slot;
+}
+
+static void closed(void *arg, uint32_t number, const char *why) {
+    (void)arg, (void)number, (void)why;
+}
+
+/* A broker with one worker, one request answered after 160 ms, one at the worker, one refused. */
+static core_t *populated(uint64_t now) {
+    struct core_cfg cfg = {.max_clients = 4,
+                           .max_workers = 4,
+                           .max_services = 8,
+                           .max_tickets = 8,
+                           .max_queued = 8,
+                           .max_queued_bytes = 10000,
+                           .max_client_tickets = 8,
+                           .heartbeat_us = 500000,
+                           .no_worker_grace_us = 1000000,
+                           .drain_us = 1000000,
+                           .id = 77,
+                           .seed = 1};
+    struct core_ops ops = {.to_worker = to_worker,
+                           .to_client = to_client,
+                           .forward = forward,
+                           .drop = drop,
+                           .client_closed = closed,
+                           .worker_closed = closed};
+    core_t *core;
+    TEST_EQ(core_new(&cfg, &ops, now, &core, NULL), STATUS_OK);
+    struct wire_model m = {.name = view_of("minilm"), .tasks = 1U << WIRE_TASK_EMBED, .dim = 384};
+    struct wire_ready ready = {
+        .uuid = 1, .name = view_of("w1"), .hourly_cost = 0.25, .models = &m, .n_models = 1};
+    uint32_t w = CORE_NONE, c = CORE_NONE;
+    TEST_EQ(core_ready(core, &w, &ready, 9, now, NULL), STATUS_OK);
+    TEST_EQ(core_hello(core, &c, 0, 5, now, NULL), STATUS_OK);
+    struct header request = {.type = WIRE_REQUEST, .epoch = 5, .budget_us = 900000, .service = 1};
+    TEST_EQ(core_request(core, c, &request, 10, now), 0);
+    core_dispatch(core, now);
+    struct header result = {.type = WIRE_RESULT, .id = 0, .epoch = 77, .credit = 9};
+    TEST_TRUE(core_worker_heard(core, w, &result, now + 160000));
+    core_worker_frame(core, w, &result, now + 160000);
+    request.id = 1;
+    TEST_TRUE(core_request(core, c, &request, 10, now + 160000) != CORE_NONE);
+    core_dispatch(core, now + 160000);
+    request.id = 2;
+    request.budget_us = 0;
+    TEST_EQ(core_request(core, c, &request, 10, now + 160000), CORE_NONE);
+    core_check(core);
+    return core;
+}
+
+static void test_page(void **state) {
+    (void)state;
+    core_t *core = populated(1000000);
+    figures_t *figures = NULL;
+    struct err err;
+    TEST_EQ(figures_start("127.0.0.1:0", core, 1000000, &figures, &err), STATUS_OK);
+    figures_publish(figures, core, &(struct figures_frames){.malformed = 3}, 2000000);
+    struct expose_text page = {0};
+    figures_page(figures, &page);
+    static const char *const lines[] = {
+        "\nember_requests_received_total 3\n",
+        "\nember_requests_total{status=\"OK\"} 1\n",
+        "\nember_requests_total{status=\"INVALID_ARGUMENT\"} 1\n",
+        "\nember_dispatches_total 2\n",
+        "\nember_request_duration_seconds_bucket{le=\"0.15\"} 0\n",
+        "\nember_request_duration_seconds_bucket{le=\"0.2\"} 1\n",
+        "\nember_request_duration_seconds_sum 0.16\n",
+        "\nember_queue_duration_seconds_count 2\n",
+        "\nember_workers{state=\"live\"} 1\n",
+        "\nember_workers_hourly_cost 0.25\n",
+        "\nember_in_flight 1\n",
+        "\nember_queue_size 0\n",
+        "\nember_clients 1\n",
+        "\nember_frames_malformed_total 3\n",
+        "\nember_service_workers{model=\"minilm\",task=\"embed\"} 1\n",
+        "\nember_service_answered_total{model=\"minilm\",task=\"embed\"} 1\n",
+        "\nember_uptime_seconds 1\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        TEST_HAS(page.data, lines[i]);
+    expose_text_done(&page);
+    figures_stop(&figures);
+    core_destroy(&core);
+}
+
+static void test_overview(void **state) {
+    (void)state;
+    core_t *core = populated(1000000);
+    struct wire_out out = {0};
+    TEST_EQ(overview_encode(core, "b1", 1000000, 2000000, &out), STATUS_OK);
+    struct arena arena;
+    TEST_TRUE(arena_init(&arena, session_arena_bytes(out.bytes)));
+    struct wire_status_reply s;
+    TEST_EQ(session_status_decode(wire_out_view(&out), &arena, &s, NULL), STATUS_OK);
+    TEST_TRUE(view_equal(s.broker_name, view_of("b1")));
+    TEST_TRUE(view_equal(s.state, view_of("serving")));
+    TEST_EQ(s.uptime_ms, 1000);
+    TEST_EQ(s.n_workers, 1);
+    TEST_TRUE(view_equal(s.workers[0].name, view_of("w1")));
+    TEST_EQ(s.workers[0].in_flight, 1);
+    TEST_EQ(s.workers[0].n_models, 1);
+    TEST_EQ(s.workers[0].silent_ms, 840);
+    TEST_EQ(s.n_services, 1);
+    TEST_EQ(s.services[0].answered, 1);
+    uint64_t ok = 0;
+    for (uint32_t i = 0; i < s.n_counters; i++)
+        if (view_equal(s.counters[i].name, view_of("replied_OK")))
+            ok = s.counters[i].value;
+    TEST_EQ(ok, 1);
+    arena_done(&arena);
+    wire_out_done(&out);
+    core_destroy(&core);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_page),
+        cmocka_unit_test(test_overview),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
