@@ -452,8 +452,9 @@ static enum status bind_all(void *socket, const struct cfg_list *endpoints, cons
     return STATUS_OK;
 }
 
-/* A monitor is polled by its descriptor: as a socket it would cost two system calls a wake-up, though
- * nearly none has news. The descriptor is edge-triggered; read_monitor() reads until there is nothing. */
+/* A monitor is polled by its descriptor: as a socket it would cost two system calls a wake-up,
+ * though nearly none has news. The descriptor is edge-triggered; read_monitor() reads until there
+ * is nothing. */
 static void *open_monitor(loop_t *self, void *socket, const char *endpoint, int *fd) {
     size_t fd_bytes = sizeof *fd;
     void *monitor = zmq_socket(self->context, ZMQ_PAIR);
