@@ -11,7 +11,7 @@ struct settings {
     uint32_t tier; /* index of "standard", "fast" */
     double hourly_cost;
     uint32_t threads, credit, batch_tokens;
-    uint64_t batch_wait_us;
+    uint32_t batch_wait_us;
     uint32_t precision;
     char kernel[32];
     char redis[CFG_TEXT_MAX];

@@ -232,7 +232,10 @@ static int listen_on(const char *listen_address, uint16_t *port, struct err *err
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
         bind(fd, &address.any, bytes) != 0 || listen(fd, CONNECTIONS) != 0 ||
         getsockname(fd, &address.any, &bytes) != 0) {
-        err_errno(err, STATUS_UNAVAILABLE, "listen on http '%s'", listen_address);
+        bool taken = errno == EADDRINUSE;
+        err_errno(err, STATUS_UNAVAILABLE, "listen on '%s'%s", listen_address,
+                  taken ? " (another program has it: choose an address with --http, or --http off)"
+                        : "");
         if (fd >= 0)
             close(fd);
         return -1;
