@@ -63,12 +63,20 @@ static const struct cfg program = {
     .n_rows = sizeof rows / sizeof *rows,
 };
 
+static const char name_bytes[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+/* Names travel to clients, who refuse what is none. */
+static bool is_name(const char *text) {
+    return text[strspn(text, name_bytes)] == '\0';
+}
+
 static void take_host_name(char *out, size_t bytes) {
     char host[256] = "";
     gethostname(host, sizeof host - 1);
     size_t n = 0;
     for (const char *p = host; *p && n + 1 < bytes; p++)
-        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *p))
+        if (strchr(name_bytes, *p))
             out[n++] = *p;
     out[n] = '\0';
     if (!n)
@@ -107,6 +115,11 @@ int main(int argc, char **argv) {
     }
     if (action == CFG_EXIT)
         return 0;
+    if (!is_name(settings.name) || !is_name(settings.default_model)) {
+        fprintf(stderr, "ember-broker: %s: a name is made of letters, digits, '.', '_' and '-'\n",
+                is_name(settings.name) ? "--default-model" : "--name");
+        return 2;
+    }
     log_set_level((enum log_level)settings.log_level);
     if (!settings.name[0])
         take_host_name(settings.name, sizeof settings.name);

@@ -1,4 +1,4 @@
-/* figures_test.c - what the broker tells about itself: the metrics page, readiness, the status report. */
+/* figures_test.c - the metrics page, and the status report that clients ask for. */
 #include "support/test.h"
 
 #include "figures.h"
