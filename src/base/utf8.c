@@ -38,6 +38,8 @@ static unsigned sequence(const unsigned char *p, const unsigned char *end) {
 }
 
 size_t utf8_valid_prefix(struct view text) {
+    if (text.bytes == 0)
+        return 0; /* data may be NULL, and nothing may be added to NULL, not even 0 */
     const unsigned char *start = (const unsigned char *)text.data, *p = start;
     const unsigned char *end = start + text.bytes;
     while (p < end) {
