@@ -108,7 +108,7 @@ void ticket_unplace(core_t *self, struct ticket *t);          /* out of line or 
 void ticket_reply(core_t *self, struct ticket *t, enum status status, const char *text);
 void ticket_forward(core_t *self, struct ticket *t, uint8_t status, uint64_t now_us);
 void ticket_drop(core_t *self, struct ticket *t);   /* its client is gone */
-void ticket_recall(core_t *self, struct ticket *t); /* tell the worker that nobody waits */
+void ticket_recall(core_t *self, struct ticket *t); /* its worker is told; the end is near */
 void ticket_lost(core_t *self, struct ticket *t);   /* its worker is gone */
 void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text);
 

@@ -51,7 +51,8 @@ uint32_t fleet_number(struct fleet *self, struct view model, enum wire_task task
     uint32_t number = fleet_find(self, model, task);
     if (number)
         return number;
-    uint32_t max = by_worker ? self->max_services : self->max_services / 2;
+    /* The unnamed model of each task is no stranger's invention: there are only so many tasks. */
+    uint32_t max = by_worker || !model.bytes ? self->max_services : self->max_services / 2;
     if (self->n_services >= max || model.bytes > LIMIT_NAME_BYTES || task <= WIRE_TASK_NONE ||
         task >= WIRE_TASKS)
         return 0;

@@ -109,7 +109,8 @@ void fleet_done(struct fleet *self);
 uint32_t fleet_find(const struct fleet *self, struct view model, enum wire_task task);
 
 /* The same, given if need be; 0 when the table is full. Names that only clients asked for may fill
- * half of the table: strangers cannot keep workers out. */
+ * half of the table: strangers can keep out neither workers
+ * nor clients that want the default model. */
 uint32_t fleet_number(struct fleet *self, struct view model, enum wire_task task, bool by_worker);
 
 /* A worker joins. STATUS_OK: *out is its index, its services have numbers and it is open.

@@ -153,8 +153,10 @@ void ticket_drop(core_t *self, struct ticket *t) {
 }
 
 void ticket_recall(core_t *self, struct ticket *t) {
-    if (t->state == TICKET_IN_FLIGHT)
-        crew_send(self, t->worker, WIRE_CANCEL, ticket_number(self, t));
+    if (t->state != TICKET_IN_FLIGHT)
+        return;
+    crew_send(self, t->worker, WIRE_CANCEL, ticket_number(self, t));
+    dispatch_opened(self, t->worker); /* its room is free: no RESULT need come to say so */
 }
 
 /* Not executed as far as we know, or lost with every worker that tried. */

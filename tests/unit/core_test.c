@@ -460,6 +460,60 @@ static void test_worker_drains(void **state) {
     expect("w0 DISPATCH 1");
 }
 
+/* A worker's room counts what is in flight by the broker's books. When the broker itself ends such a
+ * request, the next may go: the worker's RESULT may be late or lost and would wake nobody. */
+static void test_recall_makes_room(void **state) {
+    (void)state;
+    enum { CANCEL, DEADLINE, LOST };
+    static const char *const want[] = {
+        [CANCEL] = "w0 DISPATCH 1; w0 CANCEL; c0 REPLY 1 CANCELLED; w0 DISPATCH 1",
+        [DEADLINE] = "w0 DISPATCH 1; w0 CANCEL; c0 REPLY 1 DEADLINE_EXCEEDED; w0 DISPATCH 1",
+        [LOST] = "w0 DISPATCH 1; w0 CANCEL; c0 closed: disconnected; w0 DISPATCH 1"};
+    for (int how = CANCEL; how <= LOST; how++) {
+        TEST_ROW(want[how]);
+        begin("");
+        uint32_t a = client(), b = client();
+        worker(1, "m", 1);
+        struct header first = {.type = WIRE_REQUEST,
+                               .id = 1,
+                               .epoch = 500,
+                               .budget_us = 100 * MS,
+                               .service =
+                                   (uint16_t)core_number(core, view_of("m"), WIRE_TASK_EMBED)};
+        core_request(core, a, &first, 10, now);
+        ask(b, 2, "m");
+        first.type = WIRE_CANCEL;
+        dispatch();
+        if (how == CANCEL)
+            core_client_frame(core, a, &first, now);
+        else if (how == LOST)
+            core_client_lost(core, a, "disconnected", now);
+        else
+            core_tick(core, now += 101 * MS);
+        dispatch();
+        expect(want[how]);
+    }
+}
+
+/* Names that somebody makes up fill their half of the table and no more. */
+static void test_invented_names(void **state) {
+    (void)state;
+    begin("");
+    uint32_t given = 0;
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "made-up-%d", i);
+        given += core_number(core, view_of(name), WIRE_TASK_EMBED) != 0;
+    }
+    TEST_EQ(given, 32 / 2 - 1);
+    for (enum wire_task task = WIRE_TASK_NONE + 1; task < WIRE_TASKS; task++)
+        TEST_TRUE(core_number(core, view_of(""), task) != 0); /* the default model */
+    worker(1, "m", 4);
+    ask(client(), 1, "");
+    dispatch();
+    expect("w0 DISPATCH 1");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lanes),
@@ -474,6 +528,8 @@ int main(void) {
         cmocka_unit_test(test_repeats_and_restarts),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_worker_drains),
+        cmocka_unit_test(test_recall_makes_room),
+        cmocka_unit_test(test_invented_names),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     core_destroy(&core);
