@@ -372,9 +372,9 @@ static void on_disconnects(loop_t *self) {
 
 /* ---------------------------------------------------------------- running */
 
-static void on_signals(loop_t *self) {
+static void on_signals(loop_t *self, bool readable) {
     int number;
-    while (self->cfg.signals_fd >= 0 && (number = thread_signal_read(self->cfg.signals_fd)))
+    while (readable && (number = thread_signal_read(self->cfg.signals_fd)))
         if (number != SIGHUP)
             atomic_fetch_add(&self->stops, 1);
     int stops = atomic_load(&self->stops);
@@ -415,7 +415,7 @@ void loop_run(loop_t *self) {
         if (zmq_poll(items, n, poll_ms(self)) < 0 && errno != EINTR)
             break;
         self->now_us = clock_us();
-        on_signals(self);
+        on_signals(self, n == 5 && items[4].revents);
         if (items[2].revents || items[3].revents || self->now_us >= self->monitors_us)
             on_disconnects(self);
         if (items[0].revents)
