@@ -31,7 +31,7 @@ bool serve_note(serve_t *self, struct request *request, uint32_t i,
     const struct cache_entry *entry = answer_->entry;
     if (entry->truncated && request->side == ENGINE_CUT_OFF) {
         serve_fail(request, STATUS_INVALID_ARGUMENT, i + 1,
-                   "text %u has more than the %u tokens allowed, and truncation is off", i + 1,
+                   "the text has more than the %u tokens allowed, and truncation is off",
                    request->max_tokens);
         return false;
     }

@@ -32,10 +32,9 @@ static size_t write_facts(enum cache_kind kind, uint32_t n, uint32_t tokens, boo
                           const uint8_t sha[VALUE_SHA_BYTES], char *out) {
     char hex[2 * VALUE_SHA_BYTES + 1];
     digest_hex(sha, VALUE_SHA_BYTES, hex);
-    int bytes =
-        snprintf(out, VALUE_HEADER_BYTES, "ember1 %s=%u%s tokens=%u truncated=%d sha=%s",
-                 kind == CACHE_EMB ? "emb dim" : "cls labels", n,
-                 kind == CACHE_EMB ? " type=f32" : "", tokens, truncated, hex);
+    int bytes = snprintf(out, VALUE_HEADER_BYTES, "ember1 %s=%u%s tokens=%u truncated=%d sha=%s",
+                         kind == CACHE_EMB ? "emb dim" : "cls labels", n,
+                         kind == CACHE_EMB ? " type=f32" : "", tokens, truncated, hex);
     return bytes + 5 + 8 + 1 <= VALUE_HEADER_BYTES ? (size_t)bytes : 0;
 }
 
@@ -99,8 +98,7 @@ static bool scan_header(struct scan *scan, struct value_facts *facts) {
     if (!emb && !scan_text(scan, "ember1 cls labels="))
         return false;
     facts->kind = emb ? CACHE_EMB : CACHE_CLS;
-    if (!scan_number(scan, &facts->n) ||
-        !scan_text(scan, emb ? " type=f32 tokens=" : " tokens=") ||
+    if (!scan_number(scan, &facts->n) || !scan_text(scan, emb ? " type=f32 tokens=" : " tokens=") ||
         !scan_number(scan, &facts->tokens) || !scan_text(scan, " truncated=") ||
         !scan_number(scan, &truncated) || truncated > 1 || !scan_text(scan, " sha=") ||
         !scan_hex(scan, facts->sha, VALUE_SHA_BYTES) || !scan_text(scan, " crc="))

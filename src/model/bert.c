@@ -8,9 +8,10 @@
  *           x   = norm2(mid W2 + b + x)                                               [rows, H]
  *     out = mean of a sequence's rows, or its first row                               [n_seqs, H]
  *
- * A batch is cut into chunks of whole sequences that together have about CHUNK_ROWS tokens, and a chunk
- * goes through all layers before the next begins: states of one chunk stay in the second-level
- * cache, memory stays flat however large the batch is, and weights are fetched once per chunk.
+ * A batch is cut into chunks of whole sequences that together have about CHUNK_ROWS tokens, and a
+ * chunk goes through all layers before the next begins: states of one chunk stay in the
+ * second-level cache, memory stays flat however large the batch is, and weights are fetched once
+ * per chunk.
  *
  * First-token pooling needs one row per sequence after the last attention, so there the rest
  * of the last layer runs on those rows alone: three quarters of a layer are never computed. */
@@ -139,8 +140,8 @@ static void attend(const bert_t *self, const struct chunk *chunk, struct work *w
     }
 }
 
-/* Row s of x and of the context becomes the first row of sequence s. Rows only move to the front, and
- * in order, so none is overwritten before it has moved. */
+/* Row s of x and of the context becomes the first row of sequence s. Rows only move to the front,
+ * and in order, so none is overwritten before it has moved. */
 static void keep_first_rows(const bert_t *self, const struct chunk *chunk, struct work *work) {
     const size_t h = self->shape.hidden;
     for (uint32_t s = 1; s < chunk->n_seqs; s++) {

@@ -2,7 +2,7 @@
  *
  * All prepared weights lie in one arena, sized before the first tensor is read:
  *
- *     layers | word, position, segment tables | norm | layer 0: qkv out ffn1 ffn2 norms | layer 1 ..
+ *     layers | word, position, segment tables | norm | layer 0: qkv out ffn1 ffn2 norms | 1 ...
  *
  * Query, key and value become one product; 1/sqrt(d) goes into query's weights and bias, so that
  * attention need not scale its scores. */

@@ -1,5 +1,5 @@
-/* bert_parts.h - the inside of bert_t, shared by bert.c (forward), bert_load.c (files to memory), their
- * tests and the benchmark. Everybody else uses bert.h. */
+/* bert_parts.h - the inside of bert_t, shared by bert.c (forward), bert_load.c (files to memory),
+ * their tests and the benchmark. Everybody else uses bert.h. */
 #ifndef EMBER_MODEL_BERT_PARTS_H
 #define EMBER_MODEL_BERT_PARTS_H
 

@@ -1,6 +1,6 @@
 /* gemm.h - rows times prepared weights, the one operation that takes nearly all of a model's time:
  *
- *     C[m, n] = act(A[m, k] W^T + bias) + residual          W[n, k] as PyTorch stores a linear layer
+ *     C[m, n] = act(A[m, k] W^T + bias) + residual       W[n, k] as PyTorch stores a linear layer
  *
  * Weights are packed once, at load, into the order in which a kernel reads them; a call then only
  * streams them. Every kernel takes any m, n, k >= 1; nothing has to be a multiple of anything.
@@ -12,8 +12,9 @@
  *     gemm_run(&weights, &(struct gemm_call){.a = a, .lda = k, .m = m, .c = c, .ldc = n});
  *
  * Threads: kernels and packed weights are immutable, any number of threads may share them.
- * Memory: allocates nothing. Packed weights are bytes without pointers in memory of the caller, so
- * they may as well lie in a mapped file; they fit only the kernel and the n, k they were packed for. */
+ * Memory: allocates nothing. Packed weights are bytes without pointers in memory of the caller,
+ * so they may as well lie in a mapped file; they fit only the kernel and the n, k they were
+ * packed for. */
 #ifndef EMBER_MODEL_GEMM_H
 #define EMBER_MODEL_GEMM_H
 
@@ -57,8 +58,8 @@ struct gemm_kernel {
     /* Bytes of packed weights for n outputs and k inputs, bias included. */
     size_t (*packed_bytes)(uint32_t n, uint32_t k);
 
-    /* Write packed_bytes(n, k) bytes at packed, aligned to GEMM_ALIGN. w: [n, k] end to end; bias: [n],
-     * or NULL for none. */
+    /* Write packed_bytes(n, k) bytes at packed, aligned to GEMM_ALIGN. w: [n, k] end to end;
+     * bias: [n], or NULL for none. */
     void (*pack)(const float *w, const float *bias, uint32_t n, uint32_t k, void *packed);
 
     /* Bytes of call->scratch for m rows of k numbers: where activations are converted first. */

@@ -1,8 +1,8 @@
 /* gemm_openblas.c - the door to OpenBLAS: products where we have no kernel of our own, and a second
  * opinion for tests where we do.
  *
- * Weights are kept transposed, [bias n][W^T: k x n], because OpenBLAS is a fifth faster when it need not
- * turn them. Activation and bias are a pass over C afterwards. */
+ * Weights are kept transposed, [bias n][W^T: k x n], because OpenBLAS is a fifth faster when it
+ * need not turn them. Activation and bias are a pass over C afterwards. */
 #include "model/gemm.h"
 #include "model/isa.h"
 

@@ -2,16 +2,16 @@
  *
  * Packed weights: [bias, vecs * VEC_LANES][panel 0][panel 1].. (gemm_tile.h draws a panel).
  *
- * Order of work: a block of rows that fits the second-level cache meets every panel in turn; inside,
- * all rows of the block meet one panel while it is near. So weights come from far once per block, and
- * the activation runs over sums that were stored a moment ago.
+ * Order of work: a block of rows that fits the second-level cache meets every panel in turn;
+ * inside, all rows of the block meet one panel while it is near. So weights come from far once
+ * per block, and the activation runs over sums that were stored a moment ago.
  *
- * While rows meet a panel, the next panel is asked for, evenly over the tiles that can do it: a vector per
- * step of k and tile, more where there are fewer tiles than vectors in a panel. Left to itself
- * the processor waits for weights at the start of every panel: asking took 8 rows of a 384-wide model from
- * 1.24 to 0.85 ms, 16 from 2.0 to 1.5, 32 from 3.6 to 2.8. All at once by the first tile is slower wherever
- * others could share the work (32 rows: 2.95). Behind the last panel lies the first of the next
- * product when its owner packs them in the order of use. */
+ * While rows meet a panel, the next panel is asked for, evenly over the tiles that can do it: a
+ * vector per step of k and tile, more where there are fewer tiles than vectors in a panel. Left
+ * to itself the processor waits for weights at the start of every panel: asking took 8 rows of a
+ * 384-wide model from 1.24 to 0.85 ms, 16 from 2.0 to 1.5, 32 from 3.6 to 2.8. All at once by the
+ * first tile is slower wherever others could share the work (32 rows: 2.95). Behind the last
+ * panel lies the first of the next product when its owner packs them in the order of use. */
 #ifndef EMBER_MODEL_GEMM_PACKED_H
 #define EMBER_MODEL_GEMM_PACKED_H
 

@@ -1,5 +1,6 @@
-/* gemm_tile.h - the innermost loop: a tile of up to TILE_ROWS rows and TILE_VECS vectors of C stays in
- * registers while k runs, for weights and for attention alike. Included after one vec_*.h.
+/* gemm_tile.h - the innermost loop: a tile of up to TILE_ROWS rows and TILE_VECS vectors of C
+ * stays in registers while k runs, for weights and for attention alike. Included after one
+ * vec_*.h.
  *
  *              w vectors of 16 (8, 4) columns
  *            +------+------+------+
@@ -8,11 +9,11 @@
  *      ...   |      |      |      |
  *            +------+------+------+
  *
- * B is packed in panels, left to right; a panel is w vectors wide and k deep, [k, w, VEC_LANES] end to
- * end. Widths are balanced (tile_split), the last vector is filled up with zeros.
+ * B is packed in panels, left to right; a panel is w vectors wide and k deep, [k, w, VEC_LANES]
+ * end to end. Widths are balanced (tile_split), the last vector is filled up with zeros.
  *
- * Sizes are constants in each of the TILE_ROWS x TILE_VECS functions, otherwise the sums would live in
- * memory; what happens once per tile is decided at run time. */
+ * Sizes are constants in each of the TILE_ROWS x TILE_VECS functions, otherwise the sums would
+ * live in memory; what happens once per tile is decided at run time. */
 #ifndef EMBER_MODEL_GEMM_TILE_H
 #define EMBER_MODEL_GEMM_TILE_H
 
@@ -157,7 +158,8 @@ static const tile_fn tile_table[TILE_VECS + 1][TILE_ROWS + 1] = {
 #endif
 };
 
-/* `total` cut into the fewest parts of at most `most`, sizes differing by one at most, larger first. */
+/* `total` cut into the fewest parts of at most `most`, sizes differing by one at most, larger
+ * first. */
 struct tile_split {
     uint32_t parts, size, larger; /* the first `larger` parts have size + 1 */
 };

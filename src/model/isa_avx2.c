@@ -1,5 +1,5 @@
-/* isa_avx2.c - products and row kernels for AVX2 with FMA: the shared text of gemm_packed.h and kernels_rows.h,
- * compiled over vec_avx2.h. */
+/* isa_avx2.c - products and row kernels for AVX2 with FMA: the shared text of gemm_packed.h and
+ * kernels_rows.h, compiled over vec_avx2.h. */
 #include "model/vec_avx2.h"
 
 #include "model/gemm_packed.h"

@@ -1,5 +1,5 @@
-/* isa_avx512.c - products and row kernels for AVX-512: the shared text of gemm_packed.h and kernels_rows.h,
- * compiled over vec_avx512.h. */
+/* isa_avx512.c - products and row kernels for AVX-512: the shared text of gemm_packed.h and
+ * kernels_rows.h, compiled over vec_avx512.h. */
 #include "model/vec_avx512.h"
 
 #include "model/gemm_packed.h"

@@ -1,5 +1,5 @@
-/* isa_portable.c - products and row kernels for any CPU: the shared text of gemm_packed.h and kernels_rows.h,
- * compiled over vec_portable.h. */
+/* isa_portable.c - products and row kernels for any CPU: the shared text of gemm_packed.h and
+ * kernels_rows.h, compiled over vec_portable.h. */
 #include "model/vec_portable.h"
 
 #include "model/gemm_packed.h"

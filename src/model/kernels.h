@@ -4,9 +4,9 @@
  *     const struct kernels *kernels = kernels_choose();
  *     kernels->layer_norm(x, hidden, n_tokens, hidden, weight, bias, eps);
  *
- * All arrays are row-major float32, `ld` numbers from row to row. Lengths are arbitrary: nothing has
- * to be a multiple of a vector, nothing past a row's length is read or written, alignment is not
- * needed. All tables give the same results up to rounding.
+ * All arrays are row-major float32, `ld` numbers from row to row. Lengths are arbitrary: nothing
+ * has to be a multiple of a vector, nothing past a row's length is read or written, alignment is
+ * not needed. All tables give the same results up to rounding.
  *
  * Threads: immutable, no state. Memory: allocates nothing. */
 #ifndef EMBER_MODEL_KERNELS_H
@@ -24,8 +24,8 @@ enum kernel_act {
     KERNEL_ACT_SILU, /* x / (1 + e^-x) */
 };
 
-/* Attention of one head over one sequence: out = softmax(q k^T) v, row by row. The scale 1/sqrt(dim)
- * is expected inside q already. */
+/* Attention of one head over one sequence: out = softmax(q k^T) v, row by row. The scale
+ * 1/sqrt(dim) is expected inside q already. */
 struct kernel_attention {
     const float *q, *k, *v; /* [n, dim] each, `ld` from row to row */
     size_t ld;
@@ -41,8 +41,8 @@ struct kernels {
     const char *name;     /* "avx512", "avx2", "portable" */
     bool (*usable)(void); /* this CPU and system can run it */
 
-    /* x[i] = (x[i] - mean) / sqrt(variance + eps) * weight + bias over each of `rows` rows of n numbers
-     * (Ba, Kiros, Hinton 2016); the variance is divided by n. */
+    /* x[i] = (x[i] - mean) / sqrt(variance + eps) * weight + bias over each of `rows` rows of n
+     * numbers (Ba, Kiros, Hinton 2016); the variance is divided by n. */
     void (*layer_norm)(float *x, size_t ld, uint32_t rows, uint32_t n, const float *weight,
                        const float *bias, float eps);
 

@@ -166,8 +166,8 @@ static void rows_mean(float *out, const float *x, size_t ld, uint32_t rows, uint
     }
 }
 
-/* V [n, dim] into the panels of gemm_tile.h: no turning, only copied together. Read in place its rows
- * would lie 3 x hidden apart and fall on few lines of the cache. */
+/* V [n, dim] into the panels of gemm_tile.h: no turning, only copied together. Read in place its
+ * rows would lie 3 x hidden apart and fall on few lines of the cache. */
 static inline void attention_pack_v(const float *v, size_t ld, uint32_t n, uint32_t dim,
                                     float *out) {
     const struct tile_split panels = tile_split(tile_vecs(dim), TILE_VECS);
@@ -188,9 +188,9 @@ static inline void attention_pack_v(const float *v, size_t ld, uint32_t n, uint3
 /* Scores to e^score, up to a factor per row that scale[row] takes away again. Columns past n are
  * whatever they like afterwards, before they are 0, because K^T is filled up with zeros.
  *
- * The largest score of a row is subtracted only where a score is beyond 30 in size: 8192 x e^30 and
- * e^-30 are both far inside a float. That is rare, and so the processor is far into e^x before it knows
- * the largest score of anything: a third of the time of softmax. */
+ * The largest score of a row is subtracted only where a score is beyond 30 in size: 8192 x e^30
+ * and e^-30 are both far inside a float. That is rare, and so the processor is far into e^x
+ * before it knows the largest score of anything: a third of the time of softmax. */
 static inline void attention_exp(float *scores, size_t ld, uint32_t rows, uint32_t n,
                                  float *scale) {
     vec_t size = vec_set(0.0f);
@@ -218,9 +218,9 @@ static inline void attention_exp(float *scores, size_t ld, uint32_t rows, uint32
     }
 }
 
-/* K^T and V are packed once per head; then a few queries at a time: their scores against all keys, e^x
- * in place, and the sums over V, scaled by 1 / sum at the end. Scores of those queries stay in the
- * first-level cache for some hundred keys. */
+/* K^T and V are packed once per head; then a few queries at a time: their scores against all
+ * keys, e^x in place, and the sums over V, scaled by 1 / sum at the end. Scores of those queries
+ * stay in the first-level cache for some hundred keys. */
 static void rows_attention(const struct kernel_attention *call) {
     const uint32_t n = call->n, dim = call->dim;
     const size_t keys = (size_t)tile_vecs(n) * VEC_LANES;

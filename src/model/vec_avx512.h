@@ -35,7 +35,8 @@ VEC_INLINE void vec_store(float *p, vec_t x) {
     _mm512_storeu_ps(p, x);
 }
 
-/* Only the first n lanes, 1 <= n <= VEC_LANES; the others are 0 after a load, untouched by a store. */
+/* Only the first n lanes, 1 <= n <= VEC_LANES; the others are 0 after a load, untouched by a
+ * store. */
 VEC_INLINE __mmask16 vec_mask(uint32_t n) {
     return (__mmask16)((1u << n) - 1);
 }

@@ -1,5 +1,6 @@
-/* vec_portable.h - four floats at a time through the vector extensions of gcc and clang: SSE2 on any
- * x86-64, NEON on ARM, plain code elsewhere. What each operation means is said in vec_avx512.h. */
+/* vec_portable.h - four floats at a time through the vector extensions of gcc and clang: SSE2 on
+ * any x86-64, NEON on ARM, plain code elsewhere. What each operation means is said in
+ * vec_avx512.h. */
 #ifndef EMBER_MODEL_VEC_H
 #define EMBER_MODEL_VEC_H
 

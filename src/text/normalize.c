@@ -30,7 +30,8 @@ static const struct range WHITE[] = {
     {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000},
 };
 
-/* Ideographs that stand alone. The reference begins one block at U+2B920 where Unicode has U+2B820. */
+/* Ideographs that stand alone. The reference begins one block at U+2B920 where Unicode has
+ * U+2B820. */
 static const struct range IDEOGRAPH[] = {
     {0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xf900, 0xfaff}, {0x20000, 0x2a6df}, {0x2a700, 0x2b73f},
     {0x2b740, 0x2b81f}, {0x2b920, 0x2ceaf}, {0x2f800, 0x2fa1f},

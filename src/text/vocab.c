@@ -12,7 +12,8 @@
  * Invariants: slots are a power of two and at most half full, so a probe always meets an empty one;
  * the place comes from the upper bits of the hash and the tag from the lower; a hit compares bytes.
  *
- * A trie was left out: it steps once per byte through memory, where mostly one probe takes a word. */
+ * A trie was left out: it steps once per byte through memory, where mostly one probe takes a
+ * word. */
 #include "text/vocab.h"
 
 #include "base/check.h"

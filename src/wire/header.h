@@ -6,8 +6,8 @@
  *        3    1  type        enum wire_type
  *        4    1  flags       WIRE_FLAG_*
  *        5    1  status      in replies and results; in requests: lane
- *        6    2  attempt     in requests and dispatches; in what a worker sends: credit, its absolute
- *                            window
+ *        6    2  attempt     in requests and dispatches; in what a worker sends: credit, its
+ *                            absolute window
  *        8    8  id          number of the request in its session; worker side: ticket
  *                            (slot | generation << 32)
  *       16    8  epoch       client side: session from WELCOME; worker side: the broker's start id

@@ -1,9 +1,11 @@
 /* model_bench.c - time of one forward pass over random weights: texts x tokens, one thread.
  *
- *     model_bench [--shape minilm|base|small] [--kernel NAME|all] [--pool mean|cls] [--profile] [b,s ...]
+ *     model_bench [--shape minilm|base|small] [--kernel NAME|all] [--pool mean|cls] [--profile]
+ *                 [b,s ...]
  *
- * Figures are the median of the runs of about a second; GFLOP/s counts matrix products and attention
- * alone, so what is missing from the machine's peak is everything: memory, activations, norms. */
+ * Figures are the median of the runs of about a second; GFLOP/s counts matrix products and
+ * attention alone, so what is missing from the machine's peak is everything: memory, activations,
+ * norms. */
 #include "base/check.h"
 #include "base/clock.h"
 #include "support/random_bert.h"

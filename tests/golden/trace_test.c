@@ -1,8 +1,10 @@
 /* trace_test.c - the forward pass, layer by layer, against states computed in double precision by
- * PyTorch (tests/data/golden/README.md): a model cut off after layer l gives, by first-token pooling,
- * the first row of that layer, and by mean pooling the mean of its rows. With every product kernel.
+ * PyTorch (tests/data/golden/README.md): a model cut off after layer l gives, by first-token
+ * pooling, the first row of that layer, and by mean pooling the mean of its rows. With every
+ * product kernel.
  *
- * A correct float32 engine is within 2e-6; from 1e-5 on there is a cause (tanh for erf costs 7e-5). */
+ * A correct float32 engine is within 2e-6; from 1e-5 on there is a cause (tanh for erf costs
+ * 7e-5). */
 #include "support/test.h"
 
 #include "model/bert.h"
@@ -39,7 +41,8 @@ static void trace_open(struct trace *self) {
     TEST_TRUE(self->n > 2);
 }
 
-/* Row 0, or the mean of all rows, of a step [tokens][HIDDEN]; or the step itself when it is one row. */
+/* Row 0, or the mean of all rows, of a step [tokens][HIDDEN]; or the step itself when it is one
+ * row. */
 static void trace_step(const struct trace *self, const char *name, enum model_pooling pooling,
                        double want[HIDDEN]) {
     const json_t *step = json_get(json_get(self->root, "steps"), name);

@@ -1,6 +1,6 @@
-/* guarded.h - memory that ends where a page nobody may touch begins, for functions that must not read
- * or write a single number too far. The front is filled with a pattern, so that writes before the start
- * can be found as well. */
+/* guarded.h - memory that ends where a page nobody may touch begins, for functions that must not
+ * read or write a single number too far. The front is filled with a pattern, so that writes
+ * before the start can be found as well. */
 #ifndef EMBER_GUARDED_H
 #define EMBER_GUARDED_H
 

@@ -1,5 +1,5 @@
-/* random_bert.h - weights made up from their names, the same every time, for tests and benchmarks that
- * need a model's shape and not its knowledge. */
+/* random_bert.h - weights made up from their names, the same every time, for tests and benchmarks
+ * that need a model's shape and not its knowledge. */
 #ifndef EMBER_RANDOM_BERT_H
 #define EMBER_RANDOM_BERT_H
 
@@ -20,8 +20,8 @@ static inline bool random_has(const void *from, const char *name) {
     return !strstr(name, "bert.");
 }
 
-/* Weights of layer norms lie around one, all others around zero; matrices about as wide as those of trained
- * models, which keeps scores of attention small but not flat. */
+/* Weights of layer norms lie around one, all others around zero; matrices about as wide as those
+ * of trained models, which keeps scores of attention small but not flat. */
 static inline enum status random_read(const void *from, const char *name, uint64_t rows,
                                       uint64_t cols, float *out, struct err *err) {
     (void)from, (void)err;

@@ -1,6 +1,8 @@
 /* test.h - what every test includes: cmocka, and comparisons that print the row and both values.
  *
- *     for (size_t i = 0; i < N; i++) { TEST_ROW(rows[i].name); TEST_EQ(f(rows[i].in), rows[i].want);
+ *     for (size_t i = 0; i < N; i++) {
+ *         TEST_ROW(rows[i].name);
+ *         TEST_EQ(f(rows[i].in), rows[i].want);
  * } */
 #ifndef EMBER_TEST_H
 #define EMBER_TEST_H

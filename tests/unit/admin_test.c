@@ -1,4 +1,5 @@
-/* admin_test.c - when a worker calls itself healthy and ready; the page itself is asked for in e2e. */
+/* admin_test.c - when a worker calls itself healthy and ready; the page itself is asked for in
+ * e2e. */
 #include "admin.h"
 #include "support/test.h"
 

@@ -1,5 +1,5 @@
-/* bert_test.c - the forward pass over random weights against the formulas in double precision, one token
- * and one number at a time; and everything loading can refuse. */
+/* bert_test.c - the forward pass over random weights against the formulas in double precision,
+ * one token and one number at a time; and everything loading can refuse. */
 #include "model/bert_parts.h"
 
 #include "base/limits.h"
@@ -164,7 +164,8 @@ static void batch_make(struct batch *self, const struct model_shape *shape, cons
     TEST_TRUE(self->start[n_seqs] <= TOKENS_MAX);
 }
 
-/* out: [n_seqs, hidden]. The arena is as large as bert_scratch_bytes() says and not a byte larger. */
+/* out: [n_seqs, hidden]. The arena is as large as bert_scratch_bytes() says and not a byte
+ * larger. */
 static void batch_run(const bert_t *bert, const struct batch *batch, float *out) {
     struct arena arena;
     const uint32_t n_tokens = batch->start[batch->n_seqs];
@@ -390,7 +391,8 @@ static void test_names(void **state) {
     }
 }
 
-/* AddressSanitizer ends the program at an allocation that is too large, unless it is told not to. */
+/* AddressSanitizer ends the program at an allocation that is too large, unless it is told not
+ * to. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
     return "allocator_may_return_null=1";

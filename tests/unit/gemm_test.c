@@ -1,7 +1,7 @@
 /* gemm_test.c - every kernel that this CPU can run, against sums in double precision.
  *
- * A, W and packed weights end at a page that may not be touched, rows lie further apart than they are
- * wide, and what lies between the rows of C must stay as it was. */
+ * A, W and packed weights end at a page that may not be touched, rows lie further apart than they
+ * are wide, and what lies between the rows of C must stay as it was. */
 #include "model/gemm.h"
 
 #include "support/guarded.h"
@@ -65,9 +65,9 @@ static void data_done(struct data *d) {
     guarded_done(&d->residual_mem);
 }
 
-/* Rounding of a float32 sum of k terms grows like sqrt(k) times the size of the terms when errors are
- * independent; 2 sqrt(k) + 8 units leaves room for any order of adding. An activation changes its
- * argument's error by a factor below 1.2 and adds at most 1e-6 of its own. */
+/* Rounding of a float32 sum of k terms grows like sqrt(k) times the size of the terms when errors
+ * are independent; 2 sqrt(k) + 8 units leaves room for any order of adding. An activation changes
+ * its argument's error by a factor below 1.2 and adds at most 1e-6 of its own. */
 static void data_check(const struct data *d, const struct problem *p, const char *name) {
     const double unit = 6e-8 * (2.0 * sqrt((double)p->k) + 8.0);
     for (uint32_t i = 0; i < p->m; i++) {

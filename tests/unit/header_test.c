@@ -34,7 +34,8 @@ test_bytes(void **state) { /* the table of header.h and docs/PROTOCOL.md, byte b
 
 static void test_check_value(void **state) { /* CRC-16/CCITT-FALSE of "123456789" is 0x29b1 */
     (void)state;
-    /* The check is over 30 bytes, so the catalogue's value is reached by a second computation, bit by bit. */
+    /* The check is over 30 bytes, so the catalogue's value is reached by a second computation,
+     * bit by bit. */
     uint8_t bytes[HEADER_BYTES];
     header_pack(&sample, bytes);
     unsigned crc = 0xffff;

@@ -50,8 +50,8 @@ static void layer_norm_one(const struct kernels *kernels, uint32_t n, float offs
                          (double)bias.x[i];
     }
     kernels->layer_norm(rows.x, rows.ld, 3, n, weight.x, bias.x, 1e-5f);
-    /* A mean of `offset` is known to about 1e-7 of itself; in a row of one number only that is left,
-     * divided by sqrt(eps). */
+    /* A mean of `offset` is known to about 1e-7 of itself; in a row of one number only that is
+     * left, divided by sqrt(eps). */
     const double tolerance = 2e-6 + 2e-7 * (double)offset * (n < 3 ? 320.0 : 10.0);
     for (uint32_t r = 0; r < 3; r++)
         for (uint32_t i = 0; i < n; i++)
@@ -190,8 +190,8 @@ static void check_sums(const struct kernels *kernels) {
     }
 }
 
-/* want[n_queries, dim] in double precision. Scores reach 10 here and are sums of up to 96 rounded products:
- * they are off by up to 3e-6, and so are the weights; 5e-6 is the tolerance below. */
+/* want[n_queries, dim] in double precision. Scores reach 10 here and are sums of up to 96 rounded
+ * products: they are off by up to 3e-6, and so are the weights; 5e-6 is the tolerance below. */
 static void attention_slow(const struct kernel_attention *call, double *want) {
     double score[300];
     for (size_t q = 0; q < call->n_queries; q++) {
@@ -213,8 +213,8 @@ static void attention_slow(const struct kernel_attention *call, double *want) {
     }
 }
 
-/* Queries are `size` times as large as keys: with 6 some scores pass 30, where the way of computing e^x
- * changes, and all of them are off by that much more. */
+/* Queries are `size` times as large as keys: with 6 some scores pass 30, where the way of
+ * computing e^x changes, and all of them are off by that much more. */
 static void attention_one(const struct kernels *kernels, uint32_t n, uint32_t dim,
                           uint32_t n_queries, bool in_place, float size) {
     static double want[300 * 96];

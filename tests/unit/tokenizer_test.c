@@ -8,10 +8,15 @@
 #include <unistd.h>
 
 /* clang-format off */
-#define PIECES "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrefund\n##s\n,\nplease\n中\n##国\n国\ne\n##e\nE\nun\n##aff\n" \
-               "##able\n$\n\xe1\x84\x80\n##\xe1\x85\xa1\n##\xe1\x86\xa8\n𠀀\n##\xe3\x80\xae\n[\n]\ncls\n"
-enum { PAD, UNK, CLS, SEP, MASK, REFUND, PLURAL, COMMA, PLEASE, ZHONG, GUO_TAIL, GUO, E_, E_TAIL, E_BIG, UN,
-       AFF, ABLE, DOLLAR, JAMO_G, JAMO_A, JAMO_GK, EXT_B, TONE, OPEN, CLOSE, CLS_WORD, N_PIECES };
+#define PIECES \
+    "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrefund\n##s\n,\nplease\n中\n##国\n国\ne\n" \
+    "##e\nE\nun\n##aff\n##able\n$\n\xe1\x84\x80\n##\xe1\x85\xa1\n##\xe1\x86\xa8\n" \
+    "𠀀\n##\xe3\x80\xae\n[\n]\ncls\n"
+enum {
+    PAD, UNK, CLS, SEP, MASK, REFUND, PLURAL, COMMA, PLEASE, ZHONG, GUO_TAIL, GUO, E_, E_TAIL,
+    E_BIG, UN, AFF, ABLE, DOLLAR, JAMO_G, JAMO_A, JAMO_GK, EXT_B, TONE, OPEN, CLOSE, CLS_WORD,
+    N_PIECES
+};
 /* clang-format on */
 
 static tokenizer_t *tok, *cased;
