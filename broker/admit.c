@@ -1,6 +1,6 @@
 /* admit.c - a request at the door: refused with a reason, or given a ticket and a place in a line.
  *
- *     repeat? ─► sane? ─► which service? ─► anybody to do it? ─► room? ─► ticket
+ *     repeat? ─► sane? ─► which service? ─► anybody to do it? ─► room? ─► time? ─► ticket
  *
  * "Anybody to do it" is patient: a request whose model has no worker waits while the broker itself
  * is young or a worker left a moment ago, so that restarts of either lose nothing. Requests for the
@@ -14,6 +14,8 @@
 #include <stdio.h>
 
 enum { RETRY_MIN_MS = 10, RETRY_MAX_MS = 30000, RETRY_UNKNOWN_MS = 1000 };
+
+#define ADMIT_SHARE 0.8 /* of its budget a request may be expected to take */
 
 /* Names of models that workers serve, or served, for a task: "a, b, c". */
 static const char *known_models(const core_t *self, enum wire_task task, bool live, char *out,
@@ -141,7 +143,33 @@ __attribute__((format(printf, 6, 7))) static void refuse(core_t *self, uint32_t 
     client_send(self, client, &header, &error);
 }
 
-/* Limits on what may wait. The place for estimates of waiting time against the budget, too. */
+/* Will there be an answer in time, at the pace of the last seconds? What cannot be done is
+ * refused now: first in, first out with everybody at the brink of the deadline would leave hardly
+ * anybody served. Two requests a worker are always let in: the pace is learned from what is
+ * done. */
+static bool has_time(core_t *self, uint32_t client, const struct header *header, uint32_t service) {
+    struct service_state *state = &self->services[service];
+    if (state->pace <= 0)
+        return true;
+    uint32_t ahead = state->in_flight;
+    for (int lane = 0; lane <= header->lane; lane++)
+        ahead += state->lines[lane].waiting.n;
+    double wait_us = 1e6 * (ahead + 1) / state->pace;
+    double room_us = ADMIT_SHARE * header->budget_us;
+    if (wait_us <= room_us || ahead < 2 * self->fleet.services[service].n_members)
+        return true;
+    state->was_refused = true;
+    double ms = (wait_us - room_us) / 1e3;
+    refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED,
+           ms < RETRY_MIN_MS   ? RETRY_MIN_MS
+           : ms > RETRY_MAX_MS ? RETRY_MAX_MS
+                               : (uint32_t)ms,
+           "an answer would take about %.0f ms, the request has %u", wait_us / 1e3,
+           header->budget_us / 1000);
+    return false;
+}
+
+/* Limits on what may wait. */
 static bool has_room(core_t *self, uint32_t client, const struct header *header, size_t body_bytes,
                      uint64_t now_us) {
     uint32_t own = self->clients[client].tickets.n;
@@ -203,7 +231,8 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
         refuse(self, client, header, status, 0, "%s", err.text);
         goto out;
     }
-    if (!has_room(self, client, header, body_bytes, now_us))
+    if (!has_room(self, client, header, body_bytes, now_us) ||
+        !has_time(self, client, header, service))
         goto out;
     struct ticket *t = ticket_new(self, client, header->id);
     if (!t) {

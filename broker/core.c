@@ -9,9 +9,10 @@
 
 #include "base/check.h"
 
+#include <math.h>
 #include <stdlib.h>
 
-enum { BEATS_PARTS = 4, SECOND_US = 1000000 };
+enum { BEATS_PARTS = 4, SECOND_US = 1000000, CALM_S = 5 };
 
 static uint32_t power_of_two(uint32_t at_least) {
     uint32_t n = 1;
@@ -119,6 +120,26 @@ static void expire(core_t *self, uint64_t now_us) {
     }
 }
 
+/* What a service can do is only seen while it is asked for more: when requests waited all the
+ * time, or admission refused some. A good second counts at once, since so much was done; a bad
+ * one by half. Results other than OK do not count, for expired ones come fast. Forgotten after
+ * CALM_S: by then workers may have come. */
+static void measure_pace(struct service_state *state, double seconds) {
+    double now = (double)(state->good - state->good_before) / seconds;
+    bool pressed = state->was_refused || (state->queued && !state->was_empty);
+    if (pressed || now > state->pace)
+        state->calm_s = 0;
+    if (pressed)
+        state->pace = fmax(1, state->pace > now ? (state->pace + now) / 2 : now);
+    else if (state->pace > 0 && now > state->pace)
+        state->pace = now;
+    else if (!pressed && ++state->calm_s >= CALM_S)
+        state->pace = state->calm_s = 0;
+    state->good_before = state->good;
+    state->was_refused = false;
+    state->was_empty = state->queued == 0;
+}
+
 /* Results per second over the last few seconds, for advice on when to come again. */
 static void measure_rates(core_t *self, uint64_t seconds) {
     double s = (double)seconds;
@@ -129,6 +150,7 @@ static void measure_rates(core_t *self, uint64_t seconds) {
         double now = (double)(state->answered - state->answered_before) / s;
         state->rate += 0.4 * (now - state->rate);
         state->answered_before = state->answered;
+        measure_pace(state, s);
     }
 }
 

@@ -61,6 +61,10 @@ struct service_state { /* parallel to fleet.services */
     uint32_t queued, in_flight;
     uint64_t answered, answered_before; /* results: ever, and up to the last second's end */
     double rate;                        /* results per second, smoothed */
+    uint64_t good, good_before;         /* results that are OK, likewise */
+    double pace; /* OK results per second of late, when more was wanted; 0: not known */
+    bool was_empty, was_refused; /* in this second: nothing waited; admission said no */
+    uint8_t calm_s;              /* seconds since more was wanted than done */
 };
 
 struct core {

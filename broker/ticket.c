@@ -76,6 +76,7 @@ void ticket_unplace(core_t *self, struct ticket *t) {
         service->queued--;
         self->queued--;
         self->queued_bytes -= t->body_bytes;
+        service->was_empty |= !service->queued;
         if (service->queued)
             dispatch_ready(self, t->service); /* what stood behind it may fit now */
     } else if (t->state == TICKET_IN_FLIGHT) {
@@ -138,6 +139,7 @@ void ticket_forward(core_t *self, struct ticket *t, uint8_t code, uint64_t now_u
     struct header header = reply_header(self, t, code);
     uint32_t client = t->client;
     self->services[t->service].answered++;
+    self->services[t->service].good += status == STATUS_OK;
     self->answered++;
     histogram_add(&self->stats.total_us, now_us - t->admitted_us);
     count_reply(self, client, code);

@@ -22,15 +22,26 @@ struct row {
     const char *broker[RIG_EXTRA];
     uint32_t timeout_ms, flags;
     uint32_t may, must; /* REFUSED, TIMED_OUT */
+    uint32_t load_ms, least_ok;
 };
 
+/* With short deadlines a queue of first in, first out answers nobody in time once it is longer
+ * than the deadline; least_ok is far below what the worker can do (160 calls a second), but not
+ * nobody. The broker needs a second to learn the pace. */
 static const struct row rows[] = {
-    {"short deadlines", {NULL}, 150, EMBER_NO_RETRY, REFUSED | TIMED_OUT, 0},
-    {"short deadlines, tried again", {NULL}, 150, 0, REFUSED | TIMED_OUT, 0},
-    {"short queue", {"--max-queued", "16"}, 10000, EMBER_NO_RETRY, REFUSED, REFUSED},
-    {"short queue, tried again", {"--max-queued", "16"}, 800, 0, REFUSED | TIMED_OUT, REFUSED},
+    {"short deadlines", {NULL}, 150, EMBER_NO_RETRY, REFUSED | TIMED_OUT, REFUSED, 3000, 60},
+    {"short deadlines, tried again", {NULL}, 150, 0, REFUSED | TIMED_OUT, REFUSED, 3000, 60},
+    {"short queue", {"--max-queued", "16"}, 10000, EMBER_NO_RETRY, REFUSED, REFUSED, 1000, 60},
+    {"short queue, tried again",
+     {"--max-queued", "16"},
+     800,
+     0,
+     REFUSED | TIMED_OUT,
+     REFUSED,
+     1000,
+     60},
     /* The library keeps to the limit that it was told, so there is nothing to refuse. */
-    {"few per client", {"--max-in-flight-per-client", "4"}, 20000, EMBER_NO_RETRY, 0, 0},
+    {"few per client", {"--max-in-flight-per-client", "4"}, 20000, EMBER_NO_RETRY, 0, 0, 1000, 60},
 };
 
 static void start_rig(const struct row *row) {
@@ -50,7 +61,7 @@ static void overload(const struct row *row, history_t *history, struct history_s
                               .flags = row->flags,
                               .no_cache = true};
     callers_t *callers = callers_start(&cfg, history);
-    usleep(1500000);
+    usleep(row->load_ms * 1000);
     callers_stop(&callers);
     history_check(history, sums);
     history_print(sums, row->name, stdout);
@@ -97,7 +108,7 @@ static void run_row(const struct row *row) {
     TEST_EQ(seen & ~row->may, 0);
     TEST_EQ(row->must & ~seen, 0);
     TEST_TRUE(seen || !row->may); /* else this was no overload */
-    TEST_TRUE(sums.status[EMBER_OK] > 0);
+    TEST_TRUE(sums.status[EMBER_OK] >= row->least_ok);
     check_recovered(row);
     rig_stop(&rig);
 }
