@@ -7,8 +7,9 @@
  *
  * The fake engine's vector of a text follows from the text, so an answer that belongs to another
  * call is seen at once. A call that got no outcome, or two, is a finding whatever its status is.
- * `late` is beyond its deadline + 50 ms + the longest time by which the machine itself woke this
- * process too late.
+ * `late` is beyond its deadline + 50 ms + twice the longest time by which the machine itself woke a
+ * thread too late: two threads stand between a deadline and its caller, the library's and the
+ * caller's own.
  *
  * Threads: all functions but new, check and destroy from any thread; a call's texts and end by
  * who has it. */
