@@ -5,16 +5,15 @@
 
 enum { MAGIC = 0x4d45 };
 
-/* CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xffff), a nibble at a time: the table stays in
- * one cache line. */
+/* CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xffff). The polynomial is so sparse that a byte's
+ * eight steps collapse into shifts: bits 12, 5 and 0 of it are where a byte, folded with its own
+ * upper half, comes back. */
 static uint16_t crc16(const uint8_t *data, size_t bytes) {
-    static const uint16_t table[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5,
-                                       0x60c6, 0x70e7, 0x8108, 0x9129, 0xa14a, 0xb16b,
-                                       0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
     unsigned crc = 0xffff;
     for (size_t i = 0; i < bytes; i++) {
-        crc = ((crc << 4) & 0xffff) ^ table[(crc >> 12) ^ (data[i] >> 4)];
-        crc = ((crc << 4) & 0xffff) ^ table[(crc >> 12) ^ (data[i] & 15)];
+        unsigned x = (crc >> 8 ^ data[i]) & 0xff;
+        x ^= x >> 4;
+        crc = (crc << 8 ^ x << 12 ^ x << 5 ^ x) & 0xffff;
     }
     return (uint16_t)crc;
 }

@@ -460,8 +460,9 @@ static void test_worker_drains(void **state) {
     expect("w0 DISPATCH 1");
 }
 
-/* A worker's room counts what is in flight by the broker's books. When the broker itself ends such a
- * request, the next may go: the worker's RESULT may be late or lost and would wake nobody. */
+/* A worker's room counts what is in flight by the broker's books. When the broker itself ends
+ * such a request, the next may go: the worker's RESULT may be late or lost and would wake
+ * nobody. */
 static void test_recall_makes_room(void **state) {
     (void)state;
     enum { CANCEL, DEADLINE, LOST };
