@@ -19,7 +19,7 @@ enum {
     CALL_WINDOW_DEFAULT = 32,
     REQUEST_TEXTS_DEFAULT = 32, /* half a full request: two workers share 64 texts */
     GRACE_US =
-        20 * 1000, /* a waiter leaves this long after the deadline, should the loop be held up */
+        40 * 1000, /* a waiter leaves this long after the deadline, should the loop be held up */
 };
 #define MEMORY_DEFAULT (UINT64_C(256) << 20)
 
@@ -368,7 +368,7 @@ static enum ember_status await_end(ember_call_t *call, struct ember_error *error
     if (!wait_until(call, call->deadline_us + GRACE_US)) {
         ember_call_cancel(call);
         error_set(error, STATUS_DEADLINE_EXCEEDED, -1,
-                  "the client's thread is held up, perhaps by a callback");
+                  "the client's thread is held up: a callback blocks, or this host is overloaded");
         if (error)
             error->may_have_run = 1;
         return EMBER_DEADLINE_EXCEEDED;

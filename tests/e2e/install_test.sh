@@ -43,7 +43,10 @@ cmake -S "$source/client/examples/find_package" -B "$dir/example" -DCMAKE_PREFIX
 cmake --build "$dir/example" >/dev/null
 
 for program in "$dir/shared" "$dir/static" "$dir/example/embed" "$dir/example/embed_static"; do
-    out=$("$program" text 2>&1) && fail "$program reached a broker that is not there"
+    for try in 1 2 3; do # a host busy with other tests may hold the library's thread up beyond the deadline
+        out=$("$program" text 2>&1) && fail "$program reached a broker that is not there"
+        [[ $out == DEADLINE_EXCEEDED*"held up"* ]] || break
+    done
     [[ $out == "UNAVAILABLE: no broker answers at tcp://127.0.0.1:1"* ]] || fail "$program said: $out"
 done
 "$prefix/bin/ember" --version | grep -q '^ember [0-9]' || fail "the installed ember does not run"
