@@ -186,10 +186,27 @@ static void print_tail(const char *path) {
     free(text);
 }
 
+/* A program that met a mistake of ours may have been killed before anybody asked for its status. */
+static bool confesses(const char *path) {
+    static const char *const words[] = {"CHECK failed",   "Assertion failed", "AddressSanitizer:",
+                                        "LeakSanitizer:", "ThreadSanitizer:", "runtime error:"};
+    bool found = false;
+    char *text = read_log(path, 0, SIZE_MAX);
+    for (size_t i = 0; text && i < sizeof words / sizeof *words; i++)
+        if (strstr(text, words[i])) {
+            fprintf(stderr, "---- '%s' stands in %s\n", words[i], path);
+            found = true;
+        }
+    free(text);
+    return found;
+}
+
 int proc_report(int failed) {
     proc_stop_all(NULL);
     if (!dir[0])
         return failed;
+    for (uint32_t i = 0; i < n_all; i++)
+        failed += confesses(all[i]->log);
     DIR *folder = opendir(dir);
     for (struct dirent *entry; folder && (entry = readdir(folder)) != NULL;) {
         char path[512];

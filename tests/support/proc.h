@@ -75,8 +75,9 @@ bool proc_wait_log(struct proc *self, const char *text, uint32_t ms);
 /* Kills whatever still runs, frozen ones included: for teardown. */
 int proc_stop_all(void **state);
 
-/* The last line of main(): prints the ends of all logs and keeps the folder when `failed`,
- * removes it otherwise; returns `failed`. */
+/* The last line of main(): a failed assertion or a sanitizer's finding in a log counts as a
+ * failure, too. Prints the ends of all logs and keeps the folder when there was any, removes it
+ * otherwise. */
 int proc_report(int failed);
 
 /* Peak resident memory of a running process in bytes, 0 when unknown. */
