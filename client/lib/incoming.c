@@ -8,8 +8,7 @@
 
 enum { LOOP_DRAIN = 256 }; /* messages taken from one socket per wake-up */
 
-static void scratch(struct client *self, size_t body_bytes) {
-    size_t need = codec_arena_bytes(body_bytes);
+static void scratch(struct client *self, size_t need) {
     if (self->arena.size < need) {
         arena_done(&self->arena);
         arena_init(&self->arena, need); /* without memory it stays empty and decoding says so */
@@ -71,7 +70,8 @@ static void on_reply(struct client *self, struct conn *conn, const struct header
     enum status status;
     if (!status_from_code(header->status, &status))
         status = STATUS_INTERNAL;
-    scratch(self, body.bytes);
+    bool task = part->call->kind == CALL_TASK;
+    scratch(self, task ? codec_arena_bytes(body.bytes) : session_arena_bytes(body.bytes));
     if (status == STATUS_OK)
         on_good_reply(self, part, body);
     else
@@ -102,7 +102,7 @@ static void on_welcome(struct client *self, struct view body, uint64_t now_us) {
     struct wire_welcome welcome;
     if (self->dial.state != DIAL_GREETING && self->dial.state != DIAL_UP)
         return;
-    scratch(self, body.bytes);
+    scratch(self, session_arena_bytes(body.bytes));
     if (session_welcome_decode(body, &self->arena, &welcome, NULL) != STATUS_OK ||
         welcome.protocol != WIRE_PROTOCOL || welcome.session == 0) {
         snprintf(self->trouble, sizeof self->trouble, "it speaks another protocol");
