@@ -10,8 +10,8 @@
  * broker. Number 0 is the broker itself. A model named "" is what clients ask for who take the
  * default.
  *
- * Threads: owner only. Memory: tables are sized in fleet_init(); a join may lengthen a member list.
- * */
+ * Threads: owner only. Memory: tables are sized in fleet_init(); a join may lengthen a member
+ * list. */
 #ifndef EMBER_BROKER_FLEET_H
 #define EMBER_BROKER_FLEET_H
 
@@ -47,8 +47,8 @@ struct fleet_model {
     uint32_t tasks; /* bit 1 << enum wire_task */
 };
 
-/* What a choice looks at, apart from the rest: a scan over hundreds of workers stays in the cache.
- * */
+/* What a choice looks at, apart from the rest: a scan over hundreds of workers stays in the
+ * cache. */
 struct fleet_load {
     uint32_t cost;   /* of what is in flight there */
     uint32_t n;      /* requests in flight there */
@@ -129,8 +129,8 @@ uint32_t fleet_by_uuid(const struct fleet *self, uint64_t uuid); /* FLEET_NONE w
  * window above 0, and either nothing in flight (so that a request larger than any window still
  * runs) or the cost fits the window. Among those the smallest share of its window in flight, which
  * is its expected completion in units of its own pace: windows are proportional to what a worker
- * computes at once, and a slow worker keeps its share longer. Ties go to the one used longest ago.
- * */
+ * computes at once, and a slow worker keeps its share longer. Ties go to the one used longest
+ * ago. */
 uint32_t fleet_choose(struct fleet *self, uint32_t service, uint32_t cost);
 
 const char *fleet_state_name(enum fleet_state state);

@@ -23,8 +23,8 @@ struct loop_cfg {
 
 typedef struct loop loop_t;
 
-/* Bind everything. On failure the text names the endpoint; STATUS_UNAVAILABLE: it cannot be bound.
- * */
+/* Bind everything. On failure the text names the endpoint; STATUS_UNAVAILABLE: it cannot be
+ * bound. */
 enum status loop_new(const struct loop_cfg *cfg, loop_t **out, struct err *err);
 void loop_destroy(loop_t **self); /* flushes replies for up to a second; NULL is fine */
 

@@ -30,8 +30,8 @@ void admin_stop(admin_t **self); /* NULL is fine */
 
 /* The page; also for tests. */
 void admin_page(const struct admin_cfg *cfg, struct expose_text *out);
-/* Whether a loop with this report is healthy or ready, but for the models; why not goes to `why`.
- * */
+/* Whether a loop with this report is healthy or ready, but for the models; why not goes to
+ * `why`. */
 bool admin_healthy(const struct loop_report *report, uint64_t now_us, struct expose_text *why);
 bool admin_ready(const struct loop_report *report, uint64_t now_us, struct expose_text *why);
 

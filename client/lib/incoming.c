@@ -149,15 +149,15 @@ static void on_goaway(struct client *self, uint64_t now_us) {
     }
 }
 
-/* A WELCOME with a status is none: the broker is full, or we cannot agree. Another may do better.
- * */
+/* A WELCOME with a status is none: the broker is full, or we cannot agree. Another may do
+ * better. */
 static void on_refused_hello(struct client *self, const struct header *header, struct view body,
                              uint64_t now_us) {
     struct wire_error told;
     enum status status;
     if (!status_from_code(header->status, &status))
         status = STATUS_INTERNAL;
-    scratch(self, body.bytes);
+    scratch(self, session_arena_bytes(body.bytes));
     bool readable = codec_error_decode(body, &self->arena, &told, NULL) == STATUS_OK;
     snprintf(self->trouble, sizeof self->trouble, "%s: %.*s", status_name(status),
              readable ? (int)told.message.bytes : 0, readable ? told.message.data : "");

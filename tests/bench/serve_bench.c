@@ -78,8 +78,8 @@ static void dispatch(struct bench *self, struct view body) {
     }
 }
 
-/* Time of one request in nanoseconds, the best of nine blocks: what the machine's noise left alone.
- * */
+/* Time of one request in nanoseconds, the best of nine blocks: what the machine's noise left
+ * alone. */
 static double measure(struct bench *self, uint32_t n_texts, enum wire_encoding encoding,
                       uint32_t rounds) {
     static struct wire_out body[POOL];
