@@ -39,7 +39,7 @@ $cc -Wall -Wextra -Werror "$source/client/examples/embed.c" $(pkg-config --cflag
     -Wl,-rpath,"$lib" -o "$dir/shared"
 $cc -Wall -Wextra -Werror "$source/client/examples/embed.c" $(pkg-config --cflags ember) "$lib/libember.a" \
     -lzmq -lprotobuf-c -lpthread -lm -o "$dir/static"
-cmake -S "$source/client/examples/find_package" -B "$dir/example" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+cmake -G Ninja -S "$source/client/examples/find_package" -B "$dir/example" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
 cmake --build "$dir/example" >/dev/null
 
 for program in "$dir/shared" "$dir/static" "$dir/example/embed" "$dir/example/embed_static"; do
