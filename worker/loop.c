@@ -34,6 +34,7 @@ enum {
     POLL_FIXED = 4,
     TURN_US_MAX = 1000 * 1000,
     PUBLISH_US = 100 * 1000,
+    BAD_LOG_US = 10 * 1000 * 1000, /* of what a broker says wrong */
     GIVE_BACK_US =
         2 * 1000 * 1000, /* after the drain time-out: to say BYE and end a running batch */
 };
@@ -82,8 +83,12 @@ static uint16_t credit_each(const loop_t *self) {
 static bool send_frame(loop_t *self, struct broker *broker, struct header *header,
                        struct view body) {
     zmq_msg_t msg;
-    if (!frame_body(&msg, body))
-        return false;
+    if (!frame_body(&msg, body)) { /* no memory */
+        if (header->type != WIRE_RESULT)
+            return false;
+        if (header->status == STATUS_OK)
+            header->type = WIRE_NACK; /* another worker may have some */
+    }
     header->epoch = broker->upstream.epoch;
     header->credit = self->stop_us ? 0 : credit_each(self);
     return frame_send_dealer(broker->socket, header, &msg) == FRAME_OK;
@@ -198,13 +203,39 @@ static int model_index(void *arg, struct view name) {
     return -1;
 }
 
-static void on_ready_ok(loop_t *self, uint32_t index, struct view body) {
+/* READY_OK with a status is none: the broker has no room, or speaks another protocol. The greeting
+ * goes on, so this may come four times a second. */
+static void on_refused(loop_t *self, struct broker *broker, uint8_t code, struct view body) {
+    struct wire_error told = {0};
+    enum status status;
+    uint32_t held;
+    char quoted[ERR_TEXT_MAX];
+    struct err why = {.status = STATUS_OK};
+    if (!log_allow(&broker->bad, self->now_us, BAD_LOG_US, &held))
+        return;
+    if (!status_from_code(code, &status))
+        status = STATUS_INTERNAL;
+    if (codec_error_decode(body, &self->arena, &told, &why) == STATUS_OK)
+        err_set(&why, status, "%.*s", (int)told.message.bytes,
+                told.message.bytes ? told.message.data : "");
+    log_warn("broker-refused", "broker=%s status=%s msg=%s more=%u", broker->endpoint,
+             status_name(status), log_quoted(why.text, quoted, sizeof quoted), held);
+}
+
+static void on_ready_ok(loop_t *self, uint32_t index, uint8_t code, struct view body) {
     struct broker *broker = &self->broker[index];
     struct wire_ready_ok ok;
     struct err err;
+    uint32_t held;
     arena_reset(&self->arena);
+    if (code != 0) {
+        on_refused(self, broker, code, body);
+        return;
+    }
     if (session_ready_ok_decode(body, &self->arena, &ok, &err) != STATUS_OK) {
-        log_warn("broker-bad-ready-ok", "broker=%s msg=\"%s\"", broker->endpoint, err.text);
+        if (log_allow(&broker->bad, self->now_us, BAD_LOG_US, &held))
+            log_warn("broker-bad-ready-ok", "broker=%s msg=\"%s\" more=%u", broker->endpoint,
+                     err.text, held);
         return;
     }
     bool was_live = upstream_live(&broker->upstream);
@@ -245,7 +276,7 @@ static void on_frame(loop_t *self, uint32_t index, const struct header *header, 
             serve_cancel(self->serve, index, header->id);
         break;
     case WIRE_READY_OK:
-        on_ready_ok(self, index, body);
+        on_ready_ok(self, index, header->status, body);
         break;
     case WIRE_WHO_ARE_YOU:
         upstream_who_are_you(&broker->upstream, self->now_us);
@@ -272,7 +303,7 @@ static void drain_socket(loop_t *self, uint32_t index) {
             return;
         if (got == FRAME_BAD) {
             uint32_t held;
-            if (log_allow(&broker->bad, self->now_us, 10 * 1000 * 1000, &held))
+            if (log_allow(&broker->bad, self->now_us, BAD_LOG_US, &held))
                 log_warn("broker-bad-frame", "broker=%s why=%s more=%u", broker->endpoint,
                          header_verdict_name(verdict), held);
             continue;
