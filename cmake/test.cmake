@@ -24,7 +24,7 @@ function(ember_test kind module)
     endif()
     if(EMBER_SANITIZE STREQUAL "thread")
         set_property(TEST ${kind}.${module} APPEND PROPERTY ENVIRONMENT
-            "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp")
+            "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp:allocator_may_return_null=1")
     endif()
 endfunction()
 

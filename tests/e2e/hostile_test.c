@@ -397,8 +397,8 @@ static int tcp_dial(const char *endpoint) {
     return fd;
 }
 
-/* Connections that come and go by the thousand: silent ones, ones that speak HTTP, ones that stop in
- * the middle of a handshake, and whole sessions. */
+/* Connections that come and go by the thousand: silent ones, ones that speak HTTP, ones that stop
+ * in the middle of a handshake, and whole sessions. */
 static void connections(void) {
     static const char *const says[] = {"", "GET / HTTP/1.1\r\n\r\n", "\xff\0\0\0\0\0\0\0\1\x7f\3"};
     static const size_t bytes[] = {0, 18, 11};
