@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,10 +34,15 @@ void fleet_done(struct fleet *self) {
     *self = (struct fleet){0};
 }
 
+/* What a peer calls itself ends up in logs, on terminals and in reports: cut between characters, so
+ * that a report stays UTF-8, and without control characters, so that a line stays one. */
 static void copy(char *out, size_t room, struct view text) {
     size_t n = text.bytes < room - 1 ? text.bytes : room - 1;
-    if (n)
-        memcpy(out, text.data, n);
+    n = n ? utf8_valid_prefix(view_make(text.data, n)) : 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        out[i] = c < 0x20 || c == 0x7f ? '?' : text.data[i];
+    }
     out[n] = '\0';
 }
 

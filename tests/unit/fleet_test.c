@@ -74,6 +74,36 @@ static void test_join_and_leave(void **state) {
     TEST_TRUE(w0 < 2); /* an index is used again */
 }
 
+/* What a worker says of itself is kept short, in UTF-8 and on one line. */
+static void test_words(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *version, *want;
+    } rows[] = {
+        {"as it is", "1.2 beta", "1.2 beta"},
+        {"cut", "0123456789012345678901234567890123456789", "0123456789012345678901234567890"},
+        {"cut between characters", "012345678901234567890123456789\xc3\xa9",
+         "012345678901234567890123456789"},
+        {"a line of its own", "1\nerror event=forged\x1b[2J\x7f", "1?error event=forged?[2J?"},
+        {"nothing", "", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct wire_model m = {.name = view_of("m"), .tasks = EMBED};
+        struct wire_ready ready = {.uuid = i + 1,
+                                   .name = view_of("w"),
+                                   .version = view_of(rows[i].version),
+                                   .host = view_of(rows[i].version),
+                                   .models = &m,
+                                   .n_models = 1};
+        uint32_t w;
+        struct err err;
+        TEST_EQ(fleet_join(&fleet, &ready, 1, 1000, &w, &err), STATUS_OK);
+        TEST_STR_EQ(fleet.workers[w].version, rows[i].want);
+        TEST_TRUE(!strchr(fleet.workers[w].host, '\n'));
+    }
+}
+
 static void test_choice(void **state) {
     (void)state;
     static const struct {
@@ -144,6 +174,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_join_and_leave, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_words, setup, teardown),
         cmocka_unit_test_setup_teardown(test_choice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_members, setup, teardown),
     };
