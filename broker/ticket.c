@@ -12,7 +12,9 @@
 #include <stdio.h>
 
 static uint32_t *bucket_of(core_t *self, uint32_t client, uint64_t id) {
-    return &self->buckets[hash_mix(id + ((uint64_t)client << 40)) & self->bucket_mask];
+    /* Clients choose their ids: without the seed they could choose all of one bucket. */
+    uint64_t key = (id + ((uint64_t)client << 40)) ^ self->cfg.seed;
+    return &self->buckets[hash_mix(key) & self->bucket_mask];
 }
 
 struct ticket *ticket_new(core_t *self, uint32_t client, uint64_t id) {

@@ -5,6 +5,7 @@
 #include "flight.h"
 
 #include "base/check.h"
+#include "base/hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ bool flights_init(struct flights *self, uint32_t n_max) {
     while (self->n_buckets < 2 * n_max)
         self->n_buckets *= 2;
     self->n_max = n_max;
+    self->seed = hash_entropy64();
     self->flight = calloc(n_max, sizeof *self->flight);
     self->bucket = malloc(self->n_buckets * sizeof *self->bucket);
     if (!self->flight || !self->bucket)
@@ -32,7 +34,8 @@ void flights_done(struct flights *self) {
 }
 
 static uint32_t *bucket_of(const struct flights *self, const struct cache_key *key) {
-    return &self->bucket[key->hash & (self->n_buckets - 1)];
+    /* Callers choose the texts: without the seed they could choose all of one bucket. */
+    return &self->bucket[hash_mix(key->hash ^ self->seed) & (self->n_buckets - 1)];
 }
 
 static bool same_key(const struct cache_key *a, const struct cache_key *b) {
