@@ -31,7 +31,7 @@ struct flight {
     struct cache_key key;       /* unset when not shared and not kept */
     enum flight_state state;
     enum engine_side side;
-    uint32_t max_tokens; /* effective: at most the model's */
+    uint32_t max_tokens; /* effective: at most the model's positions */
     uint32_t generation;
     uint32_t next; /* chain of its bucket, or of the free list */
     uint8_t model;

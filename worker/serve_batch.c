@@ -133,7 +133,8 @@ static void done_item(serve_t *self, const struct batch *batch, uint32_t i) {
                                 .n = info->dim,
                                 .numbers = item->vector};
     if (flight->keep && self->cfg.cache.self &&
-        (flight->max_tokens >= info->max_tokens || !entry.truncated))
+        (flight->max_tokens == info->max_tokens ||
+         (!entry.truncated && entry.tokens <= info->max_tokens))) /* any limit gives this one */
         self->cfg.cache.put(self->cfg.cache.self, &flight->key, &entry, NULL);
     serve_land(self, flight, &entry, WIRE_SOURCE_MODEL, WIRE_SOURCE_SHARED);
 }

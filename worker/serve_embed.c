@@ -16,8 +16,6 @@ _Static_assert((int)WIRE_TRUNCATE_RIGHT == ENGINE_CUT_RIGHT &&
                    (int)WIRE_TRUNCATE_OFF == ENGINE_CUT_OFF,
                "so have the sides of a cut");
 
-enum { TOKENS_MIN = 3 }; /* two special ones and one of the text */
-
 /* "it has: query, document", cut where it gets long. */
 static void list_prompts(const struct model *model, char *out, size_t out_bytes) {
     size_t at = (size_t)snprintf(out, out_bytes, "it has %s", model->info->n_prompts ? "" : "none");
@@ -66,11 +64,6 @@ static bool validate(const struct model *model, struct request *request) {
                    model->name, info->dim);
         return false;
     }
-    if (in->max_tokens && in->max_tokens < TOKENS_MIN) {
-        serve_fail(request, STATUS_INVALID_ARGUMENT, 0, "max_tokens: %u, the least is %u",
-                   in->max_tokens, TOKENS_MIN);
-        return false;
-    }
     return choose_prefix(model, request);
 }
 
@@ -88,9 +81,8 @@ enum begin embed_begin(serve_t *self, struct request *request, struct view body)
         return BEGIN_WRONG;
     request->side = (enum engine_side)in->truncate;
     request->cache = in->cache;
-    request->max_tokens = in->max_tokens && in->max_tokens < model->info->max_tokens
-                              ? in->max_tokens
-                              : model->info->max_tokens;
+    uint32_t most = model->info->max_positions, asked = in->max_tokens;
+    request->max_tokens = !asked ? model->info->max_tokens : asked < most ? asked : most;
     request->embed.normalize = in->normalize == WIRE_NORMALIZE_MODEL
                                    ? model->info->normalize
                                    : in->normalize == WIRE_NORMALIZE_YES;

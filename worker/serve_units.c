@@ -59,10 +59,10 @@ static void take(serve_t *self, struct unit *unit, const struct unit_answer *ans
         classify_take(self, unit, answer_);
 }
 
-/* A cached result serves a request with a limit of its own only when the limit would change
- * nothing. */
+/* A cached result, which is of the published limit, serves a request with a limit of its own only
+ * when the limit would change nothing. */
 static bool entry_fits(uint32_t max_tokens, uint32_t model_max, const struct cache_entry *entry) {
-    return max_tokens >= model_max || (!entry->truncated && entry->tokens <= max_tokens);
+    return max_tokens == model_max || (!entry->truncated && entry->tokens <= max_tokens);
 }
 
 /* Into the batcher; the flight has waiters. */

@@ -95,7 +95,6 @@ static void test_embed_wrong(void **state) {
          STATUS_INVALID_ARGUMENT,
          0,
          "no prompt of that name; it has none"},
-        {"room for no token", {.max_tokens = 2}, STATUS_INVALID_ARGUMENT, 0, "max_tokens"},
         {"too long and not to be cut",
          {.truncate = WIRE_TRUNCATE_OFF},
          STATUS_INVALID_ARGUMENT,

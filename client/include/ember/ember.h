@@ -197,7 +197,7 @@ struct ember_embed_options {
     enum ember_normalize normalize;
     enum ember_encoding encoding;
     uint32_t dimensions;       /* the first so many, for models trained for it; default: all */
-    uint32_t max_tokens;       /* of one text; default: the model's limit */
+    uint32_t max_tokens;       /* of one text, 2 or more; default: the published limit */
     const char *prompt_name;   /* a prompt published with the model, "query" */
     const char *prompt_prefix; /* or text to put in front of each text; not both */
 };
