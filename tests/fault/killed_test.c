@@ -253,7 +253,7 @@ static void test_real_workers(void **state) {
     if (large.failed)
         TEST_FAIL("%u calls failed: %s", large.failed, large.why);
     TEST_EQ(large.wrong, 0);
-    TEST_TRUE(large.calls > 2);
+    TEST_TRUE(large.calls >= 2); /* one of each caller at least, however slow the build */
     ember_close(&client);
     rig_stop(&rig);
 }
