@@ -39,6 +39,7 @@ struct request_classify {
     uint8_t *scored;           /* [n_texts] known from the cache */
     uint8_t label_source;      /* the dearest source of all label vectors */
     bool labels_started;
+    bool label_cut; /* a hypothesis was longer than the model's limit */
 };
 
 struct request_tokenize {

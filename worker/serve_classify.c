@@ -162,6 +162,7 @@ void classify_take(serve_t *self, struct unit *unit, const struct unit_answer *a
             serve_fail(request, STATUS_INVALID_ARGUMENT, 0,
                        "label %u is longer than the model's %u tokens, and truncation is off",
                        unit->index - request->n_texts + 1, request->max_tokens);
+        c->label_cut |= answer->entry->truncated;
         c->label_source = dearer(c->label_source, (uint8_t)answer->source);
     } else if (!serve_note(self, request, unit->index, answer)) {
         return;
@@ -181,6 +182,8 @@ static void score(serve_t *self, struct request *request, uint32_t i, float *sor
     classify_scores(scores, n, c->in.multi_label, scores);
     request->source[i] = dearer(request->source[i], c->label_source);
     if (request->cache == WIRE_CACHE_BYPASS || !self->cfg.cache.self)
+        return;
+    if (c->label_cut) /* an entry could not say so to those who forbid it */
         return;
     struct cache_key key;
     make_key(self, request, i, &key);
