@@ -43,7 +43,7 @@ struct flights {
     struct flight *flight; /* [n_max] */
     uint32_t *bucket;      /* [n_buckets], a power of two */
     uint32_t n_buckets, n_max, n;
-    uint64_t seed; /* of the buckets */
+    uint64_t seed;      /* of the buckets */
     uint32_t free_head; /* of those that were in use */
     uint32_t n_touched; /* slots from here on never were: their pages cost nothing yet */
 };

@@ -25,6 +25,8 @@ struct row {
     uint32_t load_ms, least_ok;
 };
 
+enum { STALL_US = 100 * 1000 };
+
 /* With short deadlines a queue of first in, first out answers nobody in time once it is longer
  * than the deadline; least_ok is far below what the worker can do (160 calls a second), but not
  * nobody. The broker needs a second to learn the pace. */
@@ -108,7 +110,10 @@ static void run_row(const struct row *row) {
     TEST_EQ(seen & ~row->may, 0);
     TEST_EQ(row->must & ~seen, 0);
     TEST_TRUE(seen || !row->may); /* else this was no overload */
-    TEST_TRUE(sums.status[EMBER_OK] >= row->least_ok);
+    if (sums.stall_us > STALL_US) /* the machine stood still: how much was done says nothing */
+        printf("    goodput not judged: the machine stood still for %u ms\n", sums.stall_us / 1000);
+    else
+        TEST_TRUE(sums.status[EMBER_OK] >= row->least_ok);
     check_recovered(row);
     rig_stop(&rig);
 }
