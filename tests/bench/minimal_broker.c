@@ -29,13 +29,21 @@ static struct worker {
     uint32_t credit;
 } workers[WORKERS];
 static uint32_t n_workers;
-static uint32_t turns[SLOTS * 2], turn_head, turn_tail; /* a worker stands here once per credit */
+static uint32_t turns[WORKERS * 2], turn_head, turn_tail; /* workers with credit, each once */
 static void *front, *back;
+
+/* The worker that was used longest ago comes first: the usual fair order. Taking all credits of one
+ * worker in a row would save system calls and make its requests wait for each other. */
+static void stand_in_line(uint32_t worker) {
+    turns[turn_tail++ % (WORKERS * 2)] = worker;
+}
 
 static void dispatch(void) {
     while (queue_head != queue_tail && turn_head != turn_tail && n_free) {
         struct waiting *w = &queue[queue_head++ % SLOTS];
-        uint32_t worker = turns[turn_head++ % (SLOTS * 2)];
+        uint32_t worker = turns[turn_head++ % (WORKERS * 2)];
+        if (--workers[worker].credit)
+            stand_in_line(worker);
         uint32_t slot = free_slots[--n_free];
         slots[slot] = (struct slot){w->client, w->header.id, worker};
         w->header.type = WIRE_DISPATCH;
@@ -57,12 +65,14 @@ static void from_client(struct frame_peer *from, struct header *header, zmq_msg_
 static void from_worker(struct frame_peer *from, struct header *header, zmq_msg_t *body) {
     if (header->type == WIRE_READY && n_workers < WORKERS) {
         workers[n_workers].id = *from;
-        for (uint32_t i = 0; i < header->credit; i++)
-            turns[turn_tail++ % (SLOTS * 2)] = n_workers;
+        workers[n_workers].credit = header->credit;
+        if (header->credit)
+            stand_in_line(n_workers);
         n_workers++;
     } else if (header->type == WIRE_RESULT && header->id < SLOTS) {
         struct slot *s = &slots[header->id];
-        turns[turn_tail++ % (SLOTS * 2)] = s->worker;
+        if (workers[s->worker].credit++ == 0)
+            stand_in_line(s->worker);
         free_slots[n_free++] = (uint32_t)header->id;
         header->type = WIRE_REPLY;
         header->id = s->id;
