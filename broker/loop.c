@@ -125,12 +125,14 @@ static void op_client_closed(void *arg, uint32_t client, const char *why) {
 static void op_worker_closed(void *arg, uint32_t worker, const char *why) {
     loop_t *self = arg;
     const struct fleet_worker *w = &core_fleet(self->core)->workers[worker];
+    char host[2 * sizeof w->host + 3];
     peers_unbind(&self->workers, worker);
     if (self->lost_connections)
         self->lost_connections--;
     log_line(w->state == FLEET_DRAINING ? LOG_INFO : LOG_WARN, "worker-closed",
-             "worker=%s host=%s why=\"%s\" dispatched=%llu workers=%u", w->name, w->host, why,
-             (unsigned long long)w->dispatched, core_fleet(self->core)->n_workers - 1);
+             "worker=%s host=%s why=\"%s\" dispatched=%llu workers=%u", w->name,
+             log_quoted(w->host, host, sizeof host), why, (unsigned long long)w->dispatched,
+             core_fleet(self->core)->n_workers - 1);
 }
 
 /* ---------------------------------------------------------------- sessions */
@@ -179,9 +181,11 @@ static void on_hello(loop_t *self, const struct frame_peer *from, uint32_t clien
 static void log_ready(const loop_t *self, uint32_t worker, uint16_t credit) {
     const struct fleet *fleet = core_fleet(self->core);
     const struct fleet_worker *w = &fleet->workers[worker];
+    char host[2 * sizeof w->host + 3], version[2 * sizeof w->version + 3];
     log_info("worker-ready",
              "worker=%s host=%s version=%s threads=%u credit=%u models=%u first=%s workers=%u",
-             w->name, w->host, w->version, w->threads, credit, w->n_models,
+             w->name, log_quoted(w->host, host, sizeof host),
+             log_quoted(w->version, version, sizeof version), w->threads, credit, w->n_models,
              w->n_models ? w->models[0].name : "", fleet->n_workers);
 }
 

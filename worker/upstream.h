@@ -49,8 +49,9 @@ struct upstream {
 void upstream_init(struct upstream *self, uint64_t now_us);
 
 /* What to send now: WIRE_READY, WIRE_HEARTBEAT, WIRE_PING, WIRE_DRAIN, WIRE_BYE, or 0 for nothing.
- * Call it until it gives 0. *lost is set when the broker has been silent for too long: what it
- * dispatched is to be forgotten. `idle`: nothing of any broker is in hand. */
+ * Call it until it gives 0. *lost is set when the broker has been silent for too long; what it
+ * dispatched is finished all the same, since a broker drops results that it no longer wants.
+ * `idle`: nothing of any broker is in hand. */
 uint8_t upstream_tick(struct upstream *self, uint64_t now_us, bool draining, bool idle, bool *lost);
 uint64_t upstream_deadline_us(const struct upstream *self);
 
