@@ -33,7 +33,7 @@ static void read_output(int fd) {
 /* Runs the tool with these words, split at blanks; returns its exit status. */
 __attribute__((format(printf, 1, 2))) static int run(const char *format, ...) {
     char words[3000], *argv[WORDS_MAX + 2] = {(char[]){TOOL}}, *next = words;
-    int fds[2], status, n = 1;
+    int fds[2], status = 0, n = 1;
     va_list args;
     va_start(args, format);
     vsnprintf(words, sizeof words, format, args);
