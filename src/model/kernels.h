@@ -42,13 +42,25 @@ struct kernels {
     bool (*usable)(void); /* this CPU and system can run it */
 
     /* x[i] = (x[i] - mean) / sqrt(variance + eps) * weight + bias over each of `rows` rows of n
-     * numbers (Ba, Kiros, Hinton 2016); the variance is divided by n. */
+     * numbers (Ba, Kiros, Hinton 2016); the variance is divided by n. bias may be NULL for none. */
     void (*layer_norm)(float *x, size_t ld, uint32_t rows, uint32_t n, const float *weight,
                        const float *bias, float eps);
 
     /* x = act(x + bias); bias [n] or NULL. */
     void (*bias_act)(float *x, size_t ld, uint32_t rows, uint32_t n, const float *bias,
                      enum kernel_act act);
+
+    /* Gated activation (GLU, Shazeer 2020; SwiGLU with KERNEL_ACT_SILU): a row holds 2n numbers,
+     * [up, n | gate, n]; its first n become up * act(gate), its last n stay as they were. */
+    void (*gate)(float *x, size_t ld, uint32_t rows, uint32_t n, enum kernel_act act);
+
+    /* Rotary positions (Su et al. 2021) in the form with halves instead of neighbours, in place. A
+     * row holds heads * dim numbers, dim even; row p is the token at position p of one sequence.
+     * In each head, for j < dim/2:
+     *     (x[j], x[j + dim/2]) = (x[j] cos - x[j + dim/2] sin, x[j + dim/2] cos + x[j] sin)
+     * with cos = cos_[p, j] and sin = sin_[p, j]; both tables are [rows, dim/2] end to end. */
+    void (*rotate)(float *x, size_t ld, uint32_t rows, uint32_t heads, uint32_t dim,
+                   const float *cos_, const float *sin_);
 
     /* Each row becomes e^(x - max) / sum. */
     void (*softmax)(float *x, size_t ld, uint32_t rows, uint32_t n);

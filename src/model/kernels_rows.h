@@ -62,12 +62,14 @@ static void rows_layer_norm(float *x, size_t ld, uint32_t rows, uint32_t n, cons
         uint32_t i = 0;
         for (; i + VEC_LANES <= n; i += VEC_LANES) {
             const vec_t y = (vec_load(x + i) - m) * scale;
-            vec_store(x + i, vec_fma(y, vec_load(weight + i), vec_load(bias + i)));
+            const vec_t b = bias ? vec_load(bias + i) : vec_set(0.0f);
+            vec_store(x + i, vec_fma(y, vec_load(weight + i), b));
         }
         if (i < n) {
             const uint32_t left = n - i;
             const vec_t y = (vec_load_first(x + i, left) - m) * scale;
-            const vec_t w = vec_load_first(weight + i, left), b = vec_load_first(bias + i, left);
+            const vec_t w = vec_load_first(weight + i, left);
+            const vec_t b = bias ? vec_load_first(bias + i, left) : vec_set(0.0f);
             vec_store_first(x + i, vec_fma(y, w, b), left);
         }
     }
@@ -107,6 +109,69 @@ static void rows_bias_act(float *x, size_t ld, uint32_t rows, uint32_t n, const 
     case KERNEL_ACT_SILU:
         rows_bias_act_as(x, ld, rows, n, bias, KERNEL_ACT_SILU);
         break;
+    }
+}
+
+VEC_INLINE void rows_gate_as(float *x, size_t ld, uint32_t rows, uint32_t n,
+                             const enum kernel_act act) {
+    for (uint32_t r = 0; r < rows; r++, x += ld) {
+        const float *gate = x + n;
+        uint32_t i = 0;
+        for (; i + VEC_LANES <= n; i += VEC_LANES)
+            vec_store(x + i, vec_load(x + i) * vec_act(vec_load(gate + i), act));
+        if (i < n) {
+            const uint32_t left = n - i;
+            const vec_t up = vec_load_first(x + i, left);
+            vec_store_first(x + i, up * vec_act(vec_load_first(gate + i, left), act), left);
+        }
+    }
+}
+
+static void rows_gate(float *x, size_t ld, uint32_t rows, uint32_t n, enum kernel_act act) {
+    switch (act) {
+    case KERNEL_ACT_NONE:
+        rows_gate_as(x, ld, rows, n, KERNEL_ACT_NONE);
+        break;
+    case KERNEL_ACT_GELU:
+        rows_gate_as(x, ld, rows, n, KERNEL_ACT_GELU);
+        break;
+    case KERNEL_ACT_GELU_NEW:
+        rows_gate_as(x, ld, rows, n, KERNEL_ACT_GELU_NEW);
+        break;
+    case KERNEL_ACT_RELU:
+        rows_gate_as(x, ld, rows, n, KERNEL_ACT_RELU);
+        break;
+    case KERNEL_ACT_SILU:
+        rows_gate_as(x, ld, rows, n, KERNEL_ACT_SILU);
+        break;
+    }
+}
+
+/* A row's sines and cosines stay in registers while all heads pass. */
+static void rows_rotate(float *x, size_t ld, uint32_t rows, uint32_t heads, uint32_t dim,
+                        const float *cos_, const float *sin_) {
+    const uint32_t half = dim / 2;
+    for (uint32_t r = 0; r < rows; r++, x += ld, cos_ += half, sin_ += half) {
+        for (uint32_t i = 0; i < half; i += VEC_LANES) {
+            const uint32_t lanes = half - i < VEC_LANES ? half - i : VEC_LANES;
+            const bool full = lanes == VEC_LANES;
+            const vec_t c = full ? vec_load(cos_ + i) : vec_load_first(cos_ + i, lanes);
+            const vec_t s = full ? vec_load(sin_ + i) : vec_load_first(sin_ + i, lanes);
+            for (uint32_t head = 0; head < heads; head++) {
+                float *p = x + (size_t)head * dim + i, *q = p + half;
+                const vec_t u = full ? vec_load(p) : vec_load_first(p, lanes);
+                const vec_t w = full ? vec_load(q) : vec_load_first(q, lanes);
+                const vec_t first = vec_fma(vec_set(0.0f) - w, s, u * c);
+                const vec_t second = vec_fma(u, s, w * c);
+                if (full) {
+                    vec_store(p, first);
+                    vec_store(q, second);
+                } else {
+                    vec_store_first(p, first, lanes);
+                    vec_store_first(q, second, lanes);
+                }
+            }
+        }
     }
 }
 
@@ -257,7 +322,8 @@ static void rows_attention(const struct kernel_attention *call) {
 #define ROWS_KERNELS(kernels_name)                                                                 \
     {                                                                                              \
         .name = kernels_name, .usable = isa_usable, .layer_norm = rows_layer_norm,                 \
-        .bias_act = rows_bias_act, .softmax = rows_softmax, .sum3 = rows_sum3, .mean = rows_mean,  \
+        .bias_act = rows_bias_act, .gate = rows_gate, .rotate = rows_rotate,                       \
+        .softmax = rows_softmax, .sum3 = rows_sum3, .mean = rows_mean,                             \
         .attention = rows_attention,                                                               \
     }
 

@@ -32,7 +32,8 @@ static struct rows rows_make(uint32_t rows, uint32_t n, float scale) {
     return self;
 }
 
-static void layer_norm_one(const struct kernels *kernels, uint32_t n, float offset) {
+static void layer_norm_one(const struct kernels *kernels, uint32_t n, float offset,
+                           bool with_bias) {
     struct rows rows = rows_make(3, n, 2.0f), weight = rows_make(1, n, 1.0f),
                 bias = rows_make(1, n, 1.0f);
     double want[3][384];
@@ -47,9 +48,9 @@ static void layer_norm_one(const struct kernels *kernels, uint32_t n, float offs
         for (uint32_t i = 0; i < n; i++)
             want[r][i] = ((double)rows.x[r * rows.ld + i] - mean) / sqrt(variance + 1e-5) *
                              (double)weight.x[i] +
-                         (double)bias.x[i];
+                         (with_bias ? (double)bias.x[i] : 0.0);
     }
-    kernels->layer_norm(rows.x, rows.ld, 3, n, weight.x, bias.x, 1e-5f);
+    kernels->layer_norm(rows.x, rows.ld, 3, n, weight.x, with_bias ? bias.x : NULL, 1e-5f);
     /* A mean of `offset` is known to about 1e-7 of itself; in a row of one number only that is
      * left, divided by sqrt(eps). */
     const double tolerance = 2e-6 + 2e-7 * (double)offset * (n < 3 ? 320.0 : 10.0);
@@ -63,8 +64,10 @@ static void layer_norm_one(const struct kernels *kernels, uint32_t n, float offs
 
 static void check_layer_norm(const struct kernels *kernels) {
     for (uint32_t i = 0; i < N_LENGTHS; i++) {
-        layer_norm_one(kernels, lengths[i], 0.0f);
-        layer_norm_one(kernels, lengths[i], 30.0f); /* where sum(x^2) - n mean^2 would cancel */
+        layer_norm_one(kernels, lengths[i], 0.0f, true);
+        layer_norm_one(kernels, lengths[i], 0.0f, false);
+        layer_norm_one(kernels, lengths[i], 30.0f,
+                       true); /* where sum(x^2) - n mean^2 would cancel */
     }
 }
 
@@ -144,6 +147,66 @@ static void check_bias(const struct kernels *kernels) {
         guarded_done(&rows.mem);
         guarded_done(&bias.mem);
     }
+}
+
+static void gate_one(const struct kernels *kernels, uint32_t n, enum kernel_act act) {
+    struct rows rows = rows_make(3, 2 * n, 3.0f);
+    float before[3 * (2 * 384 + 3)];
+    memcpy(before, rows.x, (2 * rows.ld + rows.n) * sizeof(float));
+    kernels->gate(rows.x, rows.ld, 3, n, act);
+    for (uint32_t r = 0; r < 3; r++) {
+        const float *x = rows.x + r * rows.ld, *was = before + r * rows.ld;
+        for (uint32_t i = 0; i < n; i++)
+            TEST_NEAR(x[i], (double)was[i] * act_of((double)was[n + i], act), 3e-6);
+        TEST_MEM_EQ(x + n, was + n, (r < 2 ? rows.ld - n : n) * sizeof(float));
+    }
+    guarded_done(&rows.mem);
+}
+
+static void check_gate(const struct kernels *kernels) {
+    for (uint32_t i = 0; i < N_LENGTHS; i++)
+        for (int act = KERNEL_ACT_NONE; act <= KERNEL_ACT_SILU; act++)
+            gate_one(kernels, lengths[i], (enum kernel_act)act);
+}
+
+static void rotate_one(const struct kernels *kernels, uint32_t heads, uint32_t dim) {
+    enum { ROWS = 5 };
+    const uint32_t half = dim / 2;
+    struct rows rows = rows_make(ROWS, heads * dim, 2.0f);
+    struct guarded cos_mem, sin_mem;
+    float *cos_ = guarded_floats(&cos_mem, (size_t)ROWS * half);
+    float *sin_ = guarded_floats(&sin_mem, (size_t)ROWS * half);
+    for (uint32_t i = 0; i < ROWS * half; i++) {
+        cos_[i] = (float)cos(0.37 * (double)i);
+        sin_[i] = (float)sin(0.37 * (double)i);
+    }
+    float before[ROWS * (384 + 3)];
+    const size_t total = (ROWS - 1) * rows.ld + rows.n;
+    memcpy(before, rows.x, total * sizeof(float));
+    kernels->rotate(rows.x, rows.ld, ROWS, heads, dim, cos_, sin_);
+    for (uint32_t r = 0; r < ROWS; r++) {
+        for (uint32_t head = 0; head < heads; head++)
+            for (uint32_t j = 0; j < half; j++) {
+                const size_t at = r * rows.ld + head * dim + j;
+                const double u = (double)before[at], w = (double)before[at + half];
+                const double c = (double)cos_[r * half + j], s = (double)sin_[r * half + j];
+                TEST_NEAR(rows.x[at], u * c - w * s, 1e-6);
+                TEST_NEAR(rows.x[at + half], w * c + u * s, 1e-6);
+            }
+        if (r + 1 < ROWS) /* what lies between two rows is not ours */
+            TEST_MEM_EQ(rows.x + r * rows.ld + rows.n, before + r * rows.ld + rows.n,
+                        (rows.ld - rows.n) * sizeof(float));
+    }
+    guarded_done(&rows.mem);
+    guarded_done(&cos_mem);
+    guarded_done(&sin_mem);
+}
+
+static void check_rotate(const struct kernels *kernels) {
+    static const uint32_t dims[] = {2, 4, 6, 12, 16, 30, 32, 34, 64, 80, 96, 128};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+        for (uint32_t heads = 1; heads <= 3; heads++)
+            rotate_one(kernels, heads, dims[i]);
 }
 
 static void softmax_one(const struct kernels *kernels, uint32_t n, float scale) {
@@ -280,6 +343,14 @@ static void test_bias(void **state) {
     (void)state;
     each_table(check_bias);
 }
+static void test_gate(void **state) {
+    (void)state;
+    each_table(check_gate);
+}
+static void test_rotate(void **state) {
+    (void)state;
+    each_table(check_rotate);
+}
 static void test_softmax(void **state) {
     (void)state;
     each_table(check_softmax);
@@ -305,6 +376,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_acts),
         cmocka_unit_test(test_bias),       cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_gate),       cmocka_unit_test(test_rotate),
         cmocka_unit_test(test_softmax),    cmocka_unit_test(test_sums),
         cmocka_unit_test(test_attention),  cmocka_unit_test(test_choice),
     };
