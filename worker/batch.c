@@ -46,7 +46,7 @@ struct engine_item *batch_add(struct batch *self, uint32_t flight, struct view p
     self->text_bytes += prefix.bytes + text.bytes;
     struct engine_item *item = &self->items[self->n];
     *item = (struct engine_item){.text = view_make(at, prefix.bytes + text.bytes),
-                                 .vector = self->vectors + (size_t)self->n * dim};
+                                 .out = self->vectors + (size_t)self->n * dim};
     self->flights[self->n++] = flight;
     return item;
 }

@@ -30,7 +30,7 @@ void runner_batch(engine_seat_t *seat, struct batch *batch) {
     if (batch->tokens)
         run_tokens(batch);
     else
-        engine_embed(batch->engine, seat, batch->items, batch->n, &batch->times);
+        engine_run(batch->engine, seat, batch->items, batch->n, &batch->times);
     batch->finished_us = clock_us();
     if (batch->tokens)
         batch->times.tokenize_us = batch->finished_us - batch->started_us;

@@ -131,7 +131,7 @@ static void done_item(serve_t *self, const struct batch *batch, uint32_t i) {
                                 .truncated = item->tokens_full > item->tokens,
                                 .tokens = item->tokens,
                                 .n = info->dim,
-                                .numbers = item->vector};
+                                .numbers = item->out};
     if (flight->keep && self->cfg.cache.self &&
         (flight->max_tokens == info->max_tokens ||
          (!entry.truncated && entry.tokens <= info->max_tokens))) /* any limit gives this one */

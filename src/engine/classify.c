@@ -1,9 +1,24 @@
-/* classify.c - cosines into scores. The sums run in double, so that scores of one text add up to 1
+/* classify.c - cosines and logits into scores. The sums run in double, so that scores of one text add up to 1
  * within a float's rounding whatever the number of labels. */
 #include "engine/classify.h"
 
 #include <math.h>
 #include <string.h>
+
+/* scores[i] = e^(x[i * stride] / temperature), made to add up to 1. */
+static void softmax(const float *x, size_t stride, uint32_t n, double temperature, float *scores) {
+    float largest = -INFINITY;
+    for (uint32_t i = 0; i < n; i++)
+        largest = fmaxf(largest, x[i * stride]);
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) { /* less the largest: no exponent overflows */
+        double e = exp(((double)x[i * stride] - (double)largest) / temperature);
+        sum += e;
+        scores[i] = (float)e;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        scores[i] = (float)((double)scores[i] / sum);
+}
 
 void classify_scores(const float *cosines, uint32_t n, bool multi_label, float *scores) {
     if (multi_label || n == 1) {
@@ -11,17 +26,32 @@ void classify_scores(const float *cosines, uint32_t n, bool multi_label, float *
             scores[i] = fmaxf(0, fminf(1, cosines[i]));
         return;
     }
-    float largest = -INFINITY;
-    for (uint32_t i = 0; i < n; i++)
-        largest = fmaxf(largest, cosines[i]);
-    double sum = 0;
-    for (uint32_t i = 0; i < n; i++) { /* less the largest: no exponent overflows */
-        double e = exp(((double)cosines[i] - (double)largest) / (double)CLASSIFY_TEMPERATURE);
-        sum += e;
-        scores[i] = (float)e;
+    softmax(cosines, 1, n, (double)CLASSIFY_TEMPERATURE, scores);
+}
+
+float classify_sigmoid(float x) {
+    return (float)(1 / (1 + exp(-(double)x)));
+}
+
+void classify_nli(const float *logits, uint32_t n, uint32_t classes, uint32_t entailment,
+                  uint32_t contradiction, bool multi_label, float *scores) {
+    if (!multi_label && n > 1) {
+        softmax(logits + entailment, classes, n, 1, scores);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) { /* a softmax over two is the sigmoid of their difference */
+        const float *row = logits + (size_t)i * classes;
+        scores[i] = classify_sigmoid(row[entailment] - row[contradiction]);
+    }
+}
+
+void classify_head(const float *logits, uint32_t n, bool sigmoid, float *scores) {
+    if (!sigmoid) {
+        softmax(logits, 1, n, 1, scores);
+        return;
     }
     for (uint32_t i = 0; i < n; i++)
-        scores[i] = (float)((double)scores[i] / sum);
+        scores[i] = classify_sigmoid(logits[i]);
 }
 
 void classify_order(const float *scores, uint32_t n, uint32_t *order) {

@@ -1,12 +1,19 @@
-/* classify.h - label scores from vectors: zero-shot classification with an embedding model.
+/* classify.h - scores of labels: from vectors or logits to what a reply says.
  *
- * Each label becomes a hypothesis by putting it into the template ("{}" by default, "This text
- * is about {}."), and is scored by the cosine between the text's vector and the hypothesis's
- * (Yin, Hay, Roth 2019 for the hypothesis form; cosine scoring as sentence-transformers
- * documents it).
+ * Zero-shot, embedding model. Each label becomes a hypothesis by putting it into the template ("{}"
+ * by default, "This text is about {}."), and is scored by the cosine between the text's vector and
+ * the hypothesis's (Yin, Hay, Roth 2019 for the hypothesis form; cosine scoring as
+ * sentence-transformers documents it).
  *   single label: softmax over labels of cosine / CLASSIFY_TEMPERATURE; scores add up to 1.
  *   multi label:  each label alone, cosine clipped to 0..1.
+ *
+ * Zero-shot, NLI model (Yin, Hay, Roth 2019): logits of each pair text / hypothesis.
+ *   single label: softmax over labels of their entailment logits.
+ *   multi label:  each label alone, softmax over [contradiction, entailment], the second.
+ *
  * One label alone is scored as multi label: a softmax over one would say 1 whatever the text.
+ *
+ * A model's own head: softmax over its classes, or each class's sigmoid.
  *
  * Threads: pure functions. Memory: nothing is allocated. */
 #ifndef EMBER_ENGINE_CLASSIFY_H
@@ -23,6 +30,16 @@
 
 /* cosines[n] -> scores[n], in the same order; the two may be one array. */
 void classify_scores(const float *cosines, uint32_t n, bool multi_label, float *scores);
+
+/* logits[n, classes], a row per label -> scores[n]. NaN in, NaN out. */
+void classify_nli(const float *logits, uint32_t n, uint32_t classes, uint32_t entailment,
+                  uint32_t contradiction, bool multi_label, float *scores);
+
+/* logits[n] of a model's own head -> scores[n]; the two may be one array. */
+void classify_head(const float *logits, uint32_t n, bool sigmoid, float *scores);
+
+/* 1 / (1 + e^-x): what a reranker's logit says. */
+float classify_sigmoid(float x);
 
 /* order[0..n): indices by falling score, equal scores in their given order. Time grows with n
  * squared: n is at most LIMIT_REQUEST_LABELS or LIMIT_REQUEST_TEXTS. */

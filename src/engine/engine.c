@@ -53,11 +53,11 @@ void engine_seat_destroy(engine_seat_t **self) {
     *self = NULL;
 }
 
-void engine_embed(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
-                  struct engine_times *times) {
+void engine_run(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
+                struct engine_times *times) {
     CHECK(seat->engine == self && n <= seat->max_items);
     struct engine_times unasked = {0};
-    self->ops->embed(self, seat, items, n, times ? times : &unasked);
+    self->ops->run(self, seat, items, n, times ? times : &unasked);
 }
 
 uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_side side,
@@ -69,6 +69,11 @@ uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_sid
     if (tokens_full)
         *tokens_full = full;
     return side == ENGINE_CUT_OFF && full > n ? 0 : n;
+}
+
+struct view engine_label(const engine_t *self, uint32_t i) {
+    CHECK(i < self->info.n_labels);
+    return self->ops->label(self, i);
 }
 
 struct view engine_piece(const engine_t *self, int32_t id) {
@@ -111,9 +116,9 @@ static enum status run_known(const engine_t *self, engine_seat_t *seat, uint32_t
     struct engine_item items[N_KNOWN] = {0};
     for (uint32_t i = 0; i < n; i++) {
         items[i].text = view_of(known[first + i]);
-        items[i].vector = out + (size_t)(first + i) * self->info.dim;
+        items[i].out = out + (size_t)(first + i) * self->info.dim;
     }
-    engine_embed(self, seat, items, n, NULL);
+    engine_run(self, seat, items, n, NULL);
     for (uint32_t i = 0; i < n; i++)
         if (items[i].status != STATUS_OK)
             return err_set(err, STATUS_INTERNAL, "self-check: \"%.20s\" gives %s", known[first + i],

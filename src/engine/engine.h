@@ -1,12 +1,13 @@
-/* engine.h - what a worker calls: texts in, vectors out.
+/* engine.h - what a worker calls: texts or pairs in, vectors or logits out.
  *
- *     engine_open("models/minilm")  ->  engine_seat_new() per runner thread  ->  engine_embed() ...
+ *     engine_open("models/minilm")  ->  engine_seat_new() per runner thread  ->  engine_run() ...
  *
  * An engine is one model, loaded and checked; it is immutable and shared. A seat is what one
  * runner thread needs to use it: scratch memory, sized once for the batch budget, so that a
- * batch allocates nothing. Vectors are the model's full, pooled, NOT normalised ones: whatever a
- * reply can derive from them (normalisation, fewer dimensions, encodings) is vector.h's business
- * and not part of a cache key.
+ * batch allocates nothing. An item's output is what the model gives, before anything a reply can
+ * derive from it: the full, pooled, NOT normalised vector (normalisation, fewer dimensions and
+ * encodings are vector.h's business and not part of a cache key), or, of a model with a head, its
+ * logits (scores are classify.h's business).
  *
  * Threads: engine_t immutable after open; a seat is used by one thread at a time. */
 #ifndef EMBER_ENGINE_ENGINE_H
@@ -23,11 +24,18 @@
 typedef struct engine engine_t;
 typedef struct engine_seat engine_seat_t;
 
-enum engine_precision { ENGINE_F32 };
+enum engine_precision { ENGINE_F32, ENGINE_BF16, ENGINE_I8 };
 
 struct engine_options {
     enum engine_precision precision;
     const char *kernel; /* name of a matrix kernel, NULL: the best of this CPU (gemm_choose) */
+};
+
+enum engine_head {
+    ENGINE_HEAD_NONE,   /* output: a vector */
+    ENGINE_HEAD_LABELS, /* output: a logit for each of the model's own labels */
+    ENGINE_HEAD_NLI,    /* output for a pair: logits, entailment and contradiction among them */
+    ENGINE_HEAD_SCORE,  /* output for a pair: one logit */
 };
 
 enum {
@@ -44,7 +52,7 @@ struct engine_info {
     char pooling[8];      /* "mean", "cls" */
     char kernel[32];      /* "avx512-f32" ... */
     char precision[8];    /* "f32" */
-    uint32_t dim;         /* numbers of a full vector */
+    uint32_t dim;         /* numbers of an output: of a full vector, or logits */
     uint32_t max_tokens;  /* the published limit of a sequence, special tokens included */
     uint32_t
         max_positions; /* what the model can take when a request asks for more; >= max_tokens */
@@ -54,6 +62,12 @@ struct engine_info {
     bool normalize; /* the published model normalises: the default of a request that does not say */
     size_t weight_bytes; /* prepared weights in memory */
     uint32_t n_prompts;  /* prompts published with the model */
+
+    enum engine_head head;
+    uint32_t n_labels;      /* of the head, = dim; 0 without one */
+    bool sigmoid;           /* scores of the labels stand alone; otherwise softmax */
+    uint32_t entailment;    /* with ENGINE_HEAD_NLI: which logits */
+    uint32_t contradiction; /* (or "not entailment") */
 };
 
 /* Open a published model directory (model/dir.h says which files). `options` NULL: float32 on
@@ -72,6 +86,9 @@ bool engine_prompt(const engine_t *self, const char *name, struct view *out);
 /* i < info->n_prompts; both views live as long as the engine. */
 void engine_prompt_at(const engine_t *self, uint32_t i, struct view *name, struct view *text);
 
+/* Name of the head's label i < info->n_labels; lives as long as the engine. */
+struct view engine_label(const engine_t *self, uint32_t i);
+
 /* Scratch for batches of at most max_tokens tokens (raised to info->max_positions) and max_items
  * texts, both at least 1. The engine must outlive it. STATUS_RESOURCE_EXHAUSTED without
  * memory. */
@@ -85,12 +102,21 @@ enum engine_side {
     ENGINE_CUT_OFF,   /* too long is an error */
 };
 
-/* One text of a batch. Inputs are borrowed for the call; outputs are written for each item. */
+enum engine_pair {
+    ENGINE_SINGLE,             /* no pair: `text` alone */
+    ENGINE_PAIR_ONLY_FIRST,    /* too long: `text` is cut, `second` stays whole as far as it fits */
+    ENGINE_PAIR_LONGEST_FIRST, /* too long: the longer of both is cut first */
+};
+
+/* One text, or pair of texts, of a batch. Inputs are borrowed for the call; outputs are written for
+ * each item. A pair is always cut on the right; with ENGINE_CUT_OFF it is refused like a text. */
 struct engine_item {
-    struct view text; /* at most LIMIT_TEXT_BYTES, prompt prefix included; may be empty */
+    struct view text;   /* at most LIMIT_TEXT_BYTES, prompt prefix included; may be empty */
+    struct view second; /* the other text of a pair (hypothesis, document); may be empty */
+    enum engine_pair pair;
     enum engine_side side;
     uint32_t max_tokens; /* 0: info->max_tokens; else 2 to info->max_positions, brought into that */
-    float *vector;       /* [dim], written when status is OK, else undefined */
+    float *out;          /* [dim], written when status is OK, else undefined */
     uint32_t tokens;     /* tokens that were used, special ones included; 0 with OUT_OF_RANGE */
     uint32_t tokens_full; /* tokens the whole text has, special ones included */
     enum status status;   /* OK, or
@@ -104,9 +130,10 @@ struct engine_times { /* microseconds, added to what is there */
 
 /* Tokenise and encode n items (n <= max_items). Batches of more than the seat's tokens are run
  * in parts. Answers do not depend on what else is in the batch beyond float32 rounding.
+ * A pair needs a model with segments or without need of them: every model with a head takes both.
  * Allocates nothing. `times` may be NULL. */
-void engine_embed(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
-                  struct engine_times *times);
+void engine_run(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
+                struct engine_times *times);
 
 /* Token ids of one text, special ones included, into ids[0..max_ids), max_ids >= 2. Returns how
  * many were written; 0 when side is OFF and the text has more. *tokens_full (may be NULL): how
@@ -119,7 +146,7 @@ struct view engine_piece(const engine_t *self, int32_t id);
  * thread. */
 uint32_t engine_estimate(const engine_t *self, struct view text);
 
-/* Known-text self-check: embeds fixed texts alone and together and compares; STATUS_INTERNAL
+/* Known-text self-check: runs fixed texts alone and together and compares; STATUS_INTERNAL
  * when an answer is NaN, zero, or depends on its company. Run at start and for /readyz. It
  * allocates a little; STATUS_RESOURCE_EXHAUSTED when it cannot. */
 enum status engine_self_check(const engine_t *self, engine_seat_t *seat, struct err *err);

@@ -4,7 +4,7 @@
  *                |           |        |                         |        tokenizer_encode()
  *     ids      [CLS ... SEP|CLS ... SEP|CLS ............... SEP|CLS ...   end to end, no padding
  *                                  |
- *                            bert_forward()   which runs it in pieces that stay in the caches
+ *                            encoder_forward()   which runs it in pieces that stay in the caches
  *                                  |
  *     rows     [vector 0    |vector 1   |vector 2              |...      copied to the items
  *
@@ -21,8 +21,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "engine/engine_ops.h"
-#include "model/bert.h"
 #include "model/dir.h"
+#include "model/encoder.h"
 #include "model/gemm.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
@@ -37,12 +37,12 @@ struct cpu {
     struct engine base;
     struct model_dir *dir;
     tokenizer_t *tokenizer;
-    bert_t *bert;
+    encoder_t *encoder;
 };
 
 struct cpu_seat {
     struct engine_seat base;
-    struct arena arena; /* bert_forward()'s scratch */
+    struct arena arena; /* encoder_forward()'s scratch */
     uint32_t tokens;    /* most that are run together */
     int32_t *ids;    /* [tokens + max_positions] queued sequences, end to end, and the spare room */
     int32_t *types;  /* [tokens] zeros: a text alone is all segment 0 */
@@ -59,7 +59,7 @@ static const struct cpu *cpu_of(const engine_t *self) {
 
 static void cpu_destroy(engine_t *engine) {
     struct cpu *self = (struct cpu *)(void *)engine;
-    bert_destroy(&self->bert);
+    encoder_destroy(&self->encoder);
     tokenizer_destroy(&self->tokenizer);
     model_dir_close(&self->dir);
     free(self);
@@ -98,7 +98,7 @@ static enum status load_weights(struct cpu *self, const struct gemm_kernel *kern
                                 struct err *err) {
     struct model_shape shape = self->dir->shape;
     shape.max_tokens = longest_sequence(&shape); /* a request may ask for more than the default */
-    enum status st = bert_load(&shape, self->dir->weights, kernel, &self->bert, err);
+    enum status st = encoder_load(&shape, self->dir->weights, kernel, &self->encoder, err);
     weights_destroy(&self->dir->weights);
     return st;
 }
@@ -144,7 +144,7 @@ static void fill_info(struct cpu *self, const struct gemm_kernel *kernel) {
     info->inner = shape->inner;
     info->tasks = ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY | ENGINE_TASK_TOKENIZE;
     info->normalize = shape->normalize;
-    info->weight_bytes = bert_weight_bytes(self->bert);
+    info->weight_bytes = encoder_weight_bytes(self->encoder);
     info->n_prompts = self->dir->n_prompts;
 }
 
@@ -192,7 +192,8 @@ static enum status cpu_seat_new(const engine_t *engine, uint32_t max_tokens, uin
     seat->start = calloc((size_t)max_items + 1, sizeof *seat->start);
     seat->item = calloc(max_items, sizeof *seat->item);
     seat->rows = calloc((size_t)max_items * engine->info.dim, sizeof *seat->rows);
-    bool arena = arena_init(&seat->arena, bert_scratch_bytes(self->bert, max_tokens, max_items));
+    bool arena =
+        arena_init(&seat->arena, encoder_scratch_bytes(self->encoder, max_tokens, max_items));
     if (!seat->ids || !seat->types || !seat->start || !seat->item || !seat->rows || !arena) {
         cpu_seat_destroy(&seat->base);
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a seat of %u tokens",
@@ -219,12 +220,13 @@ static void run_queued(const struct cpu *self, struct cpu_seat *seat, struct eng
     uint32_t dim = self->base.info.dim;
     if (n == 0)
         return;
-    bert_forward(self->bert, seat->ids, seat->types, seat->start, n, &seat->arena, seat->rows);
+    encoder_forward(self->encoder, seat->ids, seat->types, seat->start, n, &seat->arena,
+                    seat->rows);
     for (uint32_t i = 0; i < n; i++) {
         struct engine_item *item = &items[seat->item[i]];
         const float *row = seat->rows + (size_t)i * dim;
         item->status = row_finite(row, dim) ? STATUS_OK : STATUS_INTERNAL;
-        memcpy(item->vector, row, dim * sizeof *row);
+        memcpy(item->out, row, dim * sizeof *row);
     }
 }
 
@@ -234,8 +236,8 @@ static uint32_t encode(const struct cpu *self, struct view text, enum engine_sid
     return tokenizer_encode(self->tokenizer, text, max_tokens, cut, ids, n_full);
 }
 
-static void cpu_embed(const engine_t *engine, engine_seat_t *base, struct engine_item *items,
-                      uint32_t n, struct engine_times *times) {
+static void cpu_run(const engine_t *engine, engine_seat_t *base, struct engine_item *items,
+                    uint32_t n, struct engine_times *times) {
     const struct cpu *self = cpu_of(engine);
     struct cpu_seat *seat = (struct cpu_seat *)(void *)base;
     uint64_t infer_us = 0, start_us = clock_us();
@@ -293,7 +295,7 @@ static const struct engine_ops cpu_ops = {
     .prompt_at = cpu_prompt_at,
     .seat_new = cpu_seat_new,
     .seat_destroy = cpu_seat_destroy,
-    .embed = cpu_embed,
+    .run = cpu_run,
     .tokenize = cpu_tokenize,
     .piece = cpu_piece,
     .estimate = cpu_estimate,

@@ -80,8 +80,8 @@ static void spend(const struct fake *self) {
             ;
 }
 
-static void fake_embed(const engine_t *engine, engine_seat_t *seat, struct engine_item *items,
-                       uint32_t n, struct engine_times *times) {
+static void fake_run(const engine_t *engine, engine_seat_t *seat, struct engine_item *items,
+                     uint32_t n, struct engine_times *times) {
     (void)seat;
     const struct fake *self = fake_of(engine);
     uint64_t start_us = clock_us();
@@ -100,7 +100,7 @@ static void fake_embed(const engine_t *engine, engine_seat_t *seat, struct engin
         item->status = broken ? STATUS_INTERNAL : STATUS_OK;
         uint64_t state = hash_bytes(used.data, used.bytes, 1);
         for (uint32_t j = 0; j < engine->info.dim; j++) /* uniform in [-1, 1) */
-            item->vector[j] = (float)(int32_t)(hash_next(&state) >> 32) * 0x1p-31f;
+            item->out[j] = (float)(int32_t)(hash_next(&state) >> 32) * 0x1p-31f;
     }
     times->infer_us += clock_us() - start_us;
 }
@@ -139,7 +139,7 @@ static const struct engine_ops fake_ops = {
     .prompt_at = fake_prompt_at,
     .seat_new = fake_seat_new,
     .seat_destroy = fake_seat_destroy,
-    .embed = fake_embed,
+    .run = fake_run,
     .tokenize = fake_tokenize,
     .piece = fake_piece,
     .estimate = fake_estimate,

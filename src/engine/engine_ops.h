@@ -18,11 +18,13 @@ struct engine_ops {
     enum status (*seat_new)(const engine_t *self, uint32_t max_tokens, uint32_t max_items,
                             engine_seat_t **out, struct err *err);
     void (*seat_destroy)(engine_seat_t *seat); /* frees seat too */
-    void (*embed)(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
-                  struct engine_times *times); /* times is never NULL here */
+    void (*run)(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
+                struct engine_times *times); /* times is never NULL here */
     /* max_ids is at least 2 and side RIGHT or LEFT; n_full is never NULL. */
     uint32_t (*tokenize)(const engine_t *self, struct view text, enum engine_side side,
                          int32_t *ids, uint32_t max_ids, uint32_t *n_full);
+    struct view (*label)(const engine_t *self,
+                         uint32_t i); /* i < info.n_labels; NULL without a head */
     struct view (*piece)(const engine_t *self, int32_t id);
     uint32_t (*estimate)(const engine_t *self, struct view text);
 };

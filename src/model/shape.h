@@ -6,7 +6,18 @@
 #include <stdint.h>
 
 enum model_family {
-    MODEL_BERT, /* absolute positions, post layer norm; also StructBERT, bge, gte (BERT-shaped) */
+    MODEL_BERT,  /* absolute positions, post layer norm; also StructBERT, bge, gte (BERT-shaped) */
+    MODEL_NOMIC, /* rotary positions, gated feed-forward part, no biases */
+    MODEL_DISTILBERT, /* BERT without segments and pooler */
+    MODEL_STATIC,     /* one vector per token, averaged: no layers */
+};
+
+/* What stands behind the encoder. With a head the model gives logits instead of a vector. */
+enum model_head {
+    MODEL_HEAD_NONE,   /* the pooled vector */
+    MODEL_HEAD_LABELS, /* logits of the labels that the model was trained with */
+    MODEL_HEAD_NLI,    /* logits of entailment and its like, for pairs: zero-shot */
+    MODEL_HEAD_SCORE,  /* one logit, for pairs: reranker */
 };
 
 enum model_act {
@@ -32,6 +43,22 @@ struct model_shape {
     uint32_t types;      /* rows of the segment table */
     uint32_t max_tokens; /* longest sequence, special tokens included: the smallest of all limits */
     float eps;           /* of every layer norm */
+
+    bool gated;          /* feed-forward part is act(x Wg) * (x Wu) (SwiGLU, Shazeer 2020) */
+    float rotary_base;   /* of rotary positions (Su et al. 2021); 0: a position table */
+    float rotary_factor; /* dynamic scaling beyond rotary_trained tokens; 0: none */
+    uint32_t rotary_trained;
+
+    enum model_head head;
+    uint32_t classes;       /* logits; 0 without a head */
+    bool sigmoid;           /* scores of classes stand alone; otherwise softmax */
+    uint32_t entailment;    /* with MODEL_HEAD_NLI: their indexes */
+    uint32_t contradiction; /* (or "not entailment") */
 };
+
+/* Numbers that a forward pass gives for a sequence. */
+static inline uint32_t model_outputs(const struct model_shape *shape) {
+    return shape->head == MODEL_HEAD_NONE ? shape->hidden : shape->classes;
+}
 
 #endif

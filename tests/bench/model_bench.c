@@ -8,7 +8,7 @@
  * norms. */
 #include "base/check.h"
 #include "base/clock.h"
-#include "support/random_bert.h"
+#include "support/random_encoder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,46 +127,47 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void print_profile(const struct bert_profile *profile, double runs) {
-    static const char *const names[BERT_PARTS] = {"embed", "qkv",  "attention", "out",
-                                                  "ffn1",  "ffn2", "norm",      "pool"};
+static void print_profile(const struct encoder_profile *profile, double runs) {
+    static const char *const names[ENCODER_PARTS] = {"embed", "qkv",  "attention", "out",
+                                                     "ffn1",  "ffn2", "norm",      "pool"};
     double sum = 0;
-    for (uint32_t i = 0; i < BERT_PARTS; i++)
+    for (uint32_t i = 0; i < ENCODER_PARTS; i++)
         sum += (double)profile->spent_ns[i];
-    for (uint32_t i = 0; i < BERT_PARTS; i++)
+    for (uint32_t i = 0; i < ENCODER_PARTS; i++)
         printf("    %-10s %8.3f ms %5.1f %%\n", names[i], (double)profile->spent_ns[i] / runs / 1e6,
                100 * (double)profile->spent_ns[i] / sum);
 }
 
-static void bench(const bert_t *bert, const struct options *options, uint32_t b, uint32_t s) {
+static void bench(const encoder_t *encoder, const struct options *options, uint32_t b, uint32_t s) {
     const uint32_t total = b * s;
     int32_t *ids = calloc(total, sizeof *ids), *types = calloc(total, sizeof *types);
     uint32_t *start = calloc(b + 1, sizeof *start);
-    float *out = calloc((size_t)b * bert->shape.hidden, sizeof *out);
+    float *out = calloc((size_t)b * encoder->shape.hidden, sizeof *out);
     struct arena arena;
     CHECK(ids && types && start && out);
-    CHECK(arena_init(&arena, bert_scratch_bytes(bert, total, b)));
+    CHECK(arena_init(&arena, encoder_scratch_bytes(encoder, total, b)));
     for (uint32_t i = 0; i < total; i++)
-        ids[i] = (int32_t)((i * 2654435761u) % bert->shape.vocab_rows);
+        ids[i] = (int32_t)((i * 2654435761u) % encoder->shape.vocab_rows);
     for (uint32_t i = 0; i <= b; i++)
         start[i] = i * s;
 
     static uint64_t took_ns[RUNS_MAX];
-    struct bert_profile profile = {0};
-    bert_forward(bert, ids, types, start, b, &arena, out); /* warm */
+    struct encoder_profile profile = {0};
+    encoder_forward(encoder, ids, types, start, b, &arena, out); /* warm */
     const uint64_t begin_ns = clock_ns();
     uint32_t runs = 0;
     while (runs < RUNS_MAX && (runs < RUNS_MIN || clock_ns() - begin_ns < 1000000000u)) {
         const uint64_t from_ns = clock_ns();
-        bert_forward_profiled(bert, ids, types, start, b, &arena, out,
-                              options->profile ? &profile : NULL);
+        encoder_forward_profiled(encoder, ids, types, start, b, &arena, out,
+                                 options->profile ? &profile : NULL);
         took_ns[runs++] = clock_ns() - from_ns;
     }
     qsort(took_ns, runs, sizeof *took_ns, by_size);
     const double median_ns = (double)took_ns[runs / 2];
     printf("%-9s %-7s %3u x %-4u median %9.3f ms  min %9.3f  %6.1f GFLOP/s  %8.0f tokens/s\n",
-           bert->gemm->name, options->shape_name, b, s, median_ns / 1e6, (double)took_ns[0] / 1e6,
-           flops(&bert->shape, b, s) / median_ns, total / median_ns * 1e9);
+           encoder->gemm->name, options->shape_name, b, s, median_ns / 1e6,
+           (double)took_ns[0] / 1e6, flops(&encoder->shape, b, s) / median_ns,
+           total / median_ns * 1e9);
     if (options->profile)
         print_profile(&profile, runs);
     fflush(stdout);
@@ -179,18 +180,18 @@ static void bench(const bert_t *bert, const struct options *options, uint32_t b,
 
 static bool bench_kernel(const struct options *options, const struct gemm_kernel *kernel) {
     struct err err;
-    bert_t *bert = NULL;
+    encoder_t *encoder = NULL;
     const uint64_t from_us = clock_us();
-    if (bert_load_from(&options->shape, &random_source, kernel, &bert, &err) != STATUS_OK) {
+    if (encoder_load_from(&options->shape, &random_source, kernel, &encoder, &err) != STATUS_OK) {
         fprintf(stderr, "%s\n", err.text);
         return false;
     }
     printf("# %s %s, rows by %s: %.1f MB of weights, ready in %.0f ms\n", options->shape_name,
-           kernel->name, bert->kernels->name, (double)bert_weight_bytes(bert) / 1e6,
+           kernel->name, encoder->kernels->name, (double)encoder_weight_bytes(encoder) / 1e6,
            (double)(clock_us() - from_us) / 1e3);
     for (uint32_t i = 0; i < options->n_cases; i++)
-        bench(bert, options, options->texts[i], options->tokens[i]);
-    bert_destroy(&bert);
+        bench(encoder, options, options->texts[i], options->tokens[i]);
+    encoder_destroy(&encoder);
     return true;
 }
 

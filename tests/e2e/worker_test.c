@@ -153,9 +153,9 @@ static void want_vector(struct view text, float *row) {
     TEST_EQ(engine_fake_open("dim=24", &engine, NULL), STATUS_OK);
     TEST_EQ(engine_seat_new(engine, 512, 8, &seat, NULL), STATUS_OK);
     float full[DIM];
-    struct engine_item item = {.text = text, .vector = full};
+    struct engine_item item = {.text = text, .out = full};
     struct engine_times times = {0};
-    engine_embed(engine, seat, &item, 1, &times);
+    engine_run(engine, seat, &item, 1, &times);
     TEST_EQ(item.status, STATUS_OK);
     vector_finish(full, DIM, 0, engine_info(engine)->normalize, row);
     engine_seat_destroy(&seat);

@@ -7,8 +7,8 @@
  * 7e-5). */
 #include "support/test.h"
 
-#include "model/bert.h"
 #include "model/dir.h"
+#include "model/encoder.h"
 #include "json/json.h"
 
 #define GOLDEN EMBER_SOURCE_DIR "/tests/data/golden/bert-mean"
@@ -64,14 +64,14 @@ static void trace_step(const struct trace *self, const char *name, enum model_po
 static void compare(const struct trace *trace, const struct model_shape *shape,
                     const weights_t *weights, const struct gemm_kernel *kernel) {
     struct err err = {0};
-    bert_t *bert = NULL;
-    if (bert_load(shape, weights, kernel, &bert, &err) != STATUS_OK)
+    encoder_t *encoder = NULL;
+    if (encoder_load(shape, weights, kernel, &encoder, &err) != STATUS_OK)
         TEST_FAIL("%s", err.text);
     struct arena arena;
-    TEST_TRUE(arena_init(&arena, bert_scratch_bytes(bert, trace->n, 1)));
+    TEST_TRUE(arena_init(&arena, encoder_scratch_bytes(encoder, trace->n, 1)));
     float out[HIDDEN];
     const uint32_t start[2] = {0, trace->n};
-    bert_forward(bert, trace->ids, trace->types, start, 1, &arena, out);
+    encoder_forward(encoder, trace->ids, trace->types, start, 1, &arena, out);
     char step[64];
     snprintf(step, sizeof step, "layer.%u.out", shape->layers - 1);
     double want[HIDDEN], worst = 0;
@@ -83,7 +83,7 @@ static void compare(const struct trace *trace, const struct model_shape *shape,
     printf("%s %s %s: within %.1e\n", kernel->name, step,
            shape->pooling == MODEL_POOL_MEAN ? "mean" : "first", worst);
     arena_done(&arena);
-    bert_destroy(&bert);
+    encoder_destroy(&encoder);
 }
 
 static void test_layers(void **state) {

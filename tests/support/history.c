@@ -154,10 +154,10 @@ void history_texts(const history_t *self, uint32_t call, struct history_texts *o
 /* Is row i what the fake engine gives for this text, to the last bit? */
 static bool right(history_t *self, const char *text, const float *row) {
     float full[DIM_MAX], want[DIM_MAX];
-    struct engine_item item = {.text = view_of(text), .vector = full};
+    struct engine_item item = {.text = view_of(text), .out = full};
     struct engine_times times = {0};
     pthread_mutex_lock(&self->lock);
-    engine_embed(self->engine, self->seat, &item, 1, &times);
+    engine_run(self->engine, self->seat, &item, 1, &times);
     pthread_mutex_unlock(&self->lock);
     vector_finish(full, self->dim, 0, true, want);
     return row && memcmp(row, want, self->dim * sizeof *want) == 0;

@@ -218,10 +218,9 @@ static inline void world_close(struct world *world) {
 static inline struct engine_item world_vector(struct world *world, uint32_t model, struct view text,
                                               enum engine_side side, uint32_t max_tokens,
                                               float full[WORLD_DIM]) {
-    struct engine_item item = {
-        .text = text, .side = side, .max_tokens = max_tokens, .vector = full};
+    struct engine_item item = {.text = text, .side = side, .max_tokens = max_tokens, .out = full};
     struct engine_times times = {0};
-    engine_embed(world->models.model[model].engine, world->seat[model], &item, 1, &times);
+    engine_run(world->models.model[model].engine, world->seat[model], &item, 1, &times);
     return item;
 }
 

@@ -82,8 +82,8 @@ static void new_seat(const engine_t *of, uint32_t tokens, uint32_t items, engine
 static struct engine_item ask(const char *text, enum engine_side side, uint32_t max_tokens,
                               float *vector) {
     struct engine_item item = {
-        .text = view_of(text), .side = side, .max_tokens = max_tokens, .vector = vector};
-    engine_embed(engine, seat, &item, 1, NULL);
+        .text = view_of(text), .side = side, .max_tokens = max_tokens, .out = vector};
+    engine_run(engine, seat, &item, 1, NULL);
     return item;
 }
 
@@ -309,10 +309,10 @@ static void test_company_does_not_matter(void **state) {
             items[i] = (struct engine_item){.text = view_of(texts[which[i]]),
                                             .side = refuse ? ENGINE_CUT_OFF : ENGINE_CUT_RIGHT,
                                             .max_tokens = refuse ? 3 : 0,
-                                            .vector = together[i]};
+                                            .out = together[i]};
         }
         struct engine_times times = {0};
-        engine_embed(engine, seat, items, n, &times);
+        engine_run(engine, seat, items, n, &times);
         for (uint32_t i = 0; i < n; i++) {
             all += items[i].tokens;
             if (items[i].status == STATUS_OUT_OF_RANGE) {
@@ -344,9 +344,9 @@ static void *run_texts(void *arg) {
     struct engine_item items[RUNNER_TEXTS];
     for (int round = 0; round < 5; round++) {
         for (uint32_t i = 0; i < RUNNER_TEXTS; i++)
-            items[i] = (struct engine_item){.text = view_of(runner->texts[i]),
-                                            .vector = runner->vectors[i]};
-        engine_embed(engine, runner->seat, items, RUNNER_TEXTS, NULL);
+            items[i] =
+                (struct engine_item){.text = view_of(runner->texts[i]), .out = runner->vectors[i]};
+        engine_run(engine, runner->seat, items, RUNNER_TEXTS, NULL);
     }
     return NULL;
 }
@@ -385,10 +385,10 @@ static void test_no_allocation(void **state) {
         struct engine_item items[ITEMS];
         for (int round = 0; round < 3; round++) {
             for (uint32_t i = 0; i < ITEMS; i++)
-                items[i] = (struct engine_item){.text = view_of(texts[i]), .vector = vectors[i]};
+                items[i] = (struct engine_item){.text = view_of(texts[i]), .out = vectors[i]};
             allocations = 0;
             counting = true;
-            engine_embed(with, sitting, items, ITEMS, NULL);
+            engine_run(with, sitting, items, ITEMS, NULL);
             counting = false;
             TEST_EQ(allocations, 0);
             TEST_EQ(items[ITEMS - 1].status, STATUS_OK);
@@ -456,9 +456,9 @@ static void test_nan_is_no_vector(void **state) {
     golden_remove(&dir);
     new_seat(broken, 1, 4, &sitting);
     float vectors[2][16];
-    struct engine_item items[2] = {{.text = view_of("hello"), .vector = vectors[0]},
-                                   {.text = view_of(""), .vector = vectors[1]}};
-    engine_embed(broken, sitting, items, 2, NULL);
+    struct engine_item items[2] = {{.text = view_of("hello"), .out = vectors[0]},
+                                   {.text = view_of(""), .out = vectors[1]}};
+    engine_run(broken, sitting, items, 2, NULL);
     TEST_EQ(items[0].status, STATUS_INTERNAL);
     TEST_EQ(items[1].status, STATUS_INTERNAL);
     struct err err;
@@ -473,16 +473,16 @@ static void test_nan_is_no_vector(void **state) {
 enum flaw { NONE, ZERO, NOT_FINITE, REFUSES, COMPANY };
 static enum flaw flaw;
 
-static void flawed_embed(const engine_t *self, engine_seat_t *unused, struct engine_item *items,
-                         uint32_t n, struct engine_times *times) {
+static void flawed_run(const engine_t *self, engine_seat_t *unused, struct engine_item *items,
+                       uint32_t n, struct engine_times *times) {
     (void)unused, (void)times;
     for (uint32_t i = 0; i < n; i++) {
         items[i].status = flaw == REFUSES && n > 1 ? STATUS_INTERNAL : STATUS_OK;
         for (uint32_t j = 0; j < self->info.dim; j++)
-            items[i].vector[j] = flaw == ZERO                ? 0
-                                 : flaw == NOT_FINITE        ? NAN
-                                 : flaw == COMPANY && n == 2 ? (float)(j + 7 * i)
-                                                             : (float)j;
+            items[i].out[j] = flaw == ZERO                ? 0
+                              : flaw == NOT_FINITE        ? NAN
+                              : flaw == COMPANY && n == 2 ? (float)(j + 7 * i)
+                                                          : (float)j;
     }
 }
 
@@ -502,7 +502,7 @@ static void test_self_check(void **state) {
         {"refuses in company", REFUSES, STATUS_INTERNAL, "gives INTERNAL"},
         {"depends on company", COMPANY, STATUS_INTERNAL, "cosine"},
     };
-    static const struct engine_ops ops = {.embed = flawed_embed};
+    static const struct engine_ops ops = {.run = flawed_run};
     struct engine flawed = {.ops = &ops, .info = {.dim = 8, .max_tokens = 16}};
     struct engine_seat room = {.engine = &flawed, .max_items = 2}; /* less than the texts */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -529,15 +529,15 @@ static void test_fake(void **state) {
     TEST_EQ(engine_self_check(fake, sitting, &err), STATUS_OK);
     float v[6][5];
     struct engine_item items[6] = {
-        {.text = view_of("abcdef"), .vector = v[0]},
-        {.text = view_of("abcd"), .vector = v[1]},
-        {.text = view_of("abcdef"), .side = ENGINE_CUT_LEFT, .vector = v[2]},
-        {.text = view_of("cdef"), .vector = v[3]},
-        {.text = view_of("abcdef"), .side = ENGINE_CUT_OFF, .vector = v[4]},
-        {.text = view_of("NaN"), .vector = v[5]},
+        {.text = view_of("abcdef"), .out = v[0]},
+        {.text = view_of("abcd"), .out = v[1]},
+        {.text = view_of("abcdef"), .side = ENGINE_CUT_LEFT, .out = v[2]},
+        {.text = view_of("cdef"), .out = v[3]},
+        {.text = view_of("abcdef"), .side = ENGINE_CUT_OFF, .out = v[4]},
+        {.text = view_of("NaN"), .out = v[5]},
     };
     struct engine_times times = {0};
-    engine_embed(fake, sitting, items, 6, &times);
+    engine_run(fake, sitting, items, 6, &times);
     TEST_MEM_EQ(v[0], v[1], sizeof v[0]); /* cut to the same bytes */
     TEST_MEM_EQ(v[2], v[3], sizeof v[0]);
     TEST_TRUE(memcmp(v[0], v[2], sizeof v[0]) != 0);

@@ -38,11 +38,11 @@ static void check(const struct batch *batch, engine_seat_t *seat) {
         char text[32];
         snprintf(text, sizeof text, "p: %u of %u", i, (uint32_t)batch->number);
         float want[DIM];
-        struct engine_item item = {.text = view_of(text), .vector = want};
+        struct engine_item item = {.text = view_of(text), .out = want};
         struct engine_times times = {0};
-        engine_embed(models.model[0].engine, seat, &item, 1, &times);
+        engine_run(models.model[0].engine, seat, &item, 1, &times);
         TEST_EQ(batch->items[i].status, STATUS_OK);
-        TEST_MEM_EQ(batch->items[i].vector, want, sizeof want);
+        TEST_MEM_EQ(batch->items[i].out, want, sizeof want);
     }
 }
 

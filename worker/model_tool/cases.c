@@ -132,7 +132,7 @@ static void check_vector(struct run *run, uint32_t text, const char *how,
     }
     if (run->finite_only || !want)
         return; /* the engine answers INTERNAL when it is not finite */
-    vector_finish(item->vector, dim, wanted->dims, wanted->normalize, run->got);
+    vector_finish(item->out, dim, wanted->dims, wanted->normalize, run->got);
     compare(run, text, how, wanted, want, wanted->dims ? wanted->dims : dim);
 }
 
@@ -159,13 +159,13 @@ static void embed_case(struct run *run, const struct jsonl *file) {
     }
     for (uint32_t i = 0; i < n; i++) {
         run->items[i] = (struct engine_item){.max_tokens = (uint32_t)max_length,
-                                             .vector = run->full + (size_t)i * dim};
+                                             .out = run->full + (size_t)i * dim};
         if (!jsonl_text(file, element(texts, i), &run->items[i].text))
             fail(run, "text %u is no string", i);
     }
     if (run->failed)
         return;
-    engine_embed(run->engine, run->seat, run->items, n, NULL);
+    engine_run(run->engine, run->seat, run->items, n, NULL);
     for (uint32_t i = 0; i < n; i++) {
         const json_t *ids = element(json_get(row, "ids"), i);
         const json_t *n_full = element(json_get(row, "n_full"), i);
@@ -174,7 +174,7 @@ static void embed_case(struct run *run, const struct jsonl *file) {
         check_vector(run, i, "with the others", &wanted, element(json_get(row, "out"), i));
     }
     for (uint32_t i = 0; i < n && n > 1; i++) {
-        engine_embed(run->engine, run->seat, &run->items[i], 1, NULL);
+        engine_run(run->engine, run->seat, &run->items[i], 1, NULL);
         check_vector(run, i, "alone", &wanted, element(json_get(row, "out"), i));
     }
 }

@@ -1,9 +1,9 @@
-/* random_bert.h - weights made up from their names, the same every time, for tests and benchmarks
+/* random_encoder.h - weights made up from their names, the same every time, for tests and benchmarks
  * that need a model's shape and not its knowledge. */
-#ifndef EMBER_RANDOM_BERT_H
-#define EMBER_RANDOM_BERT_H
+#ifndef EMBER_RANDOM_ENCODER_H
+#define EMBER_RANDOM_ENCODER_H
 
-#include "model/bert_parts.h"
+#include "model/encoder_parts.h"
 
 #include <string.h>
 
@@ -33,6 +33,6 @@ static inline enum status random_read(const void *from, const char *name, uint64
     return STATUS_OK;
 }
 
-static const struct bert_source random_source = {NULL, random_has, random_read};
+static const struct encoder_source random_source = {NULL, random_has, random_read};
 
 #endif

@@ -1,4 +1,4 @@
-/* bert_load.c - from named tensors to prepared weights.
+/* encoder_load.c - from named tensors to prepared weights.
  *
  * All prepared weights lie in one arena, sized before the first tensor is read:
  *
@@ -6,7 +6,7 @@
  *
  * Query, key and value become one product; 1/sqrt(d) goes into query's weights and bias, so that
  * attention need not scale its scores. */
-#include "model/bert_parts.h"
+#include "model/encoder_parts.h"
 
 #include "base/check.h"
 
@@ -21,10 +21,10 @@
 enum { NAME_BYTES = 160 };
 
 struct loader {
-    const struct bert_source *source;
+    const struct encoder_source *source;
     const struct model_shape *shape;
     const char *prefix; /* "" or "bert." */
-    bert_t *bert;
+    encoder_t *encoder;
     float *matrix; /* [max(3H, I), max(H, I)]: one product as the file has it */
     float *bias;   /* [max(3H, I)] */
     struct err *err;
@@ -50,7 +50,7 @@ static enum status read_named(const struct loader *self, const char *name, uint6
 }
 
 static float *take(struct loader *self, size_t rows, size_t cols) {
-    float *p = arena_take_array(&self->bert->memory, rows * cols, sizeof *p);
+    float *p = arena_take_array(&self->encoder->memory, rows * cols, sizeof *p);
     CHECK(p); /* memory_bytes() counted it */
     return p;
 }
@@ -65,11 +65,11 @@ static enum status load_table(struct loader *self, const char *part, uint32_t ro
 }
 
 /* `part` ends with a dot. Old files say gamma and beta. */
-static enum status load_norm(struct loader *self, const char *part, struct bert_norm *out) {
+static enum status load_norm(struct loader *self, const char *part, struct encoder_norm *out) {
     char name[NAME_BYTES];
     const uint32_t hidden = self->shape->hidden;
     float *weight = take(self, 1, hidden), *bias = take(self, 1, hidden);
-    *out = (struct bert_norm){weight, bias};
+    *out = (struct encoder_norm){weight, bias};
     const bool old =
         !self->source->has(self->source->from, name_of(self, name, "%sweight", part)) &&
         self->source->has(self->source->from, name_of(self, name, "%sgamma", part));
@@ -93,8 +93,8 @@ static enum status read_linear(struct loader *self, const char *part, uint32_t r
 }
 
 static void pack(struct loader *self, uint32_t n, uint32_t k, struct gemm_weights *out) {
-    const struct gemm_kernel *gemm = self->bert->gemm;
-    void *packed = arena_take(&self->bert->memory, gemm->packed_bytes(n, k));
+    const struct gemm_kernel *gemm = self->encoder->gemm;
+    void *packed = arena_take(&self->encoder->memory, gemm->packed_bytes(n, k));
     CHECK(packed); /* memory_bytes() counted it */
     gemm->pack(self->matrix, self->bias, n, k, packed);
     *out = (struct gemm_weights){gemm, n, k, packed};
@@ -127,7 +127,7 @@ static enum status load_qkv(struct loader *self, uint32_t layer, struct gemm_wei
     return STATUS_OK;
 }
 
-static enum status load_layer(struct loader *self, uint32_t l, struct bert_layer *out) {
+static enum status load_layer(struct loader *self, uint32_t l, struct encoder_layer *out) {
     const uint32_t hidden = self->shape->hidden, inner = self->shape->inner;
     const struct {
         const char *part;
@@ -156,26 +156,26 @@ static enum status load_layer(struct loader *self, uint32_t l, struct bert_layer
 
 static enum status load_all(struct loader *self) {
     const struct model_shape *shape = self->shape;
-    bert_t *bert = self->bert;
+    encoder_t *encoder = self->encoder;
     const struct {
         const char *part;
         uint32_t rows;
         const float **out;
     } tables[] = {
-        {"word_embeddings", shape->vocab_rows, &bert->words},
-        {"position_embeddings", shape->positions, &bert->positions},
-        {"token_type_embeddings", shape->types, &bert->types},
+        {"word_embeddings", shape->vocab_rows, &encoder->words},
+        {"position_embeddings", shape->positions, &encoder->positions},
+        {"token_type_embeddings", shape->types, &encoder->types},
     };
-    bert->layers = arena_array(&bert->memory, struct bert_layer, shape->layers);
-    CHECK(bert->layers); /* memory_bytes() counted it */
+    encoder->layers = arena_array(&encoder->memory, struct encoder_layer, shape->layers);
+    CHECK(encoder->layers); /* memory_bytes() counted it */
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         enum status st = load_table(self, tables[i].part, tables[i].rows, tables[i].out);
         if (st != STATUS_OK)
             return st;
     }
-    enum status st = load_norm(self, "embeddings.LayerNorm.", &bert->norm);
+    enum status st = load_norm(self, "embeddings.LayerNorm.", &encoder->norm);
     for (uint32_t l = 0; st == STATUS_OK && l < shape->layers; l++)
-        st = load_layer(self, l, &bert->layers[l]);
+        st = load_layer(self, l, &encoder->layers[l]);
     return st;
 }
 
@@ -189,7 +189,7 @@ static size_t memory_bytes(const struct model_shape *shape, const struct gemm_ke
     layer += arena_need(1, gemm->packed_bytes(h, h));
     layer += arena_need(1, gemm->packed_bytes(i, h));
     layer += arena_need(1, gemm->packed_bytes(h, i));
-    return arena_need(shape->layers, sizeof(struct bert_layer)) + norm + shape->layers * layer +
+    return arena_need(shape->layers, sizeof(struct encoder_layer)) + norm + shape->layers * layer +
            arena_need(shape->vocab_rows, row) + arena_need(shape->positions, row) +
            arena_need(shape->types, row);
 }
@@ -219,12 +219,12 @@ static enum kernel_act act_of(enum model_act act) {
     return KERNEL_ACT_NONE;
 }
 
-static const char *prefix_of(const struct bert_source *source) {
+static const char *prefix_of(const struct encoder_source *source) {
     return source->has(source->from, "bert.embeddings.word_embeddings.weight") ? "bert." : "";
 }
 
-enum status bert_load_from(const struct model_shape *shape, const struct bert_source *source,
-                           const struct gemm_kernel *kernel, bert_t **out, struct err *err) {
+enum status encoder_load_from(const struct model_shape *shape, const struct encoder_source *source,
+                              const struct gemm_kernel *kernel, encoder_t **out, struct err *err) {
     CHECK(shape->layers && shape->hidden && shape->heads && shape->inner && shape->types);
     CHECK(shape->hidden % shape->heads == 0 && shape->max_tokens <= shape->positions);
     const size_t h = shape->hidden, i = shape->inner;
@@ -232,11 +232,11 @@ enum status bert_load_from(const struct model_shape *shape, const struct bert_so
     struct loader loader = {.source = source,
                             .shape = shape,
                             .prefix = prefix_of(source),
-                            .bert = calloc(1, sizeof *loader.bert),
+                            .encoder = calloc(1, sizeof *loader.encoder),
                             .matrix = malloc(matrix * sizeof(float)),
                             .bias = malloc((3 * h + i) * sizeof(float)),
                             .err = err};
-    bert_t *self = loader.bert;
+    encoder_t *self = loader.encoder;
     enum status st = STATUS_RESOURCE_EXHAUSTED;
     if (!self || !loader.matrix || !loader.bias) {
         err_set(err, st, "no memory for weights");
@@ -258,7 +258,7 @@ enum status bert_load_from(const struct model_shape *shape, const struct bert_so
     *out = self;
     self = NULL; /* moved to the caller */
 out:
-    bert_destroy(&self);
+    encoder_destroy(&self);
     free(loader.matrix);
     free(loader.bias);
     return st;
@@ -273,13 +273,13 @@ static enum status weights_read_from(const void *from, const char *name, uint64_
     return weights_read(from, name, rows, cols, out, err);
 }
 
-enum status bert_load(const struct model_shape *shape, const weights_t *weights,
-                      const struct gemm_kernel *kernel, bert_t **out, struct err *err) {
-    const struct bert_source source = {weights, weights_has, weights_read_from};
-    return bert_load_from(shape, &source, kernel, out, err);
+enum status encoder_load(const struct model_shape *shape, const weights_t *weights,
+                         const struct gemm_kernel *kernel, encoder_t **out, struct err *err) {
+    const struct encoder_source source = {weights, weights_has, weights_read_from};
+    return encoder_load_from(shape, &source, kernel, out, err);
 }
 
-void bert_destroy(bert_t **self) {
+void encoder_destroy(encoder_t **self) {
     if (!*self)
         return;
     arena_done(&(*self)->memory);
@@ -287,6 +287,6 @@ void bert_destroy(bert_t **self) {
     *self = NULL;
 }
 
-size_t bert_weight_bytes(const bert_t *self) {
+size_t encoder_weight_bytes(const encoder_t *self) {
     return self->memory.used;
 }

@@ -1,10 +1,10 @@
-/* bert_test.c - the forward pass over random weights against the formulas in double precision,
+/* encoder_test.c - the forward pass over random weights against the formulas in double precision,
  * one token and one number at a time; and everything loading can refuse. */
-#include "model/bert_parts.h"
+#include "model/encoder_parts.h"
 
 #include "base/limits.h"
 #include "support/guarded.h"
-#include "support/random_bert.h"
+#include "support/random_encoder.h"
 
 #include <malloc.h>
 
@@ -164,23 +164,23 @@ static void batch_make(struct batch *self, const struct model_shape *shape, cons
     TEST_TRUE(self->start[n_seqs] <= TOKENS_MAX);
 }
 
-/* out: [n_seqs, hidden]. The arena is as large as bert_scratch_bytes() says and not a byte
+/* out: [n_seqs, hidden]. The arena is as large as encoder_scratch_bytes() says and not a byte
  * larger. */
-static void batch_run(const bert_t *bert, const struct batch *batch, float *out) {
+static void batch_run(const encoder_t *encoder, const struct batch *batch, float *out) {
     struct arena arena;
     const uint32_t n_tokens = batch->start[batch->n_seqs];
-    TEST_TRUE(arena_init(&arena, bert_scratch_bytes(bert, n_tokens, batch->n_seqs)));
-    bert_forward(bert, batch->ids, batch->types, batch->start, batch->n_seqs, &arena, out);
+    TEST_TRUE(arena_init(&arena, encoder_scratch_bytes(encoder, n_tokens, batch->n_seqs)));
+    encoder_forward(encoder, batch->ids, batch->types, batch->start, batch->n_seqs, &arena, out);
     TEST_EQ(arena.used, 0);
     arena_done(&arena);
 }
 
-static bert_t *load(const struct model_shape *shape, const struct gemm_kernel *kernel) {
-    bert_t *bert = NULL;
+static encoder_t *load(const struct model_shape *shape, const struct gemm_kernel *kernel) {
+    encoder_t *encoder = NULL;
     struct err err = {0};
-    if (bert_load_from(shape, &random_source, kernel, &bert, &err) != STATUS_OK)
+    if (encoder_load_from(shape, &random_source, kernel, &encoder, &err) != STATUS_OK)
         TEST_FAIL("%s", err.text);
-    return bert;
+    return encoder;
 }
 
 /* Pooled states have size 1; two or three layers of float32 keep them within some units of 1e-6. */
@@ -190,9 +190,9 @@ static void compare(const struct model_shape *shape, const struct gemm_kernel *k
                     const uint32_t *lengths, uint32_t n_seqs) {
     static struct batch batch;
     static float out[64 * HIDDEN_MAX];
-    bert_t *bert = load(shape, kernel);
+    encoder_t *encoder = load(shape, kernel);
     batch_make(&batch, shape, lengths, n_seqs);
-    batch_run(bert, &batch, out);
+    batch_run(encoder, &batch, out);
     for (uint32_t s = 0; s < n_seqs; s++) {
         double want[HIDDEN_MAX];
         slow_forward(shape, batch.ids + batch.start[s], batch.types + batch.start[s], lengths[s],
@@ -202,7 +202,7 @@ static void compare(const struct model_shape *shape, const struct gemm_kernel *k
                 TEST_FAIL("%s: sequence %u of %u tokens, number %u: %.9g, want %.9g", kernel->name,
                           s, lengths[s], c, (double)out[s * shape->hidden + c], want[c]);
     }
-    bert_destroy(&bert);
+    encoder_destroy(&encoder);
 }
 
 static void test_forward(void **state) {
@@ -264,17 +264,17 @@ static void test_company_changes_nothing(void **state) {
     const struct gemm_kernel *kernel = gemm_choose(GEMM_F32);
     if (strcmp(kernel->name, "openblas") == 0)
         kernel = gemm_by_name("portable");
-    bert_t *bert = load(&tiny, kernel);
+    encoder_t *encoder = load(&tiny, kernel);
     batch_make(&batch, &tiny, lengths, 6);
-    batch_run(bert, &batch, out);
+    batch_run(encoder, &batch, out);
     for (uint32_t s = 0; s < 6; s++) {
         single = (struct batch){.n_seqs = 1, .start = {0, lengths[s]}};
         memcpy(single.ids, batch.ids + batch.start[s], lengths[s] * sizeof(int32_t));
         memcpy(single.types, batch.types + batch.start[s], lengths[s] * sizeof(int32_t));
-        batch_run(bert, &single, alone);
+        batch_run(encoder, &single, alone);
         TEST_MEM_EQ(alone, out + s * tiny.hidden, tiny.hidden * sizeof(float));
     }
-    bert_destroy(&bert);
+    encoder_destroy(&encoder);
 }
 
 static void test_no_malloc(void **state) {
@@ -283,19 +283,19 @@ static void test_no_malloc(void **state) {
     static struct batch batch;
     static float out[3 * HIDDEN_MAX];
     struct arena arena;
-    bert_t *bert = load(&tiny, gemm_choose(GEMM_F32));
+    encoder_t *encoder = load(&tiny, gemm_choose(GEMM_F32));
     batch_make(&batch, &tiny, lengths, 3);
-    TEST_TRUE(arena_init(&arena, bert_scratch_bytes(bert, 367, 3) + 4096));
+    TEST_TRUE(arena_init(&arena, encoder_scratch_bytes(encoder, 367, 3) + 4096));
     TEST_TRUE(arena_take(&arena, 100)); /* what was there stays there */
     const size_t used = arena.used;
     const struct mallinfo2 before = mallinfo2();
-    bert_forward(bert, batch.ids, batch.types, batch.start, 3, &arena, out);
+    encoder_forward(encoder, batch.ids, batch.types, batch.start, 3, &arena, out);
     const struct mallinfo2 after = mallinfo2();
     TEST_EQ(arena.used, used);
     TEST_EQ(after.uordblks, before.uordblks);
     TEST_EQ(after.hblkhd, before.hblkhd);
     arena_done(&arena);
-    bert_destroy(&bert);
+    encoder_destroy(&encoder);
 }
 
 /* ---- names and failures */
@@ -370,24 +370,24 @@ static void test_names(void **state) {
     static struct batch batch;
     static float want[HIDDEN_MAX], out[HIDDEN_MAX];
     const struct gemm_kernel *kernel = gemm_choose(GEMM_F32);
-    bert_t *bert = load(&tiny, kernel);
+    encoder_t *encoder = load(&tiny, kernel);
     batch_make(&batch, &tiny, lengths, 1);
-    batch_run(bert, &batch, want);
-    TEST_TRUE(bert_weight_bytes(bert) >= 2 * (4 * 60 * 60 + 2 * 60 * 150) * sizeof(float));
-    bert_destroy(&bert);
+    batch_run(encoder, &batch, want);
+    TEST_TRUE(encoder_weight_bytes(encoder) >= 2 * (4 * 60 * 60 + 2 * 60 * 150) * sizeof(float));
+    encoder_destroy(&encoder);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
-        const struct bert_source source = {&rows[i].altered, altered_has, altered_read};
+        const struct encoder_source source = {&rows[i].altered, altered_has, altered_read};
         struct err err = {0};
-        TEST_EQ(bert_load_from(&tiny, &source, kernel, &bert, &err), rows[i].want);
+        TEST_EQ(encoder_load_from(&tiny, &source, kernel, &encoder, &err), rows[i].want);
         TEST_HAS(err.text, rows[i].text);
         if (rows[i].want == STATUS_OK) {
-            batch_run(bert, &batch, out);
+            batch_run(encoder, &batch, out);
             TEST_MEM_EQ(out, want, tiny.hidden * sizeof(float));
         } else {
-            TEST_TRUE(!bert);
+            TEST_TRUE(!encoder);
         }
-        bert_destroy(&bert);
+        encoder_destroy(&encoder);
     }
 }
 
@@ -408,11 +408,12 @@ static void test_no_memory(void **state) {
     shape.layers = LIMIT_LAYERS;
     shape.vocab_rows = UINT32_MAX;
     const struct altered nothing = {.prefix = "", .without = "embeddings.word_embeddings.weight"};
-    const struct bert_source source = {&nothing, altered_has, altered_read};
-    bert_t *bert = NULL;
-    const enum status st = bert_load_from(&shape, &source, gemm_choose(GEMM_F32), &bert, NULL);
+    const struct encoder_source source = {&nothing, altered_has, altered_read};
+    encoder_t *encoder = NULL;
+    const enum status st =
+        encoder_load_from(&shape, &source, gemm_choose(GEMM_F32), &encoder, NULL);
     TEST_TRUE(st == STATUS_RESOURCE_EXHAUSTED || st == STATUS_NOT_FOUND);
-    TEST_TRUE(!bert);
+    TEST_TRUE(!encoder);
 }
 
 int main(void) {

@@ -1,4 +1,4 @@
-/* bert.c - one forward pass, read from top to bottom in forward_chunk():
+/* encoder.c - one forward pass, read from top to bottom in forward_chunk():
  *
  *     x   = norm(words[id] + types[type] + positions[p])                              [rows, H]
  *     L x   qkv = x Wqkv + b                                                          [rows, 3H]
@@ -15,7 +15,7 @@
  *
  * First-token pooling needs one row per sequence after the last attention, so there the rest
  * of the last layer runs on those rows alone: three quarters of a layer are never computed. */
-#include "model/bert_parts.h"
+#include "model/encoder_parts.h"
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -34,7 +34,7 @@ struct work {
     float *mid;       /* [BLOCK_ROWS, I] */
     float *attention; /* for kernels->attention */
     void *gemm;       /* for the product with most need, or NULL */
-    struct bert_profile *profile;
+    struct encoder_profile *profile;
 };
 
 /* A chunk: whole sequences, with positions relative to its first token. */
@@ -48,18 +48,18 @@ static uint32_t min_u32(uint32_t a, uint32_t b) {
     return a < b ? a : b;
 }
 
-static uint32_t chunk_rows_max(const bert_t *self, uint32_t n_tokens) {
+static uint32_t chunk_rows_max(const encoder_t *self, uint32_t n_tokens) {
     const uint32_t longest = self->shape.max_tokens;
     return min_u32(n_tokens, longest > CHUNK_ROWS ? longest : CHUNK_ROWS);
 }
 
-static size_t gemm_scratch_bytes(const bert_t *self, uint32_t rows) {
+static size_t gemm_scratch_bytes(const encoder_t *self, uint32_t rows) {
     const size_t h = self->gemm->scratch_bytes(self->shape.hidden, rows);
     const size_t i = self->gemm->scratch_bytes(self->shape.inner, min_u32(rows, BLOCK_ROWS));
     return h > i ? h : i;
 }
 
-size_t bert_scratch_bytes(const bert_t *self, uint32_t n_tokens, uint32_t n_seqs) {
+size_t encoder_scratch_bytes(const encoder_t *self, uint32_t n_tokens, uint32_t n_seqs) {
     (void)n_seqs;
     const struct model_shape *shape = &self->shape;
     const uint32_t rows = chunk_rows_max(self, n_tokens);
@@ -71,7 +71,7 @@ size_t bert_scratch_bytes(const bert_t *self, uint32_t n_tokens, uint32_t n_seqs
            arena_need(attention, sizeof(float)) + arena_need(1, gemm_scratch_bytes(self, rows));
 }
 
-static struct work work_take(const bert_t *self, uint32_t n_tokens, struct arena *arena) {
+static struct work work_take(const encoder_t *self, uint32_t n_tokens, struct arena *arena) {
     const size_t h = self->shape.hidden, i = self->shape.inner;
     const uint32_t rows = chunk_rows_max(self, n_tokens);
     const size_t attention = kernels_attention_scratch(min_u32(rows, self->shape.max_tokens),
@@ -84,12 +84,13 @@ static struct work work_take(const bert_t *self, uint32_t n_tokens, struct arena
         .attention = arena_array(arena, float, attention),
         .gemm = gemm ? arena_take(arena, gemm) : NULL,
     };
-    CHECK(work.x && work.qkv && work.mid && work.attention); /* bert_scratch_bytes() counted it */
+    CHECK(work.x && work.qkv && work.mid &&
+          work.attention); /* encoder_scratch_bytes() counted it */
     CHECK(work.gemm || !gemm);
     return work;
 }
 
-static void spent(struct work *work, enum bert_part part) {
+static void spent(struct work *work, enum encoder_part part) {
     if (!work->profile)
         return;
     const uint64_t now_ns = clock_ns();
@@ -97,12 +98,12 @@ static void spent(struct work *work, enum bert_part part) {
     work->profile->last_ns = now_ns;
 }
 
-static void norm(const bert_t *self, float *x, uint32_t rows, const struct bert_norm *with) {
+static void norm(const encoder_t *self, float *x, uint32_t rows, const struct encoder_norm *with) {
     const uint32_t h = self->shape.hidden;
     self->kernels->layer_norm(x, h, rows, h, with->weight, with->bias, self->shape.eps);
 }
 
-static void embed(const bert_t *self, const struct chunk *chunk, float *x) {
+static void embed(const encoder_t *self, const struct chunk *chunk, float *x) {
     const uint32_t h = self->shape.hidden;
     for (uint32_t s = 0; s < chunk->n_seqs; s++) {
         const uint32_t begin = chunk->start[s], n = chunk->start[s + 1] - begin;
@@ -118,7 +119,7 @@ static void embed(const bert_t *self, const struct chunk *chunk, float *x) {
 
 /* Every sequence, every head. The result of a head takes the place of its queries. With
  * first_only, only the first row of each sequence is computed. */
-static void attend(const bert_t *self, const struct chunk *chunk, struct work *work,
+static void attend(const encoder_t *self, const struct chunk *chunk, struct work *work,
                    bool first_only) {
     const uint32_t h = self->shape.hidden, heads = self->shape.heads, dim = h / heads;
     for (uint32_t s = 0; s < chunk->n_seqs; s++) {
@@ -142,7 +143,7 @@ static void attend(const bert_t *self, const struct chunk *chunk, struct work *w
 
 /* Row s of x and of the context becomes the first row of sequence s. Rows only move to the front,
  * and in order, so none is overwritten before it has moved. */
-static void keep_first_rows(const bert_t *self, const struct chunk *chunk, struct work *work) {
+static void keep_first_rows(const encoder_t *self, const struct chunk *chunk, struct work *work) {
     const size_t h = self->shape.hidden;
     for (uint32_t s = 1; s < chunk->n_seqs; s++) {
         const size_t row = chunk->start[s] - chunk->start[0];
@@ -152,7 +153,7 @@ static void keep_first_rows(const bert_t *self, const struct chunk *chunk, struc
 }
 
 /* What comes after attention, for rows that no longer depend on each other. */
-static void feed_forward(const bert_t *self, const struct bert_layer *layer, uint32_t rows,
+static void feed_forward(const encoder_t *self, const struct encoder_layer *layer, uint32_t rows,
                          struct work *work) {
     const uint32_t h = self->shape.hidden, inner = self->shape.inner;
     for (uint32_t row = 0; row < rows; row += BLOCK_ROWS) {
@@ -166,9 +167,9 @@ static void feed_forward(const bert_t *self, const struct bert_layer *layer, uin
                                                   .residual = x,
                                                   .ld_residual = h,
                                                   .scratch = work->gemm});
-        spent(work, BERT_OUT);
+        spent(work, ENCODER_OUT);
         norm(self, x, m, &layer->norm1);
-        spent(work, BERT_NORM);
+        spent(work, ENCODER_NORM);
         gemm_run(&layer->ffn1, &(struct gemm_call){.a = x,
                                                    .lda = h,
                                                    .m = m,
@@ -176,7 +177,7 @@ static void feed_forward(const bert_t *self, const struct bert_layer *layer, uin
                                                    .ldc = inner,
                                                    .act = self->act,
                                                    .scratch = work->gemm});
-        spent(work, BERT_FFN1);
+        spent(work, ENCODER_FFN1);
         gemm_run(&layer->ffn2, &(struct gemm_call){.a = work->mid,
                                                    .lda = inner,
                                                    .m = m,
@@ -185,13 +186,13 @@ static void feed_forward(const bert_t *self, const struct bert_layer *layer, uin
                                                    .residual = x,
                                                    .ld_residual = h,
                                                    .scratch = work->gemm});
-        spent(work, BERT_FFN2);
+        spent(work, ENCODER_FFN2);
         norm(self, x, m, &layer->norm2);
-        spent(work, BERT_NORM);
+        spent(work, ENCODER_NORM);
     }
 }
 
-static void pool(const bert_t *self, const struct chunk *chunk, const float *x, float *out) {
+static void pool(const encoder_t *self, const struct chunk *chunk, const float *x, float *out) {
     const size_t h = self->shape.hidden;
     if (self->shape.pooling == MODEL_POOL_CLS) { /* keep_first_rows() has left only those */
         memcpy(out, x, chunk->n_seqs * h * sizeof(float));
@@ -204,16 +205,16 @@ static void pool(const bert_t *self, const struct chunk *chunk, const float *x, 
     }
 }
 
-static void forward_chunk(const bert_t *self, const struct chunk *chunk, struct work *work,
+static void forward_chunk(const encoder_t *self, const struct chunk *chunk, struct work *work,
                           float *out) {
     const struct model_shape *shape = &self->shape;
     const uint32_t h = shape->hidden;
     uint32_t rows = chunk->rows;
     embed(self, chunk, work->x);
     norm(self, work->x, rows, &self->norm);
-    spent(work, BERT_EMBED);
+    spent(work, ENCODER_EMBED);
     for (uint32_t l = 0; l < shape->layers; l++) {
-        const struct bert_layer *layer = &self->layers[l];
+        const struct encoder_layer *layer = &self->layers[l];
         const bool first_only = shape->pooling == MODEL_POOL_CLS && l + 1 == shape->layers;
         gemm_run(&layer->qkv, &(struct gemm_call){.a = work->x,
                                                   .lda = h,
@@ -221,22 +222,22 @@ static void forward_chunk(const bert_t *self, const struct chunk *chunk, struct 
                                                   .c = work->qkv,
                                                   .ldc = 3 * (size_t)h,
                                                   .scratch = work->gemm});
-        spent(work, BERT_QKV);
+        spent(work, ENCODER_QKV);
         attend(self, chunk, work, first_only);
         if (first_only) {
             keep_first_rows(self, chunk, work);
             rows = chunk->n_seqs;
         }
-        spent(work, BERT_ATTENTION);
+        spent(work, ENCODER_ATTENTION);
         feed_forward(self, layer, rows, work);
     }
     pool(self, chunk, work->x, out);
-    spent(work, BERT_POOL);
+    spent(work, ENCODER_POOL);
 }
 
-void bert_forward_profiled(const bert_t *self, const int32_t *ids, const int32_t *types,
-                           const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out,
-                           struct bert_profile *profile) {
+void encoder_forward_profiled(const encoder_t *self, const int32_t *ids, const int32_t *types,
+                              const uint32_t *start, uint32_t n_seqs, struct arena *arena,
+                              float *out, struct encoder_profile *profile) {
     const size_t mark = arena->used;
     struct work work = work_take(self, start[n_seqs] - start[0], arena);
     work.profile = profile;
@@ -257,7 +258,7 @@ void bert_forward_profiled(const bert_t *self, const int32_t *ids, const int32_t
     arena_rewind(arena, mark);
 }
 
-void bert_forward(const bert_t *self, const int32_t *ids, const int32_t *types,
-                  const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out) {
-    bert_forward_profiled(self, ids, types, start, n_seqs, arena, out, NULL);
+void encoder_forward(const encoder_t *self, const int32_t *ids, const int32_t *types,
+                     const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out) {
+    encoder_forward_profiled(self, ids, types, start, n_seqs, arena, out, NULL);
 }
