@@ -75,12 +75,12 @@ static const char *vocabulary_name(const char *dir) {
 
 static enum status choose_kernel(const char *name, const struct gemm_kernel **out,
                                  struct err *err) {
-    *out = name ? gemm_by_name(name) : gemm_choose(GEMM_F32);
+    *out = name ? gemm_by_name(GEMM_F32, name) : gemm_choose(GEMM_F32);
     if (*out)
         return STATUS_OK;
     char names[200] = "";
     size_t used = 0;
-    for (const struct gemm_kernel *const *k = gemm_list(); *k; k++)
+    for (const struct gemm_kernel *const *k = gemm_list(GEMM_F32); *k; k++)
         if ((*k)->usable() && used < sizeof names)
             used += (size_t)snprintf(names + used, sizeof names - used, " %s", (*k)->name);
     return err_set(err, STATUS_INVALID_ARGUMENT,

@@ -8,27 +8,51 @@
 /* In order of preference. The packed kernels lead because short texts have few rows, where OpenBLAS
  * spends its time on packing weights again; without AVX2 its hand-written loops are ahead of what
  * compilers make of portable C. */
-static const struct gemm_kernel *const list[] = {
+static const struct gemm_kernel *const lists[GEMM_PRECISIONS][6] = {
+    [GEMM_F32] =
+        {
 #if defined(__x86_64__)
-    &gemm_avx512,   &gemm_avx2,
+            &gemm_avx512,
+            &gemm_avx2,
 #endif
-    &gemm_openblas, &gemm_portable, NULL,
+            &gemm_openblas,
+            &gemm_portable,
+        },
 };
 
-const struct gemm_kernel *const *gemm_list(void) {
-    return list;
+static const char *const precision_names[GEMM_PRECISIONS] = {
+    [GEMM_F32] = "f32",
+    [GEMM_BF16] = "bf16",
+    [GEMM_I8] = "i8",
+};
+
+const struct gemm_kernel *const *gemm_list(enum gemm_precision precision) {
+    return lists[precision];
 }
 
 const struct gemm_kernel *gemm_choose(enum gemm_precision precision) {
-    for (uint32_t i = 0; list[i]; i++)
-        if (list[i]->precision == precision && list[i]->usable())
-            return list[i];
+    const struct gemm_kernel *const *list = lists[precision];
+    while (!(*list)->usable()) /* the portable one always is */
+        list++;
+    return *list;
+}
+
+const struct gemm_kernel *gemm_by_name(enum gemm_precision precision, const char *name) {
+    for (const struct gemm_kernel *const *list = lists[precision]; *list; list++)
+        if (strcmp((*list)->name, name) == 0)
+            return (*list)->usable() ? *list : NULL;
     return NULL;
 }
 
-const struct gemm_kernel *gemm_by_name(const char *name) {
-    for (uint32_t i = 0; list[i]; i++)
-        if (strcmp(list[i]->name, name) == 0)
-            return list[i]->usable() ? list[i] : NULL;
-    return NULL;
+const char *gemm_precision_name(enum gemm_precision precision) {
+    return precision_names[precision];
+}
+
+bool gemm_precision_parse(const char *name, enum gemm_precision *out) {
+    for (int i = 0; i < GEMM_PRECISIONS; i++)
+        if (strcmp(precision_names[i], name) == 0) {
+            *out = (enum gemm_precision)i;
+            return true;
+        }
+    return false;
 }

@@ -26,8 +26,13 @@
 
 enum { GEMM_ALIGN = 64 }; /* bytes, of packed weights */
 
-/* How weights are kept and products formed; A and C are float32 always. */
-enum gemm_precision { GEMM_F32 };
+/* How weights are kept and products formed; A and C are float32 always.
+ *   GEMM_F32   nothing is lost but float32 rounding;
+ *   GEMM_BF16  weights and A rounded to bfloat16 (eight bits), sums in float32;
+ *   GEMM_I8    weights rounded to a whole number of scale[column], rows of A to one of scale[row],
+ *              both in -127 .. 127, sums exact in int32. */
+enum gemm_precision { GEMM_F32, GEMM_BF16, GEMM_I8 };
+enum { GEMM_PRECISIONS = 3 };
 
 struct gemm_kernel;
 
@@ -51,8 +56,16 @@ struct gemm_call {
 };
 
 struct gemm_kernel {
-    const char *name; /* "avx512", "avx2", "openblas", "portable" */
+    /* Unique within a precision:
+     *   f32   "avx512", "avx2", "openblas", "portable"
+     *   bf16  "avx512-bf16", "avx2", "portable"
+     *   i8    "avx512-vnni", "avx-vnni", "avx2", "portable" */
+    const char *name;
     enum gemm_precision precision;
+
+    /* Version of the packed bytes, which may lie in files: (precision, name, layout, n, k) decide
+     * what pack() writes, so whatever alters those bytes must alter this number. Starts at 1. */
+    uint32_t layout;
     bool (*usable)(void); /* this CPU and system can run it */
 
     /* Bytes of packed weights for n outputs and k inputs, bias included. */
@@ -68,14 +81,20 @@ struct gemm_kernel {
     void (*run)(const struct gemm_weights *weights, const struct gemm_call *call);
 };
 
-/* The fastest kernel of this precision for this CPU; never NULL for GEMM_F32. */
+/* The fastest kernel of this precision for this CPU; never NULL. */
 const struct gemm_kernel *gemm_choose(enum gemm_precision precision);
 
-/* The kernel called `name`, or NULL when it does not exist or this CPU cannot run it. */
-const struct gemm_kernel *gemm_by_name(const char *name);
+/* The kernel of this precision called `name`, or NULL when it does not exist or this CPU cannot run
+ * it. */
+const struct gemm_kernel *gemm_by_name(enum gemm_precision precision, const char *name);
 
-/* All kernels of this build in order of preference, usable here or not; NULL ends the list. */
-const struct gemm_kernel *const *gemm_list(void);
+/* All kernels of this precision in this build in order of preference, usable here or not; NULL ends
+ * the list. */
+const struct gemm_kernel *const *gemm_list(enum gemm_precision precision);
+
+/* "f32", "bf16", "i8": in settings, file names, log lines. */
+const char *gemm_precision_name(enum gemm_precision precision);
+bool gemm_precision_parse(const char *name, enum gemm_precision *out); /* false: no such name */
 
 static inline void gemm_run(const struct gemm_weights *weights, const struct gemm_call *call) {
     weights->kernel->run(weights, call);

@@ -74,6 +74,7 @@ static void run(const struct gemm_weights *weights, const struct gemm_call *call
 const struct gemm_kernel gemm_openblas = {
     .name = "openblas",
     .precision = GEMM_F32,
+    .layout = 1,
     .usable = usable,
     .packed_bytes = packed_bytes,
     .pack = pack,

@@ -108,7 +108,7 @@ static void packed_run(const struct gemm_weights *weights, const struct gemm_cal
 
 #define PACKED_KERNEL(kernel_name)                                                                 \
     {                                                                                              \
-        .name = kernel_name, .precision = GEMM_F32, .usable = isa_usable,                          \
+        .name = kernel_name, .precision = GEMM_F32, .layout = 1, .usable = isa_usable,             \
         .packed_bytes = packed_bytes, .pack = packed_pack, .scratch_bytes = packed_scratch_bytes,  \
         .run = packed_run,                                                                         \
     }

@@ -202,7 +202,7 @@ int main(int argc, char **argv) {
     if (strcmp(options.kernel, "best") == 0)
         return bench_kernel(&options, gemm_choose(GEMM_F32)) ? 0 : 1;
     bool found = false;
-    for (const struct gemm_kernel *const *kernel = gemm_list(); *kernel; kernel++)
+    for (const struct gemm_kernel *const *kernel = gemm_list(GEMM_F32); *kernel; kernel++)
         if ((*kernel)->usable() &&
             (strcmp(options.kernel, "all") == 0 || strcmp(options.kernel, (*kernel)->name) == 0))
             found = bench_kernel(&options, *kernel);

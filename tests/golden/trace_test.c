@@ -96,7 +96,7 @@ static void test_layers(void **state) {
         TEST_FAIL("%s", err.text);
     TEST_EQ(dir->shape.hidden, HIDDEN);
     TEST_TRUE(dir->shape.layers == 3);
-    for (const struct gemm_kernel *const *kernel = gemm_list(); *kernel; kernel++)
+    for (const struct gemm_kernel *const *kernel = gemm_list(GEMM_F32); *kernel; kernel++)
         for (uint32_t layers = 1; (*kernel)->usable() && layers <= dir->shape.layers; layers++)
             for (int pooling = MODEL_POOL_MEAN; pooling <= MODEL_POOL_CLS; pooling++) {
                 struct model_shape shape = dir->shape;

@@ -230,7 +230,7 @@ static void test_forward(void **state) {
         shape.act = rows[i].act;
         shape.pooling = rows[i].pooling;
         shape.eps = rows[i].eps;
-        for (const struct gemm_kernel *const *kernel = gemm_list(); *kernel; kernel++)
+        for (const struct gemm_kernel *const *kernel = gemm_list(GEMM_F32); *kernel; kernel++)
             if ((*kernel)->usable())
                 compare(&shape, *kernel, mixed, 6);
     }
@@ -263,7 +263,7 @@ static void test_company_changes_nothing(void **state) {
     static float out[6 * HIDDEN_MAX], alone[HIDDEN_MAX];
     const struct gemm_kernel *kernel = gemm_choose(GEMM_F32);
     if (strcmp(kernel->name, "openblas") == 0)
-        kernel = gemm_by_name("portable");
+        kernel = gemm_by_name(GEMM_F32, "portable");
     encoder_t *encoder = load(&tiny, kernel);
     batch_make(&batch, &tiny, lengths, 6);
     batch_run(encoder, &batch, out);

@@ -117,7 +117,7 @@ static void solve(const struct problem *p, const struct gemm_kernel *kernel) {
 }
 
 static void solve_all(const struct problem *p) {
-    for (const struct gemm_kernel *const *kernel = gemm_list(); *kernel; kernel++)
+    for (const struct gemm_kernel *const *kernel = gemm_list(GEMM_F32); *kernel; kernel++)
         if ((*kernel)->usable())
             solve(p, *kernel);
 }
@@ -174,7 +174,7 @@ static void test_same_in_any_batch(void **state) {
     static float a[ROWS * K], w[N * K], all[ROWS * N], one[N];
     random_floats(a, ROWS * K, 1.0f, 1);
     random_floats(w, N * K, 1.0f, 2);
-    for (const struct gemm_kernel *const *kernel = gemm_list(); *kernel; kernel++) {
+    for (const struct gemm_kernel *const *kernel = gemm_list(GEMM_F32); *kernel; kernel++) {
         if (!(*kernel)->usable() || strcmp((*kernel)->name, "openblas") == 0)
             continue;
         const size_t bytes = ((*kernel)->packed_bytes(N, K) + 63) / 64 * 64;
@@ -196,11 +196,11 @@ static void test_choice(void **state) {
     (void)state;
     const struct gemm_kernel *chosen = gemm_choose(GEMM_F32);
     TEST_TRUE(chosen && chosen->usable());
-    TEST_TRUE(gemm_by_name(chosen->name) == chosen);
-    TEST_TRUE(gemm_by_name("openblas"));
-    TEST_TRUE(gemm_by_name("portable"));
-    TEST_TRUE(!gemm_by_name(""));
-    TEST_TRUE(!gemm_by_name("avx"));
+    TEST_TRUE(gemm_by_name(GEMM_F32, chosen->name) == chosen);
+    TEST_TRUE(gemm_by_name(GEMM_F32, "openblas"));
+    TEST_TRUE(gemm_by_name(GEMM_F32, "portable"));
+    TEST_TRUE(!gemm_by_name(GEMM_F32, ""));
+    TEST_TRUE(!gemm_by_name(GEMM_F32, "avx"));
 }
 
 int main(void) {

@@ -188,7 +188,7 @@ static void put_kernels(struct printer *p, const struct subject *s) {
     if (p->json)
         putchar('[');
     const char *between = "";
-    for (const struct gemm_kernel *const *k = gemm_list(); *k; k++) {
+    for (const struct gemm_kernel *const *k = gemm_list(GEMM_F32); *k; k++) {
         if (!(*k)->usable())
             continue;
         printf(p->json ? "%s\"%s\"" : "%s%s", between, (*k)->name);
