@@ -1,5 +1,5 @@
-/* classify.c - cosines and logits into scores. The sums run in double, so that scores of one text add up to 1
- * within a float's rounding whatever the number of labels. */
+/* classify.c - cosines and logits into scores. The sums run in double, so that scores of one text
+ * add up to 1 within a float's rounding whatever the number of labels. */
 #include "engine/classify.h"
 
 #include <math.h>

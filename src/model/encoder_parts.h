@@ -1,5 +1,5 @@
-/* encoder_parts.h - the inside of encoder_t, shared by encoder.c (forward), encoder_load.c (files to memory),
- * their tests and the benchmark. Everybody else uses encoder.h. */
+/* encoder_parts.h - the inside of encoder_t, shared by encoder.c (forward), encoder_load.c (files
+ * to memory), their tests and the benchmark. Everybody else uses encoder.h. */
 #ifndef EMBER_MODEL_ENCODER_PARTS_H
 #define EMBER_MODEL_ENCODER_PARTS_H
 

@@ -1,5 +1,5 @@
-/* random_encoder.h - weights made up from their names, the same every time, for tests and benchmarks
- * that need a model's shape and not its knowledge. */
+/* random_encoder.h - weights made up from their names, the same every time, for tests and
+ * benchmarks that need a model's shape and not its knowledge. */
 #ifndef EMBER_RANDOM_ENCODER_H
 #define EMBER_RANDOM_ENCODER_H
 
