@@ -4,17 +4,16 @@
 
 #include "base/cfg.h"
 #include "engine/engine.h"
+#include "facts.h"
 #include "model/dir.h"
 #include "model/gemm.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
-#include "json/json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
-enum { SEAT_TOKENS = 512, SEAT_ITEMS = 64, QUOTED_MAX = 1024 };
+enum { SEAT_TOKENS = 512, SEAT_ITEMS = 64 };
 
 struct settings {
     bool json;
@@ -71,56 +70,6 @@ static enum status subject_open(const char *path, const char *kernel, struct sub
 
 /* ---- facts ---- */
 
-struct printer {
-    bool json;
-    bool more; /* JSON: a comma comes first */
-};
-
-static void put_key(struct printer *p, const char *key) {
-    if (p->json)
-        printf("%s\n  \"%s\": ", p->more ? "," : "", key);
-    else
-        printf("%-14s ", key);
-    p->more = true;
-}
-
-static void put_quoted(struct view text) {
-    char quoted[QUOTED_MAX];
-    if (json_quote(text, quoted, sizeof quoted) >= sizeof quoted)
-        memcpy(quoted + sizeof quoted - 6, "...\"", 5);
-    fputs(quoted, stdout);
-}
-
-static void put_text(struct printer *p, const char *key, const char *text) {
-    put_key(p, key);
-    if (p->json)
-        put_quoted(view_of(text));
-    else
-        fputs(text, stdout);
-    if (!p->json)
-        putchar('\n');
-}
-
-static void put_number(struct printer *p, const char *key, uint64_t x, const char *unit) {
-    put_key(p, key);
-    printf("%" PRIu64, x);
-    if (!p->json)
-        printf("%s%s\n", *unit ? " " : "", unit);
-}
-
-static void put_bytes(struct printer *p, const char *key, uint64_t x) {
-    put_key(p, key);
-    if (p->json)
-        printf("%" PRIu64, x);
-    else
-        printf("%.1f MB\n", (double)x / 1e6);
-}
-
-static void put_bool(struct printer *p, const char *key, bool x) {
-    put_key(p, key);
-    fputs(p->json ? (x ? "true" : "false") : (x ? "yes\n" : "no\n"), stdout);
-}
-
 static const char *act_name(enum model_act act) {
     static const char *const names[] = {[MODEL_GELU] = "gelu (erf)",
                                         [MODEL_GELU_NEW] = "gelu_new (tanh)",
@@ -129,29 +78,29 @@ static const char *act_name(enum model_act act) {
     return names[act];
 }
 
-static void put_model(struct printer *p, const struct subject *s) {
+static void put_model(struct facts *p, const struct subject *s) {
     const struct engine_info *info = engine_info(s->engine);
     const struct model_shape *shape = &s->dir->shape;
-    put_text(p, "name", s->dir->name);
-    put_text(p, "path", s->path);
-    put_text(p, "fingerprint", info->fingerprint);
-    put_text(p, "family", info->family);
-    put_number(p, "layers", info->layers, "");
-    put_number(p, "hidden", info->hidden, "numbers a token");
-    put_number(p, "heads", info->heads, "");
-    put_number(p, "inner", info->inner, "numbers in the feed-forward part");
-    put_text(p, "activation", act_name(shape->act));
-    put_number(p, "dimensions", info->dim, "numbers a vector");
-    put_text(p, "pooling", info->pooling);
-    put_bool(p, "normalize", info->normalize);
-    put_number(p, "max_tokens", info->max_tokens, "of one text, special ones included");
-    put_number(p, "max_positions", info->max_positions, "tokens at most");
-    put_number(p, "vocabulary", info->vocab, "pieces");
-    put_number(p, "vocab_rows", shape->vocab_rows, "in the word table");
-    put_bool(p, "lower_case", tokenizer_lowercase(s->tokenizer));
+    facts_text(p, "name", s->dir->name);
+    facts_text(p, "path", s->path);
+    facts_text(p, "fingerprint", info->fingerprint);
+    facts_text(p, "family", info->family);
+    facts_count(p, "layers", info->layers, "");
+    facts_count(p, "hidden", info->hidden, "numbers a token");
+    facts_count(p, "heads", info->heads, "");
+    facts_count(p, "inner", info->inner, "numbers in the feed-forward part");
+    facts_text(p, "activation", act_name(shape->act));
+    facts_count(p, "dimensions", info->dim, "numbers a vector");
+    facts_text(p, "pooling", info->pooling);
+    facts_bool(p, "normalize", info->normalize);
+    facts_count(p, "max_tokens", info->max_tokens, "of one text, special ones included");
+    facts_count(p, "max_positions", info->max_positions, "tokens at most");
+    facts_count(p, "vocabulary", info->vocab, "pieces");
+    facts_count(p, "vocab_rows", shape->vocab_rows, "in the word table");
+    facts_bool(p, "lower_case", tokenizer_lowercase(s->tokenizer));
 }
 
-static void put_weights(struct printer *p, const struct subject *s) {
+static void put_weights(struct facts *p, const struct subject *s) {
     static const char *const names[] = {
         [WEIGHTS_F32] = "F32", [WEIGHTS_F16] = "F16", [WEIGHTS_BF16] = "BF16",
         [WEIGHTS_F64] = "F64", [WEIGHTS_I64] = "I64", [WEIGHTS_OTHER] = "other"};
@@ -164,7 +113,7 @@ static void put_weights(struct printer *p, const struct subject *s) {
         tensors[t->type]++;
         all += t->bytes;
     }
-    put_key(p, "weights");
+    facts_key(p, "weights");
     if (p->json)
         fputs("{", stdout);
     bool more = false;
@@ -177,14 +126,14 @@ static void put_weights(struct printer *p, const struct subject *s) {
         more = true;
     }
     fputs(p->json ? "}" : "\n", stdout);
-    put_bytes(p, "weights_bytes", all);
-    put_bytes(p, "memory_bytes", engine_info(s->engine)->weight_bytes);
+    facts_bytes(p, "weights_bytes", all);
+    facts_bytes(p, "memory_bytes", engine_info(s->engine)->weight_bytes);
 }
 
-static void put_kernels(struct printer *p, const struct subject *s) {
+static void put_kernels(struct facts *p, const struct subject *s) {
     const char *chosen = engine_info(s->engine)->kernel;
-    put_text(p, "kernel", chosen);
-    put_key(p, "kernels");
+    facts_text(p, "kernel", chosen);
+    facts_key(p, "kernels");
     if (p->json)
         putchar('[');
     const char *between = "";
@@ -197,8 +146,8 @@ static void put_kernels(struct printer *p, const struct subject *s) {
     fputs(p->json ? "]" : "\n", stdout);
 }
 
-static void put_prompts(struct printer *p, const struct subject *s) {
-    put_key(p, "prompts");
+static void put_prompts(struct facts *p, const struct subject *s) {
+    facts_key(p, "prompts");
     if (p->json)
         putchar('{');
     for (uint32_t i = 0; i < engine_info(s->engine)->n_prompts; i++) {
@@ -206,26 +155,23 @@ static void put_prompts(struct printer *p, const struct subject *s) {
         engine_prompt_at(s->engine, i, &name, &text);
         if (i)
             fputs(p->json ? ", " : "; ", stdout);
-        put_quoted(name);
+        facts_quote(name);
         fputs(": ", stdout);
-        put_quoted(text);
+        facts_quote(text);
     }
     fputs(p->json ? "}" : "\n", stdout);
     if (s->dir->default_prompt)
-        put_text(p, "default_prompt", s->dir->default_prompt);
+        facts_text(p, "default_prompt", s->dir->default_prompt);
 }
 
 static void report(const struct subject *s, bool json) {
-    struct printer p = {.json = json};
-    if (json)
-        putchar('{');
+    struct facts p = facts_begin(json);
     put_model(&p, s);
     put_weights(&p, s);
     put_kernels(&p, s);
     put_prompts(&p, s);
-    put_text(&p, "self_check", s->self_check.status == STATUS_OK ? "ok" : s->self_check.text);
-    if (json)
-        puts("\n}");
+    facts_text(&p, "self_check", s->self_check.status == STATUS_OK ? "ok" : s->self_check.text);
+    facts_end(&p);
 }
 
 enum tool_exit inspect_main(int argc, char **argv) {
