@@ -1,0 +1,83 @@
+/* peak.h - what this core can do at most, measured beside the thing that is judged by it: multiply-
+ * adds that never leave the registers, and memory read once. The best of many short tries, because
+ * the machine may be shared and its clock moves. */
+#ifndef EMBER_PEAK_H
+#define EMBER_PEAK_H
+
+#include "base/clock.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+/* Twelve sums that do not wait for each other, written in assembly so that no compiler moves them
+ * to memory. */
+#define PEAK_12(op, r)                                                                             \
+    op " %%" r "14,%%" r "15,%%" r "0\n" op " %%" r "14,%%" r "15,%%" r "1\n" op " %%" r "14,%%" r \
+       "15,%%" r "2\n" op " %%" r "14,%%" r "15,%%" r "3\n" op " %%" r "14,%%" r "15,%%" r         \
+       "4\n" op " %%" r "14,%%" r "15,%%" r "5\n" op " %%" r "14,%%" r "15,%%" r "6\n" op " %%" r  \
+       "14,%%" r "15,%%" r "7\n" op " %%" r "14,%%" r "15,%%" r "8\n" op " %%" r "14,%%" r         \
+       "15,%%" r "9\n" op " %%" r "14,%%" r "15,%%" r "10\n" op " %%" r "14,%%" r "15,%%" r "11\n"
+
+/* Nanoseconds of `steps` times twelve instructions. */
+#define PEAK_DEFINE(name, op, r)                                                                   \
+    static inline uint64_t name(uint64_t steps) {                                                  \
+        const uint64_t from_ns = clock_ns();                                                       \
+        __asm__ volatile("vzeroall\n.p2align 5\n1:\n" PEAK_12(op, r) "dec %0\njnz 1b\n"            \
+                                                                     "vzeroupper\n"                \
+                         : "+r"(steps)                                                             \
+                         :                                                                         \
+                         : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",   \
+                           "xmm8", "xmm9", "xmm10", "xmm11", "xmm14", "xmm15");                    \
+        return clock_ns() - from_ns;                                                               \
+    }
+PEAK_DEFINE(peak_fma512, "vfmadd231ps", "zmm")
+PEAK_DEFINE(peak_fma256, "vfmadd231ps", "ymm")
+#endif
+
+/* GFLOP/s of float32 multiply-adds on one core, each counted as two; 0 where it is not known. Takes
+ * about 50 microseconds, so that it can be asked again and again while the clock moves. */
+static inline double peak_fp32(void) {
+    double best = 0;
+#if defined(__x86_64__)
+    enum { STEPS = 4000, TRIES = 8 };
+    const bool wide = __builtin_cpu_supports("avx512f");
+    if (!wide && !__builtin_cpu_supports("fma"))
+        return 0;
+    for (int i = 0; i < TRIES; i++) {
+        const uint64_t took_ns = wide ? peak_fma512(STEPS) : peak_fma256(STEPS);
+        const double flops = 12.0 * STEPS * (wide ? 32 : 16) / (double)took_ns;
+        best = flops > best ? flops : best;
+    }
+#endif
+    return best;
+}
+
+/* GB/s of memory that no cache holds, read once from front to back and asked for ahead. */
+static inline double peak_read(void) {
+    enum { BYTES = 256 << 20, TRIES = 5, AHEAD = 2048 };
+    char *memory = malloc(BYTES + AHEAD);
+    if (!memory)
+        return 0;
+    memset(memory, 1, BYTES + AHEAD);
+    double best = 0;
+    for (int i = 0; i < TRIES; i++) {
+        uint64_t sum = 0;
+        const uint64_t from_ns = clock_ns();
+        for (size_t at = 0; at < BYTES; at += 64) {
+            uint64_t word;
+            __builtin_prefetch(memory + at + AHEAD);
+            memcpy(&word, memory + at, sizeof word);
+            sum += word;
+        }
+        __asm__ volatile("" : : "r"(sum));
+        const double rate = (double)BYTES / (double)(clock_ns() - from_ns);
+        best = rate > best ? rate : best;
+    }
+    free(memory);
+    return best;
+}
+
+#endif
