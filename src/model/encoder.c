@@ -103,6 +103,15 @@ static void norm(const encoder_t *self, float *x, uint32_t rows, const struct en
     self->kernels->layer_norm(x, h, rows, h, with->weight, with->bias, self->shape.eps);
 }
 
+/* Row `id` of the word table; `room` [H] takes it where it has to be widened. */
+static const float *word_row(const encoder_t *self, uint32_t id, float *room) {
+    const size_t at = (size_t)id * self->shape.hidden;
+    if (self->words)
+        return self->words + at;
+    self->kernels->widen(room, self->half_words + at, self->shape.hidden);
+    return room;
+}
+
 static void embed(const encoder_t *self, const struct chunk *chunk, float *x) {
     const uint32_t h = self->shape.hidden;
     for (uint32_t s = 0; s < chunk->n_seqs; s++) {
@@ -110,9 +119,10 @@ static void embed(const encoder_t *self, const struct chunk *chunk, float *x) {
         for (uint32_t p = 0; p < n; p++, x += h) {
             const uint32_t id = (uint32_t)chunk->ids[begin + p];
             const uint32_t type = (uint32_t)chunk->types[begin + p];
-            CHECK(id < self->shape.vocab_rows && type < self->shape.types);
-            self->kernels->sum3(x, self->words + (size_t)id * h, self->types + (size_t)type * h,
-                                self->positions + (size_t)p * h, h);
+            CHECK(id < self->shape.vocab_rows && (!self->types || type < self->shape.types));
+            self->kernels->sum3(x, word_row(self, id, x),
+                                self->types ? self->types + (size_t)type * h : self->zeros,
+                                self->positions ? self->positions + (size_t)p * h : self->zeros, h);
         }
     }
 }

@@ -17,10 +17,18 @@
 
 typedef struct encoder encoder_t;
 
-/* Read and prepare (pack) all weights. Names may carry the prefix "bert."; layer norms may be
- * called gamma/beta. `kernel` chooses the matrix product (gemm_choose() for the best of this
- * CPU). STATUS_NOT_FOUND a tensor is missing, STATUS_DATA_LOSS it has another shape or holds NaN
- * or infinity, STATUS_RESOURCE_EXHAUSTED no memory. `weights` may be destroyed afterwards. */
+/* Read and prepare (pack) all weights. Names may carry the prefix of their family ("bert.",
+ * "distilbert."); layer norms may be called gamma/beta. `kernel` chooses the matrix product
+ * (gemm_choose() for the best of this CPU) and with it the precision: with any but GEMM_F32 the
+ * word table is kept in half precision, while norms, other tables and a head stay float32. Two
+ * sizes are taken from the tensors: shape->inner of a gated model (published configurations may
+ * say it before rounding), and shape->classes where that is 0 with a head.
+ *   STATUS_NOT_FOUND           a tensor is missing
+ *   STATUS_DATA_LOSS           it has another shape, or holds NaN or infinity
+ *   STATUS_OUT_OF_RANGE        a number of the word table is beyond half precision
+ *   STATUS_UNIMPLEMENTED       MODEL_STATIC, or a head, gates or positions its family has not
+ *   STATUS_RESOURCE_EXHAUSTED  no memory
+ * `weights` may be destroyed afterwards. */
 enum status encoder_load(const struct model_shape *shape, const weights_t *weights,
                          const struct gemm_kernel *kernel, encoder_t **out, struct err *err);
 void encoder_destroy(encoder_t **self); /* NULL is fine */
@@ -30,11 +38,16 @@ void encoder_destroy(encoder_t **self); /* NULL is fine */
 size_t encoder_scratch_bytes(const encoder_t *self, uint32_t n_tokens, uint32_t n_seqs);
 
 /* ids, types: [start[n_seqs]] tokens end to end; sequence i is start[i] .. start[i + 1]. Each has
- * at least one token and at most shape->max_tokens; ids < vocab_rows, types < shape->types. out:
- * [n_seqs, hidden], the pooled vectors (shape->pooling), not normalised. The arena is left as it
+ * at least one token and at most shape->max_tokens; ids < vocab_rows, types < shape->types
+ * where the family has segments. out: [n_seqs, model_outputs(shape)]: the pooled vectors
+ * (shape->pooling), not normalised, or, with a head, its logits. The arena is left as it
  * was found. A result does not depend on what else is in the batch beyond float32 rounding. */
 void encoder_forward(const encoder_t *self, const int32_t *ids, const int32_t *types,
                      const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out);
+
+/* What was loaded, with the sizes that only the tensors tell (inner of gated models, classes of a
+ * head whose labels have no names). Lives as long as the encoder. */
+const struct model_shape *encoder_shape(const encoder_t *self);
 
 /* Bytes of prepared weights held. */
 size_t encoder_weight_bytes(const encoder_t *self);

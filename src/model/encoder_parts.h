@@ -1,10 +1,25 @@
-/* encoder_parts.h - the inside of encoder_t, shared by encoder.c (forward), encoder_load.c (files
- * to memory), their tests and the benchmark. Everybody else uses encoder.h. */
+/* encoder_parts.h - the inside of encoder_t, shared by encoder.c (forward), encoder_image.c (where
+ * what lies), encoder_load.c (files to memory), whoever keeps prepared weights in a file, their
+ * tests and the benchmark. Everybody else uses encoder.h.
+ *
+ *     struct encoder      the plan: sizes and pointers, private to a process
+ *        |  |  |
+ *        v  v  v
+ *     image               prepared weights: bytes without pointers, alike in every process, so
+ *                         they may as well lie in a mapped file
+ *
+ * What lies where in an image is decided by (shape, kernel) alone. */
 #ifndef EMBER_MODEL_ENCODER_PARTS_H
 #define EMBER_MODEL_ENCODER_PARTS_H
 
 #include "model/encoder.h"
 #include "model/kernels.h"
+
+enum { ENCODER_IMAGE_ALIGN = 64 }; /* bytes, of an image's address */
+
+/* Version of the image's layout: whatever alters encoder_lay_out() or what encoder_image_fill()
+ * writes must alter this number, as packed matrices have struct gemm_kernel's `layout`. */
+enum { ENCODER_IMAGE_LAYOUT = 1 };
 
 struct encoder_norm {
     const float *weight, *bias; /* [H] each */
@@ -13,7 +28,7 @@ struct encoder_norm {
 struct encoder_layer {
     struct gemm_weights qkv;          /* [3H, H]: query with 1/sqrt(d) inside, key, value */
     struct gemm_weights out;          /* [H, H] */
-    struct gemm_weights ffn1;         /* [I, H] */
+    struct gemm_weights ffn1;         /* [I, H], or, gated, [2I, H]: what passes, its gate */
     struct gemm_weights ffn2;         /* [H, I] */
     struct encoder_norm norm1, norm2; /* after attention, after the feed-forward part */
 };
@@ -21,30 +36,73 @@ struct encoder_layer {
 struct encoder {
     struct model_shape shape;
     const struct gemm_kernel *gemm;
+    const struct gemm_kernel *head_gemm; /* float32 whatever `gemm` is */
     const struct kernels *kernels;
     enum kernel_act act;
-    struct arena memory;    /* everything below points into it */
-    const float *words;     /* [vocab_rows, H] */
-    const float *positions; /* [positions, H] */
-    const float *types;     /* [types, H] */
+    const void *image; /* everything below points into it, but for layers and zeros */
+    size_t image_bytes;
+    void *owned;  /* the image where it is ours, else NULL */
+    float *zeros; /* [H] the row of a table that a family does not have */
+
+    const float *words;         /* [vocab_rows, H], or NULL and instead: */
+    const uint16_t *half_words; /* the same in half precision (IEEE 754 binary16) */
+    const float *positions;     /* [positions, H], or NULL */
+    const float *types;         /* [types, H], or NULL */
+    const float *cosines;       /* [max_tokens, d/2] of rotary positions, or NULL */
+    const float *sines;
     struct encoder_norm norm;
-    struct encoder_layer *layers; /* [L] */
+    struct gemm_weights head_inner; /* [H, H]: pooler or pre_classifier, with a head */
+    struct gemm_weights classifier; /* [classes, H] */
+    struct encoder_layer *layers;   /* [L] */
 };
 
 /* Where weights come from: a file, or numbers made up by a test or a benchmark. */
 struct encoder_source {
     const void *from;
     bool (*has)(const void *from, const char *name);
-    /* As weights_read(). */
+    /* Rows of a matrix, 1 of a vector, 0 when absent. NULL where `read` takes any sizes. */
+    uint64_t (*rows)(const void *from, const char *name);
+    /* Rows first .. first + n of a tensor [rows, cols], as weights_read_rows(). */
     enum status (*read)(const void *from, const char *name, uint64_t rows, uint64_t cols,
-                        float *out, struct err *err);
+                        uint64_t first, uint64_t n, float *out, struct err *err);
 };
+
+struct encoder_source encoder_source_of(const weights_t *weights); /* borrows it */
 
 /* encoder_load() over any source. */
 enum status encoder_load_from(const struct model_shape *shape, const struct encoder_source *source,
                               const struct gemm_kernel *kernel, encoder_t **out, struct err *err);
 
-/* Where the time of a forward pass goes, for the benchmark. */
+/* ---- images. In this order:
+ *
+ *     encoder_complete(&shape, &source, &err)
+ *     encoder_image_bytes(&shape, kernel)      memory or a file of that size, mapped to be written
+ *     encoder_image_fill(&shape, kernel, &source, image, &err)
+ *     encoder_over(&shape, kernel, image, &encoder, &err)       here and in any other process */
+
+/* Put sizes that only the tensors tell (inner of gated models, classes of a head that the
+ * configuration does not name) into *shape. STATUS_UNIMPLEMENTED for what is no encoder here. */
+enum status encoder_complete(struct model_shape *shape, const struct encoder_source *source,
+                             struct err *err);
+
+size_t encoder_image_bytes(const struct model_shape *shape, const struct gemm_kernel *kernel);
+
+/* Read and prepare all weights into the encoder_image_bytes() bytes at `image`. The same bytes
+ * come out every time, gaps included, when they were zeros before. Errors as encoder_load(). */
+enum status encoder_image_fill(const struct model_shape *shape, const struct gemm_kernel *kernel,
+                               const struct encoder_source *source, void *image, struct err *err);
+
+/* An encoder over an image that somebody else holds; it is only read, and borrowed until
+ * encoder_destroy(). Its values are not checked again. */
+enum status encoder_over(const struct model_shape *shape, const struct gemm_kernel *kernel,
+                         const void *image, encoder_t **out, struct err *err);
+
+/* Point everything in *self into its image, by self->shape, gemm and head_gemm; returns the bytes
+ * that an image has. self->layers may be NULL: then only the sum is of use. */
+size_t encoder_lay_out(struct encoder *self);
+
+/* ---- what a forward pass does, for the benchmark and for tests */
+
 enum encoder_part {
     ENCODER_EMBED,
     ENCODER_QKV,

@@ -65,7 +65,10 @@ struct kernels {
     /* Each row becomes e^(x - max) / sum. */
     void (*softmax)(float *x, size_t ld, uint32_t rows, uint32_t n);
 
-    /* out[n] = a[n] + b[n] + c[n] */
+    /* out[n] = half[n], numbers in half precision (IEEE 754 binary16), none NaN or infinite. */
+    void (*widen)(float *out, const uint16_t *half, uint32_t n);
+
+    /* out[n] = a[n] + b[n] + c[n]; out may be one of them. */
     void (*sum3)(float *out, const float *a, const float *b, const float *c, uint32_t n);
 
     /* out[n] = mean of `rows` rows */

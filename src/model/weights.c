@@ -491,18 +491,20 @@ static enum status check_tensor(const struct tensor *t, const char *name, uint64
                    shape, (unsigned long long)rows, (unsigned long long)cols);
 }
 
-static enum status read_tensor(const struct tensor *t, uint64_t rows, uint64_t cols, float *out,
-                               struct err *err) {
+/* Rows first .. first + rows. */
+static enum status read_tensor(const struct tensor *t, uint64_t first, uint64_t rows, uint64_t cols,
+                               float *out, struct err *err) {
     size_t size = weights_type_bytes(t->type);
     size_t row_step = t->rank == 2 ? (size_t)t->stride[0] : 0;
     size_t col_step = (size_t)t->stride[t->rank - 1];
+    const char *data = (const char *)t->data + first * row_step * size;
     bool ok = true;
     if (t->dense) {
-        ok = widen(t->type, t->data, 1, (size_t)(rows * cols), out);
+        ok = widen(t->type, data, 1, (size_t)(rows * cols), out);
     } else {
         for (uint64_t r = 0; r < rows; r++)
-            ok &= widen(t->type, (const char *)t->data + r * row_step * size, col_step,
-                        (size_t)cols, out + r * cols);
+            ok &=
+                widen(t->type, data + r * row_step * size, col_step, (size_t)cols, out + r * cols);
     }
     if (!ok)
         return err_set(err, STATUS_DATA_LOSS,
@@ -510,11 +512,17 @@ static enum status read_tensor(const struct tensor *t, uint64_t rows, uint64_t c
     return STATUS_OK;
 }
 
-enum status weights_read(const weights_t *self, const char *name, uint64_t rows, uint64_t cols,
-                         float *out, struct err *err) {
+enum status weights_read_rows(const weights_t *self, const char *name, uint64_t rows, uint64_t cols,
+                              uint64_t first, uint64_t n, float *out, struct err *err) {
+    CHECK(first <= rows && n <= rows - first);
     const struct tensor *t = weights_find(self, name);
     enum status st = check_tensor(t, name, rows, cols, err);
     if (st == STATUS_OK && out)
-        st = read_tensor(t, rows, cols, out, err);
+        st = read_tensor(t, first, n, cols, out, err);
     return st == STATUS_OK ? st : err_prefix(err, st, "weights '%s'", self->origin);
+}
+
+enum status weights_read(const weights_t *self, const char *name, uint64_t rows, uint64_t cols,
+                         float *out, struct err *err) {
+    return weights_read_rows(self, name, rows, cols, 0, rows, out, err);
 }

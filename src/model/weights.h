@@ -76,6 +76,11 @@ struct view weights_file_bytes(const weights_t *self,
 enum status weights_read(const weights_t *self, const char *name, uint64_t rows, uint64_t cols,
                          float *out, struct err *err);
 
+/* The same of rows first .. first + n alone (within rows), into out[n * cols]: for tables that are
+ * too large to be widened at once. */
+enum status weights_read_rows(const weights_t *self, const char *name, uint64_t rows, uint64_t cols,
+                              uint64_t first, uint64_t n, float *out, struct err *err);
+
 /* --- For the readers of files ----------------------------------------------------------------- */
 
 /* An empty table; NULL without memory. */

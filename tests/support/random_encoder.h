@@ -15,24 +15,47 @@ static inline void random_fill(float *out, size_t n, uint64_t seed, float scale,
     }
 }
 
+/* The counter n steps on: a step is x -> a x + c, and so are two, four, eight ... steps. */
+static inline uint64_t random_skip(uint64_t seed, uint64_t n) {
+    uint64_t a = 6364136223846793005u, c = 1442695040888963407u;
+    for (; n; n >>= 1) {
+        if (n & 1)
+            seed = seed * a + c;
+        c = c * (a + 1);
+        a = a * a;
+    }
+    return seed;
+}
+
 static inline bool random_has(const void *from, const char *name) {
-    (void)from, (void)name;
+    (void)from;
     return !strstr(name, "bert.");
+}
+
+static inline bool random_is_norm(const char *name) {
+    static const char *const norms[] = {"LayerNorm.weight", "layer_norm.weight", "norm1.weight",
+                                        "norm2.weight", "emb_ln.weight"};
+    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
+        if (strstr(name, norms[i]))
+            return true;
+    return false;
 }
 
 /* Weights of layer norms lie around one, all others around zero; matrices about as wide as those
  * of trained models, which keeps scores of attention small but not flat. */
 static inline enum status random_read(const void *from, const char *name, uint64_t rows,
-                                      uint64_t cols, float *out, struct err *err) {
-    (void)from, (void)err;
+                                      uint64_t cols, uint64_t first, uint64_t n, float *out,
+                                      struct err *err) {
+    (void)from, (void)rows, (void)err;
     uint64_t seed = 1469598103934665603u; /* FNV-1a of the name */
     for (const char *p = name; *p; p++)
         seed = (seed ^ (uint64_t)(unsigned char)*p) * 1099511628211u;
-    const bool around_one = strstr(name, "LayerNorm.weight") != NULL;
-    random_fill(out, rows * cols, seed, around_one ? 0.3f : 0.06f, around_one ? 1.0f : 0.0f);
+    const bool norm = random_is_norm(name);
+    random_fill(out, n * cols, random_skip(seed, first * cols), norm ? 0.3f : 0.06f,
+                norm ? 1.0f : 0.0f);
     return STATUS_OK;
 }
 
-static const struct encoder_source random_source = {NULL, random_has, random_read};
+static const struct encoder_source random_source = {NULL, random_has, NULL, random_read};
 
 #endif

@@ -25,7 +25,7 @@ static const struct model_shape tiny = {.layers = 2,
 static void slow_read(const char *name, uint32_t layer, uint64_t rows, uint64_t cols, float *out) {
     char full[128];
     snprintf(full, sizeof full, name, layer);
-    random_read(NULL, full, rows, cols, out, NULL);
+    random_read(NULL, full, rows, cols, 0, rows, out, NULL);
 }
 
 static void slow_linear(const char *part, uint32_t layer, uint32_t n, uint32_t k, const double *x,
@@ -320,7 +320,7 @@ static bool altered_has(const void *from, const char *name) {
 }
 
 static enum status altered_read(const void *from, const char *name, uint64_t rows, uint64_t cols,
-                                float *out, struct err *err) {
+                                uint64_t first, uint64_t n, float *out, struct err *err) {
     const struct altered *self = from;
     if (!altered_has(from, name))
         return err_set(err, STATUS_NOT_FOUND, "no tensor '%s'", name);
@@ -334,7 +334,7 @@ static enum status altered_read(const void *from, const char *name, uint64_t row
     old = strstr(known, "beta");
     if (old)
         snprintf(old, 8, "bias");
-    return random_read(NULL, known, rows, cols, out, err);
+    return random_read(NULL, known, rows, cols, first, n, out, err);
 }
 
 static void test_names(void **state) {
@@ -377,7 +377,7 @@ static void test_names(void **state) {
     encoder_destroy(&encoder);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
-        const struct encoder_source source = {&rows[i].altered, altered_has, altered_read};
+        const struct encoder_source source = {&rows[i].altered, altered_has, NULL, altered_read};
         struct err err = {0};
         TEST_EQ(encoder_load_from(&tiny, &source, kernel, &encoder, &err), rows[i].want);
         TEST_HAS(err.text, rows[i].text);
@@ -408,7 +408,7 @@ static void test_no_memory(void **state) {
     shape.layers = LIMIT_LAYERS;
     shape.vocab_rows = UINT32_MAX;
     const struct altered nothing = {.prefix = "", .without = "embeddings.word_embeddings.weight"};
-    const struct encoder_source source = {&nothing, altered_has, altered_read};
+    const struct encoder_source source = {&nothing, altered_has, NULL, altered_read};
     encoder_t *encoder = NULL;
     const enum status st =
         encoder_load_from(&shape, &source, gemm_choose(GEMM_F32), &encoder, NULL);
