@@ -112,6 +112,9 @@ static enum status load(struct cpu *self, const char *path, const struct gemm_ke
     if (st != STATUS_OK)
         return st;
     const struct model_shape *shape = &self->dir->shape;
+    if (shape->family != MODEL_BERT || shape->head != MODEL_HEAD_NONE)
+        return err_set(err, STATUS_UNIMPLEMENTED,
+                       "'%s/config.json': not an embedder of BERT's family", path);
     uint32_t pieces = tokenizer_vocab_size(self->tokenizer);
     if (pieces > shape->vocab_rows) /* before the weights: ids past the end of the word table */
         return err_set(err, STATUS_DATA_LOSS,

@@ -1,10 +1,11 @@
 /* dir.c - the small files of a model directory, read in an order in which later ones may only
  * narrow.
  *
- *     config.json  -->  sizes, max_tokens = positions
+ *     config.json  -->  sizes, max_tokens = positions                      dir_config.c
  *     modules.json, pooling  -->  pooling, normalize; any other module is refused
  *     sentence_bert_config.json / tokenizer_config.json  -->  max_tokens, smaller
  *     config_sentence_transformers.json  -->  prompts
+ *     weights  -->  sizes that tensors decide, classes, names of labels     dir_head.c
  *     all of them, vocabulary and weights  -->  fingerprint
  *
  * Invariant of what model_dir_open() gives: every number is inside its limit and fits the
@@ -15,186 +16,27 @@
 #include "model/dir.h"
 
 #include "digest/digest.h"
+#include "model/dir_parts.h"
 #include "model/mapped.h"
 #include "json/json.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { POOLING_NAME_BYTES = 256, TYPES_MAX = 65536, TOKENS_MIN = 4 };
-
-/* ---- config.json ---------------------------------------------------------------------------- */
-
-static const json_t *get(const json_t *root, const char *key) {
-    const json_t *v = json_get(root, key);
-    return v && !json_is_null(v) ? v : NULL; /* null means: the default */
-}
-
-/* A size from 1 to max; `fallback` where the key is absent, 0 when it must be there. */
-static enum status get_size(const json_t *root, const char *key, uint32_t fallback, uint32_t max,
-                            uint32_t *out, struct err *err) {
-    const json_t *v = get(root, key);
-    double x = fallback;
-    if (!v && !fallback)
-        return err_set(err, STATUS_DATA_LOSS, "%s is missing", key);
-    if (v && !json_f64(v, &x))
-        return err_set(err, STATUS_DATA_LOSS, "%s is no number", key);
-    if (x < 1 || x != floor(x))
-        return err_set(err, STATUS_DATA_LOSS, "%s is %.17g, want a whole number from 1", key, x);
-    if (x > max)
-        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "%s is %.17g, at most %u", key, x, max);
-    *out = (uint32_t)x;
-    return STATUS_OK;
-}
-
-static enum status check_family(const json_t *root, const char *hint, struct err *err) {
-    const char *type = json_text(get(root, "model_type"));
-    const char *name = json_text(json_first(get(root, "architectures")));
-    if (!type)
-        type = hint;
-    if (!type && name && (strncmp(name, "Bert", 4) == 0 || strncmp(name, "Sbert", 5) == 0))
-        type = "bert";
-    if (!type)
-        return err_set(err, STATUS_DATA_LOSS, "model_type is missing");
-    if (strcmp(type, "bert") != 0 && strcmp(type, "structbert") != 0 && strcmp(type, "sbert") != 0)
-        return err_set(err, STATUS_UNIMPLEMENTED, "architecture '%.60s' (%.60s) is not supported",
-                       type, name ? name : "no class named");
-    return STATUS_OK;
-}
-
-/* Settings of BERT's own configuration that change the arithmetic in ways we do not compute. */
-static enum status check_variants(const json_t *root, struct err *err) {
-    const json_t *position = get(root, "position_embedding_type");
-    const char *text = json_text(position);
-    if (position && (!text || strcmp(text, "absolute") != 0))
-        return err_set(err, STATUS_UNIMPLEMENTED,
-                       "position_embedding_type '%.60s' is not supported", text ? text : "?");
-    static const char *const off[] = {"is_decoder", "add_cross_attention"};
-    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
-        bool on = false;
-        if (json_bool(get(root, off[i]), &on) && on)
-            return err_set(err, STATUS_UNIMPLEMENTED, "%s is not supported", off[i]);
-    }
-    if (json_size(get(root, "pruned_heads")) > 0)
-        return err_set(err, STATUS_UNIMPLEMENTED, "pruned_heads is not supported");
-    return STATUS_OK;
-}
-
-static enum status get_act(const json_t *root, enum model_act *out, struct err *err) {
-    static const struct {
-        const char *name;
-        enum model_act act;
-    } acts[] = {
-        {"gelu", MODEL_GELU},          {"gelu_python", MODEL_GELU},
-        {"gelu_new", MODEL_GELU_NEW},  {"gelu_pytorch_tanh", MODEL_GELU_NEW},
-        {"gelu_fast", MODEL_GELU_NEW}, /* the same polynomial, arranged otherwise */
-        {"relu", MODEL_RELU},          {"silu", MODEL_SILU},
-        {"swish", MODEL_SILU},
-    };
-    const json_t *v = get(root, "hidden_act");
-    const char *name = v ? json_text(v) : "gelu";
-    if (!name)
-        return err_set(err, STATUS_DATA_LOSS, "hidden_act is no text");
-    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
-        if (strcmp(name, acts[i].name) == 0) {
-            *out = acts[i].act;
-            return STATUS_OK;
-        }
-    return err_set(err, STATUS_UNIMPLEMENTED, "activation '%.60s' is not supported", name);
-}
-
-static enum status get_eps(const json_t *root, float *out, struct err *err) {
-    const json_t *v = get(root, "layer_norm_eps");
-    double x = 1e-12;
-    if (v && !json_f64(v, &x))
-        return err_set(err, STATUS_DATA_LOSS, "layer_norm_eps is no number");
-    if (!(x >= 1e-30 && x <= 1))
-        return err_set(err, STATUS_DATA_LOSS, "layer_norm_eps is %g, want 1e-30 to 1", x);
-    *out = (float)x;
-    return STATUS_OK;
-}
-
-static enum status get_sizes(const json_t *root, struct model_shape *s, struct err *err) {
-    const struct {
-        const char *key;
-        uint32_t fallback, max, *out;
-    } rows[] = {
-        {"hidden_size", 0, LIMIT_DIM, &s->hidden},
-        {"num_hidden_layers", 0, LIMIT_LAYERS, &s->layers},
-        {"num_attention_heads", 0, LIMIT_DIM, &s->heads},
-        {"intermediate_size", 0, LIMIT_HIDDEN, &s->inner},
-        {"vocab_size", 0, LIMIT_VOCAB, &s->vocab_rows},
-        {"max_position_embeddings", 512, LIMIT_POSITIONS, &s->positions},
-        {"type_vocab_size", 2, TYPES_MAX, &s->types},
-    };
-    enum status st = STATUS_OK;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && st == STATUS_OK; i++)
-        st = get_size(root, rows[i].key, rows[i].fallback, rows[i].max, rows[i].out, err);
-    if (st == STATUS_OK && s->hidden % s->heads)
-        st = err_set(err, STATUS_DATA_LOSS, "%u heads do not divide hidden_size %u", s->heads,
-                     s->hidden);
-    return st;
-}
-
-static enum status read_config(const json_t *root, const char *hint, struct model_shape *out,
-                               struct err *err) {
-    struct model_shape s = {.family = MODEL_BERT, .pooling = MODEL_POOL_MEAN};
-    if (!json_is_object(root))
-        return err_set(err, STATUS_DATA_LOSS, "no JSON object");
-    enum status st = check_family(root, hint, err);
-    if (st == STATUS_OK)
-        st = get_sizes(root, &s, err);
-    if (st == STATUS_OK)
-        st = check_variants(root, err);
-    if (st == STATUS_OK)
-        st = get_act(root, &s.act, err);
-    if (st == STATUS_OK)
-        st = get_eps(root, &s.eps, err);
-    if (st == STATUS_OK && s.positions < TOKENS_MIN)
-        st = err_set(err, STATUS_DATA_LOSS, "max_position_embeddings is %u, want at least %d",
-                     s.positions, TOKENS_MIN);
-    if (st != STATUS_OK)
-        return st;
-    s.max_tokens = s.positions < LIMIT_TOKENS ? s.positions : LIMIT_TOKENS;
-    *out = s;
-    return STATUS_OK;
-}
-
-enum status model_dir_parse_config(struct view text, const char *what, const char *hint,
-                                   struct model_shape *shape, struct err *err) {
-    json_t *root = NULL;
-    enum status st = json_parse(text, LIMIT_CONFIG_BYTES, what, &root, err);
-    if (st != STATUS_OK)
-        return st;
-    st = read_config(root, hint, shape, err);
-    json_destroy(&root);
-    return st == STATUS_OK ? st : err_prefix(err, st, "%s", what);
-}
-
 /* ---- files of the directory ----------------------------------------------------------------- */
 
-/* Everything that is read before the struct is complete. */
-struct reading {
-    struct model_dir *dir;
-    char path[PATH_MAX];              /* of the file being read, in messages */
-    char pooling[POOLING_NAME_BYTES]; /* folder of the pooling configuration */
-    bool has_modules;
-};
-
-static enum status set_path(struct reading *r, const char *name, struct err *err) {
+enum status dir_set_path(struct dir_reading *r, const char *name, struct err *err) {
     int n = snprintf(r->path, sizeof r->path, "%s/%s", r->dir->path, name);
     if (n < 0 || (size_t)n >= sizeof r->path)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "path of '%.100s' is too long", name);
     return STATUS_OK;
 }
 
-/* *out stays NULL when the file does not exist and may be absent. */
-static enum status load(struct reading *r, const char *name, bool required, json_t **out,
-                        struct err *err) {
-    enum status st = set_path(r, name, err);
+enum status dir_load(struct dir_reading *r, const char *name, bool required, json_t **out,
+                     struct err *err) {
+    enum status st = dir_set_path(r, name, err);
     if (st != STATUS_OK)
         return st;
     struct err found;
@@ -204,28 +46,23 @@ static enum status load(struct reading *r, const char *name, bool required, json
     return st == STATUS_OK ? st : err_set(err, st, "%s", found.text);
 }
 
-static enum status read_main(struct reading *r, struct err *err) {
-    json_t *scope = NULL, *root = NULL;
-    enum status st = load(r, "configuration.json", false, &scope, err);
+static enum status read_main(struct dir_reading *r, struct err *err) {
+    enum status st = dir_load(r, "configuration.json", false, &r->scope, err);
     if (st == STATUS_OK)
-        st = load(r, "config.json", true, &root, err);
-    if (st == STATUS_OK) {
-        const char *hint = json_text(json_get(json_get(scope, "model"), "type"));
-        st = read_config(root, hint, &r->dir->shape, err);
-        if (st != STATUS_OK)
-            st = err_prefix(err, st, "%s", r->path);
-    }
-    json_destroy(&scope);
-    json_destroy(&root);
-    return st;
+        st = dir_load(r, "config.json", true, &r->config, err);
+    if (st != STATUS_OK)
+        return st;
+    const char *hint = json_text(json_get(json_get(r->scope, "model"), "type"));
+    st = dir_read_config(r->config, hint, &r->dir->shape, err);
+    return st == STATUS_OK ? st : err_prefix(err, st, "%s", r->path);
 }
 
 static bool is_plain_name(const char *name) {
-    return name[0] && name[0] != '.' && !strpbrk(name, "/\\") && strlen(name) < POOLING_NAME_BYTES;
+    return name[0] && name[0] != '.' && !strpbrk(name, "/\\") && strlen(name) < DIR_POOLING_BYTES;
 }
 
 /* modules.json: Transformer, Pooling, then nothing or Normalize. */
-static enum status read_modules(struct reading *r, const json_t *root, struct err *err) {
+static enum status read_modules(struct dir_reading *r, const json_t *root, struct err *err) {
     static const char *const want[] = {"Transformer", "Pooling", "Normalize"};
     uint32_t n = json_size(root), i = 0;
     if (!json_is_array(root) || n == 0)
@@ -252,7 +89,27 @@ static enum status read_modules(struct reading *r, const json_t *root, struct er
     if (n < 2)
         return err_set(err, STATUS_UNIMPLEMENTED, "no Pooling module: a vector per token");
     r->dir->shape.normalize = n == 3;
-    r->has_modules = true;
+    return STATUS_OK;
+}
+
+/* The same of a static model: StaticEmbedding, then nothing or Normalize. */
+static enum status read_static_modules(struct model_shape *shape, const json_t *root,
+                                       struct err *err) {
+    static const char *const want[] = {"StaticEmbedding", "Normalize"};
+    uint32_t n = json_size(root), i = 0;
+    if (!json_is_array(root) || n == 0)
+        return err_set(err, STATUS_DATA_LOSS, "no list of modules");
+    for (const json_t *m = json_first(root); m; m = json_next(m), i++) {
+        const char *type = json_text(json_get(m, "type")), *path = json_text(json_get(m, "path"));
+        const char *dot = type ? strrchr(type, '.') : NULL;
+        if (!type || i >= 2 || strcmp(dot ? dot + 1 : type, want[i]) != 0)
+            return err_set(err, STATUS_UNIMPLEMENTED, "module %u, '%.100s', is not supported here",
+                           i, type ? type : "");
+        if (i == 0 && path && path[0] && strcmp(path, ".") != 0)
+            return err_set(err, STATUS_UNIMPLEMENTED,
+                           "the table lies in a folder of its own, '%.60s'", path);
+    }
+    shape->normalize = n == 2;
     return STATUS_OK;
 }
 
@@ -280,9 +137,9 @@ static enum status read_pooling(const json_t *root, struct model_shape *shape, s
     else
         return err_set(err, STATUS_UNIMPLEMENTED, "%.60s is not supported", chosen);
     bool with_prompt = true;
-    if (json_bool(get(root, "include_prompt"), &with_prompt) && !with_prompt)
+    if (json_bool(dir_get(root, "include_prompt"), &with_prompt) && !with_prompt)
         return err_set(err, STATUS_UNIMPLEMENTED, "include_prompt false is not supported");
-    const json_t *width = get(root, "word_embedding_dimension");
+    const json_t *width = dir_get(root, "word_embedding_dimension");
     double x = shape->hidden;
     if (width && (!json_f64(width, &x) || x != shape->hidden))
         return err_set(err, STATUS_DATA_LOSS, "word_embedding_dimension is not hidden_size %u",
@@ -290,16 +147,22 @@ static enum status read_pooling(const json_t *root, struct model_shape *shape, s
     return STATUS_OK;
 }
 
-static enum status read_vectors(struct reading *r, struct err *err) {
+static enum status read_vectors(struct dir_reading *r, struct err *err) {
     json_t *modules = NULL, *pooling = NULL;
+    const bool is_static = r->dir->shape.family == MODEL_STATIC;
     snprintf(r->pooling, sizeof r->pooling, "%s", "1_Pooling");
-    enum status st = load(r, "modules.json", false, &modules, err);
-    if (st == STATUS_OK && modules && (st = read_modules(r, modules, err)) != STATUS_OK)
-        st = err_prefix(err, st, "%s", r->path);
-    char name[POOLING_NAME_BYTES + 16];
+    enum status st = dir_load(r, "modules.json", false, &modules, err);
+    if (st == STATUS_OK && modules) {
+        st = is_static ? read_static_modules(&r->dir->shape, modules, err)
+                       : read_modules(r, modules, err);
+        if (st != STATUS_OK)
+            st = err_prefix(err, st, "%s", r->path);
+    }
+    char name[DIR_POOLING_BYTES + 16];
     snprintf(name, sizeof name, "%s/config.json", r->pooling);
-    if (st == STATUS_OK)
-        st = load(r, name, r->has_modules, &pooling, err);
+    if (st == STATUS_OK && !is_static)
+        st = dir_load(r, name, modules != NULL, &pooling, err);
+    r->embeds = modules || pooling;
     if (st == STATUS_OK && pooling &&
         (st = read_pooling(pooling, &r->dir->shape, err)) != STATUS_OK)
         st = err_prefix(err, st, "%s", r->path);
@@ -311,22 +174,22 @@ static enum status read_vectors(struct reading *r, struct err *err) {
 /* Narrow max_tokens to a limit; the "very large" 1e30 of tokenizers without one is fine. */
 static enum status narrow(const json_t *root, const char *key, struct model_shape *shape,
                           bool *found, struct err *err) {
-    const json_t *v = get(root, key);
+    const json_t *v = dir_get(root, key);
     double x;
     *found = v != NULL;
     if (!v)
         return STATUS_OK;
-    if (!json_f64(v, &x) || x < TOKENS_MIN || x != floor(x))
-        return err_set(err, STATUS_DATA_LOSS, "%s is no whole number from %d", key, TOKENS_MIN);
+    if (!json_f64(v, &x) || x < DIR_TOKENS_MIN || x != floor(x))
+        return err_set(err, STATUS_DATA_LOSS, "%s is no whole number from %d", key, DIR_TOKENS_MIN);
     if (x < shape->max_tokens)
         shape->max_tokens = (uint32_t)x;
     return STATUS_OK;
 }
 
-static enum status read_lengths(struct reading *r, struct err *err) {
+static enum status read_lengths(struct dir_reading *r, struct err *err) {
     json_t *sentence = NULL, *tokens = NULL;
     bool found = false, asked = false, keeps_case = false;
-    enum status st = load(r, "sentence_bert_config.json", false, &sentence, err);
+    enum status st = dir_load(r, "sentence_bert_config.json", false, &sentence, err);
     if (st == STATUS_OK && sentence) {
         st = narrow(sentence, "max_seq_length", &r->dir->shape, &found, err);
         json_bool(json_get(sentence, "do_lower_case"), &asked);
@@ -334,7 +197,7 @@ static enum status read_lengths(struct reading *r, struct err *err) {
             st = err_prefix(err, st, "%s", r->path);
     }
     if (st == STATUS_OK)
-        st = load(r, "tokenizer_config.json", false, &tokens, err);
+        st = dir_load(r, "tokenizer_config.json", false, &tokens, err);
     if (st == STATUS_OK && tokens && !found) {
         st = narrow(tokens, "model_max_length", &r->dir->shape, &found, err);
         if (st != STATUS_OK)
@@ -377,10 +240,11 @@ static enum status add_prompts(struct model_dir *dir, const json_t *prompts, str
     return STATUS_OK;
 }
 
-static enum status read_prompts(struct reading *r, struct err *err) {
+static enum status read_prompts(struct dir_reading *r, struct err *err) {
     json_t *root = NULL;
-    enum status st = load(r, "config_sentence_transformers.json", false, &root, err);
-    const json_t *prompts = get(root, "prompts"), *chosen = get(root, "default_prompt_name");
+    enum status st = dir_load(r, "config_sentence_transformers.json", false, &root, err);
+    const json_t *prompts = dir_get(root, "prompts"),
+                 *chosen = dir_get(root, "default_prompt_name");
     if (st == STATUS_OK && root && !json_is_object(root))
         st = err_set(err, STATUS_DATA_LOSS, "%s: no JSON object", r->path);
     if (st == STATUS_OK && prompts && (st = add_prompts(r->dir, prompts, err)) != STATUS_OK)
@@ -441,11 +305,11 @@ static void hash_file(digest_sha256_t *sum, const char *name, struct view bytes)
     digest_sha256_add(sum, bytes);
 }
 
-static enum status hash_small(struct reading *r, digest_sha256_t *sum, const char *name,
+static enum status hash_small(struct dir_reading *r, digest_sha256_t *sum, const char *name,
                               struct err *err) {
     struct mapped mapped;
     struct err found;
-    enum status st = set_path(r, name, err);
+    enum status st = dir_set_path(r, name, err);
     if (st != STATUS_OK)
         return st;
     st = mapped_open(r->path, &mapped, &found);
@@ -458,7 +322,7 @@ static enum status hash_small(struct reading *r, digest_sha256_t *sum, const cha
     return STATUS_OK;
 }
 
-static enum status fingerprint(struct reading *r, struct err *err) {
+static enum status fingerprint(struct dir_reading *r, struct err *err) {
     static const char *const small[] = {
         "config.json",       "configuration.json",        "label_mapping.json",
         "modules.json",      "sentence_bert_config.json", "vocab.txt",
@@ -472,7 +336,7 @@ static enum status fingerprint(struct reading *r, struct err *err) {
     enum status st = STATUS_OK;
     for (size_t i = 0; i < sizeof small / sizeof *small && st == STATUS_OK; i++)
         st = hash_small(r, sum, small[i], err);
-    char name[POOLING_NAME_BYTES + 16];
+    char name[DIR_POOLING_BYTES + 16];
     snprintf(name, sizeof name, "%s/config.json", r->pooling);
     if (st == STATUS_OK)
         st = hash_small(r, sum, name, err);
@@ -487,11 +351,22 @@ static enum status fingerprint(struct reading *r, struct err *err) {
     return st;
 }
 
+enum status model_dir_mark(struct model_dir *self, const char *what, struct err *err) {
+    digest_sha256_t *sum = digest_sha256_new();
+    if (!sum)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", self->path);
+    digest_sha256_add(sum, view_make(self->fingerprint, sizeof self->fingerprint));
+    digest_sha256_add(sum, view_of(what));
+    digest_sha256_finish(&sum, self->fingerprint);
+    digest_hex(self->fingerprint, 4, self->fingerprint8);
+    return STATUS_OK;
+}
+
 /* ---- open and close ------------------------------------------------------------------------- */
 
 enum status model_dir_open(const char *path, struct model_dir **out, struct err *err) {
     struct model_dir *dir = calloc(1, sizeof *dir);
-    struct reading *r = calloc(1, sizeof *r);
+    struct dir_reading *r = calloc(1, sizeof *r);
     enum status st = STATUS_OK;
     if (!dir || !r || !(dir->path = strdup(path))) {
         st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", path);
@@ -509,6 +384,10 @@ enum status model_dir_open(const char *path, struct model_dir **out, struct err 
     if (st == STATUS_OK)
         st = weights_open(path, &dir->weights, err);
     if (st == STATUS_OK)
+        st = dir_settle_sizes(dir, err);
+    if (st == STATUS_OK)
+        st = dir_read_head(r, err);
+    if (st == STATUS_OK)
         st = fingerprint(r, err);
     if (st == STATUS_OK) {
         *out = dir;
@@ -516,6 +395,10 @@ enum status model_dir_open(const char *path, struct model_dir **out, struct err 
     }
 out:
     model_dir_close(&dir);
+    if (r) {
+        json_destroy(&r->config);
+        json_destroy(&r->scope);
+    }
     free(r);
     return st;
 }
@@ -529,6 +412,9 @@ void model_dir_close(struct model_dir **self) {
         free(dir->prompts[i].text);
     }
     free(dir->prompts);
+    for (uint32_t i = 0; dir->labels && i < dir->shape.classes; i++)
+        free(dir->labels[i]);
+    free(dir->labels);
     weights_destroy(&dir->weights);
     free(dir->path);
     free(dir);

@@ -7,7 +7,8 @@
  *     sentence_bert_config.json          longest sequence
  *     tokenizer_config.json              longest sequence where the one above is silent
  *     config_sentence_transformers.json  prompts
- *     configuration.json                 architecture where config.json is silent (ModelScope)
+ *     configuration.json                 task, and architecture where config.json has none (ModelScope)
+ *     label_mapping.json                 names of labels where config.json is silent (ModelScope)
  *
  * The vocabulary is read by text/tokenizer.h; here it is only hashed.
  * Threads: immutable once open. */
@@ -31,6 +32,7 @@ struct model_dir {
     char name[LIMIT_NAME_BYTES + 1]; /* a guess: the folder's name, [A-Za-z0-9._-] only */
     struct model_shape shape;        /* every size within its limit; heads divides hidden */
     weights_t *weights;              /* open; the mapping goes with the directory */
+    char **labels; /* [shape.classes] names of a head's classes, UTF-8, all different; or NULL */
     uint32_t n_prompts;
     struct model_prompt *prompts; /* [n_prompts] */
     const char *default_prompt;   /* the name of one of them, or NULL */
@@ -42,7 +44,8 @@ struct model_dir {
  * or a score (weights with all shards, vocabulary, tokenizer, configuration, pooling, label
  * names), each as "name", NUL, 64-bit length, bytes, in a fixed order. Prompts are not in it:
  * they are part of the text.
- *   STATUS_NOT_FOUND           no such directory, no config.json, no weights
+ *   STATUS_NOT_FOUND           no such directory, no config.json, no weights, or no classifier
+ *                              among them where the configuration promises one
  *   STATUS_UNAVAILABLE         a file cannot be opened
  *   STATUS_DATA_LOSS           malformed, or a value that cannot be, as heads that do not divide
  *   STATUS_RESOURCE_EXHAUSTED  beyond a limit, or no memory
@@ -52,12 +55,16 @@ struct model_dir {
 enum status model_dir_open(const char *path, struct model_dir **out, struct err *err);
 void model_dir_close(struct model_dir **self); /* NULL is fine */
 
+/* Make the fingerprint another one, as answers computed in the way `what` ("i8") are others. */
+enum status model_dir_mark(struct model_dir *self, const char *what, struct err *err);
+
 /* The prompt called `name`; NULL when there is none. */
 const struct model_prompt *model_dir_prompt(const struct model_dir *self, const char *name);
 
 /* The part that reads config.json alone; *shape is written on STATUS_OK. Fields that other
- * files decide (pooling, normalize, max_tokens) get what holds without those files: mean,
- * false, all positions. `what` is the name in messages; `hint` is the model type to take where
+ * files decide (pooling, normalize, max_tokens, head) get what holds without those files: mean,
+ * false, all positions, none; a static model's hidden and vocab_rows, which its table decides, are
+ * 0. `what` is the name in messages; `hint` is the model type to take where
  * the text has none, or NULL. */
 enum status model_dir_parse_config(struct view text, const char *what, const char *hint,
                                    struct model_shape *shape, struct err *err);

@@ -9,7 +9,8 @@ enum model_family {
     MODEL_BERT,  /* absolute positions, post layer norm; also StructBERT, bge, gte (BERT-shaped) */
     MODEL_NOMIC, /* rotary positions, gated feed-forward part, no biases */
     MODEL_DISTILBERT, /* BERT without segments and pooler */
-    MODEL_STATIC,     /* one vector per token, averaged: no layers */
+    MODEL_STATIC,     /* one vector per token, averaged; layers, heads, inner and types are 0.
+                       * vocab_rows counts token ids (tensor "mapping", else "embeddings") */
 };
 
 /* What stands behind the encoder. With a head the model gives logits instead of a vector. */
@@ -39,8 +40,8 @@ struct model_shape {
     uint32_t heads;      /* A, divides H */
     uint32_t inner;      /* I, width inside the feed-forward part */
     uint32_t vocab_rows; /* rows of the word table, at least the vocabulary's pieces */
-    uint32_t positions;  /* P, rows of the position table */
-    uint32_t types;      /* rows of the segment table */
+    uint32_t positions;  /* P, rows of the position table; without a table: what is allowed */
+    uint32_t types;      /* rows of the segment table; 0: the family has none */
     uint32_t max_tokens; /* longest sequence, special tokens included: the smallest of all limits */
     float eps;           /* of every layer norm */
 
@@ -49,7 +50,7 @@ struct model_shape {
     float rotary_factor; /* dynamic scaling beyond rotary_trained tokens; 0: none */
     uint32_t rotary_trained;
 
-    enum model_head head;
+    enum model_head head;   /* with one, pooling is CLS: all heads stand on the first token */
     uint32_t classes;       /* logits; 0 without a head */
     bool sigmoid;           /* scores of classes stand alone; otherwise softmax */
     uint32_t entailment;    /* with MODEL_HEAD_NLI: their indexes */

@@ -14,12 +14,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         CHECK(err.status == st && strstr(err.text, "config.json"));
         return 0;
     }
+    CHECK(s.max_tokens >= 2 && s.max_tokens <= s.positions && s.max_tokens <= LIMIT_TOKENS);
+    CHECK(s.head == MODEL_HEAD_NONE && s.classes == 0);
+    if (s.family == MODEL_STATIC) { /* its table says the rest */
+        CHECK(s.layers == 0 && s.hidden == 0 && s.vocab_rows == 0);
+        return 0;
+    }
     CHECK(s.heads >= 1 && s.hidden >= 1 && s.hidden <= LIMIT_DIM && s.hidden % s.heads == 0);
     CHECK(s.layers >= 1 && s.layers <= LIMIT_LAYERS);
     CHECK(s.inner >= 1 && s.inner <= LIMIT_HIDDEN);
     CHECK(s.vocab_rows >= 1 && s.vocab_rows <= LIMIT_VOCAB);
-    CHECK(s.types >= 1 && s.max_tokens >= 2);
-    CHECK(s.max_tokens <= s.positions && s.max_tokens <= LIMIT_TOKENS);
+    CHECK((s.types == 0) == (s.family == MODEL_DISTILBERT));
+    CHECK((s.rotary_base > 0) == (s.family == MODEL_NOMIC) && s.gated == (s.rotary_base > 0));
+    CHECK(s.rotary_base == 0 || s.hidden / s.heads % 2 == 0);
+    CHECK(s.rotary_factor == 0 || (s.rotary_trained >= 1 && s.hidden / s.heads >= 4));
     CHECK(s.eps > 0 && s.eps <= 1);
     return 0;
 }

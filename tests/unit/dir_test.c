@@ -8,6 +8,16 @@
     "\"hidden_size\":16,\"num_hidden_layers\":1,\"num_attention_heads\":2,"                        \
     "\"intermediate_size\":32,\"vocab_size\":64"
 #define BERT "{\"model_type\":\"bert\"," SIZES
+#define NOMIC                                                                                      \
+    "{\"model_type\":\"nomic_bert\",\"activation_function\":\"swiglu\",\"n_embd\":16,\"n_layer\":" \
+    "1,"                                                                                           \
+    "\"n_head\":2,\"vocab_size\":60,\"qkv_proj_bias\":false,\"mlp_fc1_bias\":false,"               \
+    "\"mlp_fc2_bias\":false,\"rotary_emb_fraction\":1.0"
+#define PLAIN   "{\"model_type\":\"nomic_bert\"," SIZES
+#define ROPE(x) ",\"rope_parameters\":{" x "}}"
+#define DISTIL                                                                                     \
+    "{\"model_type\":\"distilbert\",\"dim\":16,\"n_layers\":1,\"n_heads\":2,\"hidden_dim\":32,"    \
+    "\"vocab_size\":64"
 
 static void test_config(void **state) {
     (void)state;
@@ -64,6 +74,138 @@ static void test_config(void **state) {
         if (st != STATUS_OK)
             TEST_HAS(err.text, "the file");
     }
+}
+
+/* Each family's own settings, and what is refused by name. */
+static void test_families(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *text;
+        enum status want;
+        const char *part;
+    } rows[] = {
+        {"nomic", NOMIC "}", STATUS_OK, ""},
+        {"nomic by class",
+         "{\"architectures\":[\"NomicBertModel\"]," SIZES ROPE("\"rope_theta\":1e4"), STATUS_OK,
+         ""},
+        {"another gate",
+         "{\"model_type\":\"nomic_bert\",\"n_embd\":16,"
+         "\"activation_function\":\"geglu\"}",
+         STATUS_UNIMPLEMENTED, "geglu"},
+        {"no gate", "{\"model_type\":\"nomic_bert\",\"n_embd\":16}", STATUS_UNIMPLEMENTED,
+         "(none)"},
+        {"norm first", NOMIC ",\"prenorm\":true}", STATUS_UNIMPLEMENTED, "prenorm"},
+        {"parallel", NOMIC ",\"parallel_block\":true}", STATUS_UNIMPLEMENTED, "parallel_block"},
+        {"rms norm", NOMIC ",\"use_rms_norm\":true}", STATUS_UNIMPLEMENTED, "use_rms_norm"},
+        {"causal", NOMIC ",\"causal\":true}", STATUS_UNIMPLEMENTED, "causal"},
+        {"neighbours", NOMIC ",\"rotary_emb_interleaved\":true}", STATUS_UNIMPLEMENTED,
+         "rotary_emb_interleaved"},
+        {"in quotes", NOMIC ",\"prenorm\":\"no\"}", STATUS_DATA_LOSS, "prenorm"},
+        {"by layer", NOMIC ",\"scale_attn_by_inverse_layer_idx\":true}", STATUS_UNIMPLEMENTED,
+         "inverse_layer"},
+        {"no scale", NOMIC ",\"scale_attn_weights\":false}", STATUS_UNIMPLEMENTED,
+         "scale_attn_weights false"},
+        {"xpos", NOMIC ",\"rotary_emb_scale_base\":512}", STATUS_UNIMPLEMENTED,
+         "rotary_emb_scale_base"},
+        {"experts", NOMIC ",\"num_experts\":8}", STATUS_UNIMPLEMENTED, "num_experts"},
+        {"no experts", NOMIC ",\"num_experts\":0}", STATUS_OK, ""},
+        {"biases are the default",
+         "{\"model_type\":\"nomic_bert\",\"n_embd\":16,\"n_layer\":1,"
+         "\"n_head\":2,\"vocab_size\":64,\"activation_function\":\"swiglu\"}",
+         STATUS_UNIMPLEMENTED, "qkv_proj_bias true (its default)"},
+        {"rotated in part",
+         "{\"model_type\":\"nomic_bert\",\"activation_function\":\"swiglu\","
+         "\"n_embd\":16,\"n_layer\":1,\"n_head\":2,\"vocab_size\":60,\"qkv_proj_bias\":false,"
+         "\"mlp_fc1_bias\":false,\"mlp_fc2_bias\":false,\"rotary_emb_fraction\":0.5}",
+         STATUS_UNIMPLEMENTED, "rotary_emb_fraction 0.5"},
+        {"base 0", NOMIC ",\"rotary_emb_base\":0}", STATUS_DATA_LOSS, "rotary_emb_base"},
+        {"scaled", NOMIC ",\"rotary_scaling_factor\":2}", STATUS_OK, ""},
+        {"scaled by 0", NOMIC ",\"rotary_scaling_factor\":0}", STATUS_DATA_LOSS,
+         "rotary_scaling_factor"},
+        {"plain", PLAIN ROPE("\"rope_theta\":1000"), STATUS_OK, ""},
+        {"plain without a base", PLAIN "}", STATUS_DATA_LOSS, "rope_theta"},
+        {"yarn", PLAIN ROPE("\"rope_theta\":1000,\"rope_type\":\"yarn\""), STATUS_UNIMPLEMENTED,
+         "'yarn'"},
+        {"in part", PLAIN ROPE("\"rope_theta\":1000,\"partial_rotary_factor\":0.5"),
+         STATUS_UNIMPLEMENTED, "partial_rotary_factor"},
+        {"plain with gelu", PLAIN ",\"hidden_act\":\"gelu\"" ROPE("\"rope_theta\":1000"),
+         STATUS_UNIMPLEMENTED, "hidden_act"},
+        {"distilbert", DISTIL ",\"sinusoidal_pos_embds\":true}", STATUS_OK, ""},
+        {"distilbert by class", "{\"architectures\":[\"DistilBertModel\"],\"dim\":16}",
+         STATUS_DATA_LOSS, "n_layers"},
+        {"distilbert's activation", DISTIL ",\"activation\":\"mish\"}", STATUS_UNIMPLEMENTED,
+         "mish"},
+        {"heads of its own", DISTIL ",\"pruned_heads\":{\"0\":[1]}}", STATUS_UNIMPLEMENTED,
+         "pruned"},
+        {"model2vec", "{\"model_type\":\"model2vec\"}", STATUS_OK, ""},
+        {"model2vec in doubt", "{\"model_type\":\"model2vec\",\"normalize\":1}", STATUS_DATA_LOSS,
+         "normalize"},
+        {"xlm-roberta", "{\"model_type\":\"xlm-roberta\"}", STATUS_UNIMPLEMENTED, "Unigram"},
+        {"roberta", "{\"model_type\":\"roberta\"}", STATUS_UNIMPLEMENTED, "BPE"},
+        {"mpnet", "{\"model_type\":\"mpnet\"}", STATUS_UNIMPLEMENTED, "relative positions"},
+        {"electra", "{\"model_type\":\"electra\"}", STATUS_UNIMPLEMENTED, "projection"},
+        {"something else", "{\"model_type\":\"clip\"}", STATUS_UNIMPLEMENTED, "only BERT"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct model_shape shape = {0};
+        struct err err = {0};
+        enum status st =
+            model_dir_parse_config(view_of(rows[i].text), "the file", NULL, &shape, &err);
+        if (st != rows[i].want)
+            TEST_FAIL("%s: %s", status_name(st), err.text);
+        TEST_HAS(err.text, rows[i].part);
+    }
+}
+
+static void parse(const char *text, struct model_shape *out) {
+    struct err err;
+    *out = (struct model_shape){0};
+    if (model_dir_parse_config(view_of(text), "the file", NULL, out, &err) != STATUS_OK)
+        TEST_FAIL("%s", err.text);
+}
+
+static void test_family_values(void **state) {
+    (void)state;
+    struct model_shape s;
+    TEST_ROW("nomic");
+    parse(NOMIC ",\"n_positions\":8192,\"pad_vocab_size_multiple\":64,\"type_vocab_size\":1,"
+                "\"rotary_emb_base\":500,\"rotary_scaling_factor\":2.5,"
+                "\"max_trained_positions\":128}",
+          &s);
+    TEST_EQ(s.family, MODEL_NOMIC);
+    TEST_EQ(s.hidden, 16);
+    TEST_EQ(s.inner, 64); /* four times hidden where n_inner is silent */
+    TEST_EQ(s.vocab_rows, 64);
+    TEST_EQ(s.types, 1);
+    TEST_EQ(s.positions, 8192);
+    TEST_EQ(s.max_tokens, 8192);
+    TEST_TRUE(s.gated && s.act == MODEL_SILU);
+    TEST_NEAR(s.rotary_base, 500, 1e-3);
+    TEST_NEAR(s.rotary_factor, 2.5, 1e-6);
+    TEST_EQ(s.rotary_trained, 128);
+    TEST_NEAR(s.eps, 1e-5, 1e-12); /* GPT-2's default */
+    TEST_ROW("plain");
+    parse(PLAIN ROPE("\"rope_theta\":1000"), &s);
+    TEST_EQ(s.family, MODEL_NOMIC);
+    TEST_EQ(s.positions, 2048);
+    TEST_TRUE(s.gated && s.act == MODEL_SILU && s.rotary_factor == 0);
+    TEST_NEAR(s.rotary_base, 1000, 1e-3);
+    TEST_NEAR(s.eps, 1e-12, 1e-18);
+    TEST_ROW("distilbert");
+    parse(DISTIL ",\"activation\":\"relu\",\"max_position_embeddings\":64}", &s);
+    TEST_EQ(s.family, MODEL_DISTILBERT);
+    TEST_EQ(s.types, 0);
+    TEST_EQ(s.positions, 64);
+    TEST_EQ(s.inner, 32);
+    TEST_EQ(s.act, MODEL_RELU);
+    TEST_TRUE(!s.gated && s.rotary_base == 0);
+    TEST_NEAR(s.eps, 1e-12, 1e-18);
+    TEST_ROW("static");
+    parse("{\"model_type\":\"model2vec\",\"normalize\":true}", &s);
+    TEST_EQ(s.family, MODEL_STATIC);
+    TEST_TRUE(s.normalize && s.layers == 0 && s.types == 0);
+    TEST_EQ(s.max_tokens, 514);
 }
 
 static void test_config_values(void **state) {
@@ -407,10 +549,11 @@ static void test_golden(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config),  cmocka_unit_test(test_config_values),
-        cmocka_unit_test(test_files),   cmocka_unit_test(test_tokenizer_limit),
-        cmocka_unit_test(test_prompts), cmocka_unit_test(test_fingerprint),
-        cmocka_unit_test(test_name),    cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_config),        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_family_values), cmocka_unit_test(test_config_values),
+        cmocka_unit_test(test_files),         cmocka_unit_test(test_tokenizer_limit),
+        cmocka_unit_test(test_prompts),       cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_name),          cmocka_unit_test(test_golden),
     };
     golden_make(&work);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

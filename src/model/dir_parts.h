@@ -1,0 +1,45 @@
+/* dir_parts.h - the inside of dir.c, shared with dir_config.c (config.json to sizes) and dir_head.c
+ * (a classifier and the names of its labels). Everybody else uses dir.h. */
+#ifndef EMBER_MODEL_DIR_PARTS_H
+#define EMBER_MODEL_DIR_PARTS_H
+
+#include "model/dir.h"
+#include "json/json.h"
+
+#include <limits.h>
+
+enum { DIR_POOLING_BYTES = 256, DIR_TOKENS_MIN = 4 };
+
+/* Everything that is read before the struct is complete. */
+struct dir_reading {
+    struct model_dir *dir;
+    char path[PATH_MAX];             /* of the file being read, in messages */
+    char pooling[DIR_POOLING_BYTES]; /* folder of the pooling configuration */
+    bool embeds;    /* modules.json or a pooling configuration is there: an embedder, head or not */
+    json_t *config; /* config.json */
+    json_t *scope;  /* configuration.json (ModelScope); NULL without one */
+};
+
+/* r->path = the directory's file `name`. */
+enum status dir_set_path(struct dir_reading *r, const char *name, struct err *err);
+
+/* Parse the file `name`, named by r->path from then on. *out stays NULL when it does not exist and
+ * may be absent. */
+enum status dir_load(struct dir_reading *r, const char *name, bool required, json_t **out,
+                     struct err *err);
+
+/* A member that is there and not null: null means the default. */
+const json_t *dir_get(const json_t *root, const char *key);
+
+/* Sizes of every family; `hint` is the model type to take where there is none. Messages do not name
+ * the file. */
+enum status dir_read_config(const json_t *root, const char *hint, struct model_shape *out,
+                            struct err *err);
+
+/* Sizes that the tensors decide, once the weights are open. */
+enum status dir_settle_sizes(struct model_dir *dir, struct err *err);
+
+/* shape.head and what belongs to it, and the labels. After the weights are open. */
+enum status dir_read_head(struct dir_reading *r, struct err *err);
+
+#endif
