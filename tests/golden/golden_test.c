@@ -6,62 +6,10 @@
 #include "base/view.h"
 #include "model/gemm.h"
 #include "support/golden.h"
+#include "support/tool.h"
 #include "text/tokenizer.h"
 
-#include <fcntl.h>
-#include <sys/wait.h>
-
-#define TOOL EMBER_BINARY_DIR "/worker/model_tool/ember-model"
-
-enum { OUTPUT_MAX = 64 * 1024, WORDS_MAX = 20 };
-
-static char output[OUTPUT_MAX]; /* of the last run, both streams */
 static struct golden_dir work;
-
-/* Reads all that `fd` gives into output[]. */
-static void read_output(int fd) {
-    size_t n = 0;
-    for (ssize_t got; n < sizeof output - 1;) {
-        got = read(fd, output + n, sizeof output - 1 - n);
-        if (got <= 0)
-            break;
-        n += (size_t)got;
-    }
-    output[n] = '\0';
-}
-
-/* Runs the tool with these words, split at blanks; returns its exit status. */
-__attribute__((format(printf, 1, 2))) static int run(const char *format, ...) {
-    char words[3000], *argv[WORDS_MAX + 2] = {(char[]){TOOL}}, *next = words;
-    int fds[2], status = 0, n = 1;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(words, sizeof words, format, args);
-    va_end(args);
-    for (char *word; n <= WORDS_MAX && (word = strsep(&next, " "));)
-        if (*word)
-            argv[n++] = word;
-    TEST_TRUE(pipe2(fds, O_CLOEXEC) == 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(fds[1], STDOUT_FILENO);
-        dup2(fds[1], STDERR_FILENO);
-        execv(TOOL, argv);
-        _exit(127);
-    }
-    close(fds[1]);
-    read_output(fds[0]);
-    close(fds[0]);
-    TEST_TRUE(pid > 0 && waitpid(pid, &status, 0) == pid);
-    if (!WIFEXITED(status))
-        TEST_FAIL("%s\nended with %d", output, status);
-    return WEXITSTATUS(status);
-}
-
-static void expect(int got, int want, const char *has) {
-    if (got != want || !strstr(output, has))
-        TEST_FAIL("exit status %d, want %d and \"%s\" in:\n%s", got, want, has, output);
-}
 
 /* ---- models of the golden folder
  * --------------------------------------------------------------- */
@@ -72,18 +20,19 @@ static void test_every_kernel(void **state) {
         TEST_ROW((*k)->name);
         if (!(*k)->usable())
             continue;
-        expect(run("check --golden " GOLDEN_DIR " --only bert-mean --only bert-cls-zh --kernel %s",
-                   (*k)->name),
-               0, "12 checked, all passed");
+        tool_expect(tool_run("check --golden " GOLDEN_DIR
+                             " --only bert-mean --only bert-cls-zh --kernel %s",
+                             (*k)->name),
+                    0, "12 checked, all passed");
     }
-    expect(run("check --golden " GOLDEN_DIR " --only bert-mean/f32 --kernel abacus"), 1,
-           "no matrix kernel 'abacus'");
+    tool_expect(tool_run("check --golden " GOLDEN_DIR " --only bert-mean/f32 --kernel abacus"), 1,
+                "no matrix kernel 'abacus'");
 }
 
 static void test_hostile_files(void **state) {
     (void)state;
-    expect(run("check --corrupt " GOLDEN_DIR "/corrupt"), 0, "110 checked, all passed");
-    expect(run("check --formats " GOLDEN_DIR "/formats"), 0, "27 checked, all passed");
+    tool_expect(tool_run("check --corrupt " GOLDEN_DIR "/corrupt"), 0, "110 checked, all passed");
+    tool_expect(tool_run("check --formats " GOLDEN_DIR "/formats"), 0, "27 checked, all passed");
 }
 
 /* ---- the judge says no
@@ -125,8 +74,8 @@ static void test_wrong_vectors_are_found(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
         golden_write(&work, "formats/cases.jsonl", rows[i].line, strlen(rows[i].line));
-        expect(run("check --golden %s", work.path), 1, rows[i].has);
-        expect(1, 1, "1 of 1 failed");
+        tool_expect(tool_run("check --golden %s", work.path), 1, rows[i].has);
+        tool_expect(1, 1, "1 of 1 failed");
     }
 }
 
@@ -162,7 +111,7 @@ static void test_wrong_verdicts_are_found(void **state) {
             golden_copy(&work, GOLDEN_DIR "/formats/cases.jsonl", "set/cases.jsonl");
         }
         bool good = strstr(rows[i].has, "all") != NULL;
-        expect(run("check --%s %s/set", rows[i].flag, work.path), !good, rows[i].has);
+        tool_expect(tool_run("check --%s %s/set", rows[i].flag, work.path), !good, rows[i].has);
     }
 }
 
@@ -197,9 +146,9 @@ static void test_tokenizer(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
         golden_write(&work, "lines.jsonl", rows[i].line, strlen(rows[i].line));
-        expect(
-            run("check --tokenizer " GOLDEN_DIR "/formats/base --cases %s/lines.jsonl", work.path),
-            rows[i].want, rows[i].has);
+        tool_expect(tool_run("check --tokenizer " GOLDEN_DIR "/formats/base --cases %s/lines.jsonl",
+                             work.path),
+                    rows[i].want, rows[i].has);
     }
 }
 
@@ -230,7 +179,7 @@ static void test_usage(void **state) {
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].words);
-        expect(run("%s", rows[i].words), rows[i].want, rows[i].has);
+        tool_expect(tool_run("%s", rows[i].words), rows[i].want, rows[i].has);
     }
 }
 
@@ -239,11 +188,11 @@ static void test_usage(void **state) {
 
 /* The text of a member of the JSON object that `inspect --json` printed. */
 static void inspected(const char *dir, const char *key, char *out, size_t out_bytes) {
-    expect(run("inspect --json %s", dir), 0, "\"self_check\": \"ok\"");
+    tool_expect(tool_run("inspect --json %s", dir), 0, "\"self_check\": \"ok\"");
     json_t *root = NULL;
     struct err err;
-    if (json_parse(view_of(output), OUTPUT_MAX, "inspect", &root, &err) != STATUS_OK)
-        TEST_FAIL("%s: %s", err.text, output);
+    if (json_parse(view_of(tool_output), TOOL_OUTPUT_MAX, "inspect", &root, &err) != STATUS_OK)
+        TEST_FAIL("%s: %s", err.text, tool_output);
     const char *text = json_text(json_get(root, key));
     uint64_t number = 0;
     json_u64(json_get(root, key), &number);
@@ -275,8 +224,9 @@ static void test_inspect(void **state) {
         inspected(GOLDEN_DIR "/bert-mean/f32", rows[i].key, got, sizeof got);
         TEST_STR_EQ(got, rows[i].want);
     }
-    expect(run("inspect " GOLDEN_DIR "/bert-mean/bf16"), 0, "BF16: ");
-    expect(run("inspect " GOLDEN_DIR "/bert-mean/f32 --kernel portable"), 0, "portable-f32");
+    tool_expect(tool_run("inspect " GOLDEN_DIR "/bert-mean/bf16"), 0, "BF16: ");
+    tool_expect(tool_run("inspect " GOLDEN_DIR "/bert-mean/f32 --kernel portable"), 0,
+                "portable-f32");
 }
 
 /* No piece of these texts is unknown to the tokenizer of `dir`. */
@@ -314,16 +264,18 @@ static void test_synth(void **state) {
     golden_empty(work.path, false);
     snprintf(a, sizeof a, "%s/a", work.path);
     snprintf(b, sizeof b, "%s/b/c", work.path); /* folders are made */
-    expect(run("synth --shape bert-tiny --out %s", a), 0, "2 layers, 128 wide, 30522 pieces, mean");
-    expect(run("synth --shape bert-tiny --out %s", a), 1, "is there already");
+    tool_expect(tool_run("synth --shape bert-tiny --out %s", a), 0,
+                "2 layers, 128 wide, 30522 pieces, mean");
+    tool_expect(tool_run("synth --shape bert-tiny --out %s", a), 1, "is there already");
     covers(a);
     inspected(a, "fingerprint", first, sizeof first);
     inspected(a, "dimensions", second, sizeof second);
     TEST_STR_EQ(second, "128");
-    expect(run("synth --shape bert-tiny --out %s --seed 1", b), 0, "");
+    tool_expect(tool_run("synth --shape bert-tiny --out %s --seed 1", b), 0, "");
     inspected(b, "fingerprint", second, sizeof second);
     TEST_STR_EQ(first, second); /* the same seed, the same bytes */
-    expect(run("synth --shape bert-tiny --out %s --seed 2 --force --pooling cls", b), 0, "cls");
+    tool_expect(tool_run("synth --shape bert-tiny --out %s --seed 2 --force --pooling cls", b), 0,
+                "cls");
     inspected(b, "fingerprint", second, sizeof second);
     TEST_TRUE(strcmp(first, second) != 0);
     inspected(b, "pooling", second, sizeof second);
@@ -339,27 +291,29 @@ static void test_synth_from_files(void **state) {
     char got[100];
     golden_empty(work.path, false);
     golden_write(&work, "zh.json", zh, strlen(zh));
-    expect(run("synth --shape %s/zh.json --out %s/zh", work.path, work.path), 0, "21128 pieces");
+    tool_expect(tool_run("synth --shape %s/zh.json --out %s/zh", work.path, work.path), 0,
+                "21128 pieces");
     char dir[200];
     snprintf(dir, sizeof dir, "%s/zh", work.path);
     covers(dir);
     inspected(dir, "max_positions", got, sizeof got);
     TEST_STR_EQ(got, "40");
-    expect(run("synth --shape " GOLDEN_DIR
-               "/formats/base/config.json --out %s/m --vocab " GOLDEN_DIR "/formats/base",
-               work.path),
-           0, "64 pieces");
-    expect(run("check --tokenizer %s/m --cases %s/none.jsonl", work.path, work.path), 1,
-           "none.jsonl");
-    expect(run("inspect %s/m", work.path), 0, "self_check     ok");
-    expect(run("synth --shape " GOLDEN_DIR
-               "/formats/base/config.json --out %s/n --vocab " GOLDEN_DIR
-               "/bert-mean/f32/vocab.txt",
-               work.path),
-           2, "1600 pieces, but");
-    expect(run("synth --shape " GOLDEN_DIR "/formats/base/config.json --out %s/o", work.path), 2,
-           "no room for letters");
-    expect(run("synth --shape bert-tiny --out /proc/nothing"), 1, "/proc/nothing");
+    tool_expect(tool_run("synth --shape " GOLDEN_DIR
+                         "/formats/base/config.json --out %s/m --vocab " GOLDEN_DIR "/formats/base",
+                         work.path),
+                0, "64 pieces");
+    tool_expect(tool_run("check --tokenizer %s/m --cases %s/none.jsonl", work.path, work.path), 1,
+                "none.jsonl");
+    tool_expect(tool_run("inspect %s/m", work.path), 0, "self_check     ok");
+    tool_expect(tool_run("synth --shape " GOLDEN_DIR
+                         "/formats/base/config.json --out %s/n --vocab " GOLDEN_DIR
+                         "/bert-mean/f32/vocab.txt",
+                         work.path),
+                2, "1600 pieces, but");
+    tool_expect(
+        tool_run("synth --shape " GOLDEN_DIR "/formats/base/config.json --out %s/o", work.path), 2,
+        "no room for letters");
+    tool_expect(tool_run("synth --shape bert-tiny --out /proc/nothing"), 1, "/proc/nothing");
 }
 
 static int set_up(void **state) {
