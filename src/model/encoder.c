@@ -2,24 +2,28 @@
  *
  *     x   = norm(words[id] + types[type] + positions[p])                              [rows, H]
  *     L x   qkv = x Wqkv + b                                                          [rows, 3H]
+ *           q, k turned by their positions, where there is no table of positions
  *           context = attention(q, k, v), per sequence and head, written over q       [rows, H]
  *           x   = norm1(context Wout + b + x)                                         [rows, H]
- *           mid = act(x W1 + b)                                                       [block, I]
+ *           mid = act(x W1 + b), or gated: (x Wup) * act(x Wgate)                     [block, I]
  *           x   = norm2(mid W2 + b + x)                                               [rows, H]
  *     out = mean of a sequence's rows, or its first row                               [n_seqs, H]
+ *           or classifier(tanh or relu (inner(first row)))                            [n_seqs, C]
  *
  * A batch is cut into chunks of whole sequences that together have about CHUNK_ROWS tokens, and a
  * chunk goes through all layers before the next begins: states of one chunk stay in the
  * second-level cache, memory stays flat however large the batch is, and weights are fetched once
  * per chunk.
  *
- * First-token pooling needs one row per sequence after the last attention, so there the rest
- * of the last layer runs on those rows alone: three quarters of a layer are never computed. */
+ * First-token pooling and heads need one row per sequence after the last attention, so there the
+ * rest of the last layer runs on those rows alone: three quarters of a layer are never computed. */
 #include "model/encoder_parts.h"
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "model/rotary.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -29,11 +33,13 @@ enum {
 
 /* Scratch of a forward pass, all from the caller's arena. */
 struct work {
-    float *x;         /* [rows, H] */
-    float *qkv;       /* [rows, 3H]; attention leaves its result in the first third */
-    float *mid;       /* [BLOCK_ROWS, I] */
-    float *attention; /* for kernels->attention */
-    void *gemm;       /* for the product with most need, or NULL */
+    float *x;               /* [rows, H] */
+    float *qkv;             /* [rows, 3H]; attention leaves its result in the first third */
+    float *mid;             /* [BLOCK_ROWS, I], gated [BLOCK_ROWS, 2I] */
+    float *cosines, *sines; /* [rows, d/2] of sequences with angles of their own, or NULL */
+    float *attention;       /* for kernels->attention */
+    void *gemm;             /* for the product with most need, or NULL */
+    uint32_t layer;         /* that is being computed */
     struct encoder_profile *profile;
 };
 
@@ -53,40 +59,61 @@ static uint32_t chunk_rows_max(const encoder_t *self, uint32_t n_tokens) {
     return min_u32(n_tokens, longest > CHUNK_ROWS ? longest : CHUNK_ROWS);
 }
 
-static size_t gemm_scratch_bytes(const encoder_t *self, uint32_t rows) {
-    const size_t h = self->gemm->scratch_bytes(self->shape.hidden, rows);
-    const size_t i = self->gemm->scratch_bytes(self->shape.inner, min_u32(rows, BLOCK_ROWS));
-    return h > i ? h : i;
+static uint32_t head_dim(const struct model_shape *shape) {
+    return shape->hidden / shape->heads;
+}
+
+/* Every sequence longer than in training turns by angles of its own. */
+static bool own_angles(const struct model_shape *shape) {
+    return shape->rotary_base > 0 && rotary_scaled(shape, shape->max_tokens);
+}
+
+/* Numbers (gemm: bytes) of each part of the scratch. */
+struct work_sizes {
+    size_t x, qkv, mid, angles, attention, gemm;
+};
+
+static struct work_sizes work_sizes(const encoder_t *self, uint32_t n_tokens) {
+    const struct model_shape *shape = &self->shape;
+    const uint32_t rows = chunk_rows_max(self, n_tokens), block = min_u32(rows, BLOCK_ROWS);
+    const size_t h = shape->hidden, dim = head_dim(shape);
+    const size_t gemm[3] = {self->gemm->scratch_bytes(shape->hidden, rows),
+                            self->gemm->scratch_bytes(shape->inner, block),
+                            self->head_gemm->scratch_bytes(shape->hidden, rows)};
+    struct work_sizes sizes = {
+        .x = rows * h,
+        .qkv = rows * 3 * h,
+        .mid = (size_t)block * shape->inner * (shape->gated ? 2 : 1),
+        .angles = own_angles(shape) ? rows * (dim / 2) : 0,
+        .attention = kernels_attention_scratch(min_u32(rows, shape->max_tokens), head_dim(shape)),
+    };
+    for (int i = 0; i < 3; i++)
+        sizes.gemm = gemm[i] > sizes.gemm ? gemm[i] : sizes.gemm;
+    return sizes;
 }
 
 size_t encoder_scratch_bytes(const encoder_t *self, uint32_t n_tokens, uint32_t n_seqs) {
     (void)n_seqs;
-    const struct model_shape *shape = &self->shape;
-    const uint32_t rows = chunk_rows_max(self, n_tokens);
-    const size_t attention =
-        kernels_attention_scratch(min_u32(rows, shape->max_tokens), shape->hidden / shape->heads);
-    return arena_need(rows, (size_t)shape->hidden * sizeof(float)) +
-           arena_need(rows, (size_t)shape->hidden * 3 * sizeof(float)) +
-           arena_need(min_u32(rows, BLOCK_ROWS), (size_t)shape->inner * sizeof(float)) +
-           arena_need(attention, sizeof(float)) + arena_need(1, gemm_scratch_bytes(self, rows));
+    const struct work_sizes n = work_sizes(self, n_tokens);
+    return arena_need(n.x, sizeof(float)) + arena_need(n.qkv, sizeof(float)) +
+           arena_need(n.mid, sizeof(float)) + 2 * arena_need(n.angles, sizeof(float)) +
+           arena_need(n.attention, sizeof(float)) + arena_need(n.gemm, 1);
 }
 
 static struct work work_take(const encoder_t *self, uint32_t n_tokens, struct arena *arena) {
-    const size_t h = self->shape.hidden, i = self->shape.inner;
-    const uint32_t rows = chunk_rows_max(self, n_tokens);
-    const size_t attention = kernels_attention_scratch(min_u32(rows, self->shape.max_tokens),
-                                                       self->shape.hidden / self->shape.heads);
-    const size_t gemm = gemm_scratch_bytes(self, rows);
+    const struct work_sizes n = work_sizes(self, n_tokens);
     struct work work = {
-        .x = arena_array(arena, float, rows *h),
-        .qkv = arena_array(arena, float, rows * 3 * h),
-        .mid = arena_array(arena, float, min_u32(rows, BLOCK_ROWS) * i),
-        .attention = arena_array(arena, float, attention),
-        .gemm = gemm ? arena_take(arena, gemm) : NULL,
+        .x = arena_array(arena, float, n.x),
+        .qkv = arena_array(arena, float, n.qkv),
+        .mid = arena_array(arena, float, n.mid),
+        .cosines = n.angles ? arena_array(arena, float, n.angles) : NULL,
+        .sines = n.angles ? arena_array(arena, float, n.angles) : NULL,
+        .attention = arena_array(arena, float, n.attention),
+        .gemm = n.gemm ? arena_take(arena, n.gemm) : NULL,
     };
     CHECK(work.x && work.qkv && work.mid &&
           work.attention); /* encoder_scratch_bytes() counted it */
-    CHECK(work.gemm || !gemm);
+    CHECK((work.gemm || !n.gemm) && (work.sines || !n.angles));
     return work;
 }
 
@@ -96,6 +123,13 @@ static void spent(struct work *work, enum encoder_part part) {
     const uint64_t now_ns = clock_ns();
     work->profile->spent_ns[part] += now_ns - work->profile->last_ns;
     work->profile->last_ns = now_ns;
+}
+
+/* Show a step to a test that wants to see it. */
+static inline void see(const struct work *work, const char *step, const float *x, size_t ld,
+                       uint32_t rows, uint32_t n) {
+    if (work->profile && work->profile->see)
+        work->profile->see(work->profile->arg, step, work->layer, x, ld, rows, n);
 }
 
 static void norm(const encoder_t *self, float *x, uint32_t rows, const struct encoder_norm *with) {
@@ -126,6 +160,33 @@ static void embed(const encoder_t *self, const struct chunk *chunk, float *x) {
         }
     }
 }
+
+/* ---- rotary positions */
+
+static void prepare_angles(const encoder_t *self, const struct chunk *chunk, struct work *work) {
+    const uint32_t dim = head_dim(&self->shape);
+    for (uint32_t s = 0; work->cosines && s < chunk->n_seqs; s++) {
+        const uint32_t n = chunk->start[s + 1] - chunk->start[s];
+        const size_t at = (size_t)(chunk->start[s] - chunk->start[0]) * (dim / 2);
+        if (rotary_scaled(&self->shape, n))
+            rotary_fill(rotary_base(&self->shape, n), n, dim, work->cosines + at, work->sines + at);
+    }
+}
+
+/* Queries and keys lie side by side, so they are turned as 2A heads. */
+static void turn(const encoder_t *self, const struct chunk *chunk, struct work *work) {
+    const uint32_t h = self->shape.hidden, dim = head_dim(&self->shape);
+    for (uint32_t s = 0; self->cosines && s < chunk->n_seqs; s++) {
+        const uint32_t n = chunk->start[s + 1] - chunk->start[s];
+        const size_t row = chunk->start[s] - chunk->start[0], at = row * (dim / 2);
+        const bool own = rotary_scaled(&self->shape, n);
+        self->kernels->rotate(work->qkv + row * 3 * h, 3 * (size_t)h, n, 2 * self->shape.heads, dim,
+                              own ? work->cosines + at : self->cosines,
+                              own ? work->sines + at : self->sines);
+    }
+}
+
+/* ---- blocks of a layer */
 
 /* Every sequence, every head. The result of a head takes the place of its queries. With
  * first_only, only the first row of each sequence is computed. */
@@ -162,10 +223,28 @@ static void keep_first_rows(const encoder_t *self, const struct chunk *chunk, st
     }
 }
 
+/* mid = act(x W1 + b), gated or not; returns the numbers from row to row of it. */
+static size_t expand(const encoder_t *self, const struct encoder_layer *layer, const float *x,
+                    uint32_t m, struct work *work) {
+    const uint32_t inner = self->shape.inner;
+    const bool gated = self->shape.gated;
+    const size_t ld = gated ? 2 * (size_t)inner : inner;
+    gemm_run(&layer->ffn1, &(struct gemm_call){.a = x,
+                                               .lda = self->shape.hidden,
+                                               .m = m,
+                                               .c = work->mid,
+                                               .ldc = ld,
+                                               .act = gated ? KERNEL_ACT_NONE : self->act,
+                                               .scratch = work->gemm});
+    if (gated)
+        self->kernels->gate(work->mid, ld, m, inner, self->act);
+    return ld;
+}
+
 /* What comes after attention, for rows that no longer depend on each other. */
 static void feed_forward(const encoder_t *self, const struct encoder_layer *layer, uint32_t rows,
                          struct work *work) {
-    const uint32_t h = self->shape.hidden, inner = self->shape.inner;
+    const uint32_t h = self->shape.hidden;
     for (uint32_t row = 0; row < rows; row += BLOCK_ROWS) {
         const uint32_t m = min_u32(rows - row, BLOCK_ROWS);
         float *x = work->x + (size_t)row * h;
@@ -180,16 +259,13 @@ static void feed_forward(const encoder_t *self, const struct encoder_layer *laye
         spent(work, ENCODER_OUT);
         norm(self, x, m, &layer->norm1);
         spent(work, ENCODER_NORM);
-        gemm_run(&layer->ffn1, &(struct gemm_call){.a = x,
-                                                   .lda = h,
-                                                   .m = m,
-                                                   .c = work->mid,
-                                                   .ldc = inner,
-                                                   .act = self->act,
-                                                   .scratch = work->gemm});
+        see(work, "attention.out", x, h, m, h);
+        const size_t ld_mid = expand(self, layer, x, m, work);
         spent(work, ENCODER_FFN1);
+        see(work, self->shape.gated ? "gated" : "intermediate", work->mid, ld_mid, m,
+            self->shape.inner);
         gemm_run(&layer->ffn2, &(struct gemm_call){.a = work->mid,
-                                                   .lda = inner,
+                                                   .lda = ld_mid,
                                                    .m = m,
                                                    .c = x,
                                                    .ldc = h,
@@ -199,7 +275,31 @@ static void feed_forward(const encoder_t *self, const struct encoder_layer *laye
         spent(work, ENCODER_FFN2);
         norm(self, x, m, &layer->norm2);
         spent(work, ENCODER_NORM);
+        see(work, "out", x, h, m, h);
     }
+}
+
+/* x: the first rows. BERT's pooler and DistilBERT's pre_classifier differ in what follows them. */
+static void classify(const encoder_t *self, uint32_t n_seqs, struct work *work, float *out) {
+    const uint32_t h = self->shape.hidden;
+    const bool relu = self->shape.family == MODEL_DISTILBERT;
+    float *inner = work->qkv; /* [n_seqs, H]; nobody needs queries any more */
+    gemm_run(&self->head_inner, &(struct gemm_call){.a = work->x,
+                                                    .lda = h,
+                                                    .m = n_seqs,
+                                                    .c = inner,
+                                                    .ldc = h,
+                                                    .act = relu ? KERNEL_ACT_RELU : KERNEL_ACT_NONE,
+                                                    .scratch = work->gemm});
+    for (size_t i = 0; !relu && i < (size_t)n_seqs * h; i++)
+        inner[i] = tanhf(inner[i]);
+    see(work, "pooler.out", inner, h, n_seqs, h);
+    gemm_run(&self->classifier, &(struct gemm_call){.a = inner,
+                                                    .lda = h,
+                                                    .m = n_seqs,
+                                                    .c = out,
+                                                    .ldc = self->shape.classes,
+                                                    .scratch = work->gemm});
 }
 
 static void pool(const encoder_t *self, const struct chunk *chunk, const float *x, float *out) {
@@ -219,13 +319,19 @@ static void forward_chunk(const encoder_t *self, const struct chunk *chunk, stru
                           float *out) {
     const struct model_shape *shape = &self->shape;
     const uint32_t h = shape->hidden;
+    const bool head = shape->head != MODEL_HEAD_NONE;
+    const bool first = head || shape->pooling == MODEL_POOL_CLS;
     uint32_t rows = chunk->rows;
     embed(self, chunk, work->x);
+    see(work, "embeddings.sum", work->x, h, rows, h);
     norm(self, work->x, rows, &self->norm);
+    see(work, "embeddings.out", work->x, h, rows, h);
+    prepare_angles(self, chunk, work);
     spent(work, ENCODER_EMBED);
     for (uint32_t l = 0; l < shape->layers; l++) {
         const struct encoder_layer *layer = &self->layers[l];
-        const bool first_only = shape->pooling == MODEL_POOL_CLS && l + 1 == shape->layers;
+        const bool first_only = first && l + 1 == shape->layers;
+        work->layer = l;
         gemm_run(&layer->qkv, &(struct gemm_call){.a = work->x,
                                                   .lda = h,
                                                   .m = rows,
@@ -233,15 +339,23 @@ static void forward_chunk(const encoder_t *self, const struct chunk *chunk, stru
                                                   .ldc = 3 * (size_t)h,
                                                   .scratch = work->gemm});
         spent(work, ENCODER_QKV);
+        turn(self, chunk, work);
+        see(work, "query", work->qkv, 3 * (size_t)h, rows, h);
+        see(work, "key", work->qkv + h, 3 * (size_t)h, rows, h);
+        see(work, "value", work->qkv + 2 * (size_t)h, 3 * (size_t)h, rows, h);
         attend(self, chunk, work, first_only);
         if (first_only) {
             keep_first_rows(self, chunk, work);
             rows = chunk->n_seqs;
         }
         spent(work, ENCODER_ATTENTION);
+        see(work, "context", work->qkv, 3 * (size_t)h, rows, h);
         feed_forward(self, layer, rows, work);
     }
-    pool(self, chunk, work->x, out);
+    if (head)
+        classify(self, chunk->n_seqs, work, out);
+    else
+        pool(self, chunk, work->x, out);
     spent(work, ENCODER_POOL);
 }
 
@@ -263,7 +377,7 @@ void encoder_forward_profiled(const encoder_t *self, const int32_t *ids, const i
             s++;
         } while (s < n_seqs && chunk.rows + (start[s + 1] - start[s]) <= CHUNK_ROWS);
         forward_chunk(self, &chunk, &work, out);
-        out += (size_t)chunk.n_seqs * self->shape.hidden;
+        out += (size_t)chunk.n_seqs * model_outputs(&self->shape);
     }
     arena_rewind(arena, mark);
 }

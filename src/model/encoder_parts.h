@@ -118,6 +118,14 @@ enum encoder_part {
 struct encoder_profile {
     uint64_t last_ns;
     uint64_t spent_ns[ENCODER_PARTS];
+
+    /* Unless NULL, called after every step with its rows (of a block at a time behind attention):
+     * "embeddings.sum", "embeddings.out", and of each layer "query" (over sqrt(d), rotary positions
+     * inside), "key", "value", "context", "attention.out", "intermediate" or "gated", "out"; then
+     * "pooler.out". */
+    void (*see)(void *arg, const char *step, uint32_t layer, const float *x, size_t ld,
+                uint32_t rows, uint32_t n);
+    void *arg;
 };
 
 /* encoder_forward(); adds to profile->spent_ns unless profile is NULL. */

@@ -4,11 +4,11 @@
 
 #include "base/limits.h"
 #include "support/guarded.h"
-#include "support/random_encoder.h"
+#include "support/slow_encoder.h"
 
 #include <malloc.h>
 
-enum { TOKENS_MAX = 700, HIDDEN_MAX = 96, INNER_MAX = 256 };
+enum { TOKENS_MAX = SLOW_TOKENS, HIDDEN_MAX = SLOW_HIDDEN };
 
 static const struct model_shape tiny = {.layers = 2,
                                         .hidden = 60, /* no multiple of anything */
@@ -19,127 +19,6 @@ static const struct model_shape tiny = {.layers = 2,
                                         .types = 2,
                                         .max_tokens = 512,
                                         .eps = 1e-12f};
-
-/* ---- the slow way: sequences one by one, weights asked from the source by name */
-
-static void slow_read(const char *name, uint32_t layer, uint64_t rows, uint64_t cols, float *out) {
-    char full[128];
-    snprintf(full, sizeof full, name, layer);
-    random_read(NULL, full, rows, cols, 0, rows, out, NULL);
-}
-
-static void slow_linear(const char *part, uint32_t layer, uint32_t n, uint32_t k, const double *x,
-                        uint32_t rows, double *out) {
-    static float w[INNER_MAX * INNER_MAX], bias[INNER_MAX];
-    char name[128];
-    snprintf(name, sizeof name, "encoder.layer.%%u.%s.weight", part);
-    slow_read(name, layer, n, k, w);
-    snprintf(name, sizeof name, "encoder.layer.%%u.%s.bias", part);
-    slow_read(name, layer, 1, n, bias);
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < n; i++) {
-            double sum = (double)bias[i];
-            for (size_t j = 0; j < k; j++)
-                sum += x[r * k + j] * (double)w[i * k + j];
-            out[r * n + i] = sum;
-        }
-}
-
-static void slow_norm(const char *part, uint32_t layer, uint32_t n, double eps, double *x,
-                      uint32_t rows) {
-    static float w[HIDDEN_MAX], bias[HIDDEN_MAX];
-    char name[128];
-    snprintf(name, sizeof name, "%s.weight", part);
-    slow_read(name, layer, 1, n, w);
-    snprintf(name, sizeof name, "%s.bias", part);
-    slow_read(name, layer, 1, n, bias);
-    for (size_t r = 0; r < rows; r++, x += n) {
-        double mean = 0, variance = 0;
-        for (size_t i = 0; i < n; i++)
-            mean += x[i] / n;
-        for (size_t i = 0; i < n; i++)
-            variance += (x[i] - mean) * (x[i] - mean) / n;
-        for (size_t i = 0; i < n; i++)
-            x[i] = (x[i] - mean) / sqrt(variance + eps) * (double)w[i] + (double)bias[i];
-    }
-}
-
-static void slow_attention(const double *q, const double *k, const double *v, uint32_t n,
-                           uint32_t h, uint32_t heads, double *out) {
-    static double p[TOKENS_MAX];
-    const size_t d = h / heads;
-    for (size_t head = 0; head < heads; head++)
-        for (size_t i = 0; i < n; i++) {
-            double top = -1e300, sum = 0;
-            for (size_t j = 0; j < n; j++) {
-                p[j] = 0;
-                for (size_t c = head * d; c < (head + 1) * d; c++)
-                    p[j] += q[i * h + c] * k[j * h + c] / sqrt((double)d);
-                top = fmax(top, p[j]);
-            }
-            for (size_t j = 0; j < n; j++)
-                sum += p[j] = exp(p[j] - top);
-            for (size_t c = head * d; c < (head + 1) * d; c++) {
-                out[i * h + c] = 0;
-                for (size_t j = 0; j < n; j++)
-                    out[i * h + c] += p[j] / sum * v[j * h + c];
-            }
-        }
-}
-
-static double slow_act(double x, enum model_act act) {
-    switch (act) {
-    case MODEL_GELU:
-        return 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
-    case MODEL_GELU_NEW:
-        return 0.5 * x * (1.0 + tanh(sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
-    case MODEL_RELU:
-        return x > 0 ? x : 0;
-    case MODEL_SILU:
-        return x / (1.0 + exp(-x));
-    }
-    return x;
-}
-
-static void slow_forward(const struct model_shape *shape, const int32_t *ids, const int32_t *types,
-                         uint32_t n, double *out) {
-    enum { STATES = TOKENS_MAX * HIDDEN_MAX };
-    static double x[STATES], q[STATES], k[STATES], v[STATES], mid[TOKENS_MAX * INNER_MAX];
-    static float words[1000 * HIDDEN_MAX], positions[512 * HIDDEN_MAX], segments[4 * HIDDEN_MAX];
-    const uint32_t h = shape->hidden, inner = shape->inner;
-    slow_read("embeddings.word_embeddings.weight", 0, shape->vocab_rows, h, words);
-    slow_read("embeddings.position_embeddings.weight", 0, shape->positions, h, positions);
-    slow_read("embeddings.token_type_embeddings.weight", 0, shape->types, h, segments);
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < h; c++)
-            x[i * h + c] = (double)words[(size_t)ids[i] * h + c] + (double)positions[i * h + c] +
-                           (double)segments[(size_t)types[i] * h + c];
-    slow_norm("embeddings.LayerNorm", 0, h, (double)shape->eps, x, n);
-    for (uint32_t l = 0; l < shape->layers; l++) {
-        slow_linear("attention.self.query", l, h, h, x, n, q);
-        slow_linear("attention.self.key", l, h, h, x, n, k);
-        slow_linear("attention.self.value", l, h, h, x, n, v);
-        slow_attention(q, k, v, n, h, shape->heads, mid);
-        slow_linear("attention.output.dense", l, h, h, mid, n, q);
-        for (size_t i = 0; i < (size_t)n * h; i++)
-            x[i] += q[i];
-        slow_norm("encoder.layer.%u.attention.output.LayerNorm", l, h, (double)shape->eps, x, n);
-        slow_linear("intermediate.dense", l, inner, h, x, n, mid);
-        for (size_t i = 0; i < (size_t)n * inner; i++)
-            mid[i] = slow_act(mid[i], shape->act);
-        slow_linear("output.dense", l, h, inner, mid, n, q);
-        for (size_t i = 0; i < (size_t)n * h; i++)
-            x[i] += q[i];
-        slow_norm("encoder.layer.%u.output.LayerNorm", l, h, (double)shape->eps, x, n);
-    }
-    for (size_t c = 0; c < h; c++) {
-        out[c] = x[c];
-        for (size_t i = 1; i < n && shape->pooling == MODEL_POOL_MEAN; i++)
-            out[c] += x[i * h + c];
-        if (shape->pooling == MODEL_POOL_MEAN)
-            out[c] /= n;
-    }
-}
 
 /* ---- batches */
 
@@ -164,8 +43,8 @@ static void batch_make(struct batch *self, const struct model_shape *shape, cons
     TEST_TRUE(self->start[n_seqs] <= TOKENS_MAX);
 }
 
-/* out: [n_seqs, hidden]. The arena is as large as encoder_scratch_bytes() says and not a byte
- * larger. */
+/* out: [n_seqs, model_outputs(shape)]. The arena is as large as encoder_scratch_bytes() says and
+ * not a byte larger. */
 static void batch_run(const encoder_t *encoder, const struct batch *batch, float *out) {
     struct arena arena;
     const uint32_t n_tokens = batch->start[batch->n_seqs];
@@ -193,14 +72,15 @@ static void compare(const struct model_shape *shape, const struct gemm_kernel *k
     encoder_t *encoder = load(shape, kernel);
     batch_make(&batch, shape, lengths, n_seqs);
     batch_run(encoder, &batch, out);
+    const uint32_t n = model_outputs(encoder_shape(encoder));
     for (uint32_t s = 0; s < n_seqs; s++) {
         double want[HIDDEN_MAX];
-        slow_forward(shape, batch.ids + batch.start[s], batch.types + batch.start[s], lengths[s],
-                     want);
-        for (uint32_t c = 0; c < shape->hidden; c++)
-            if (!(fabs((double)out[s * shape->hidden + c] - want[c]) <= tolerance))
+        slow_forward(shape, kernel->precision != GEMM_F32, batch.ids + batch.start[s],
+                     batch.types + batch.start[s], lengths[s], want);
+        for (uint32_t c = 0; c < n; c++)
+            if (!(fabs((double)out[s * n + c] - want[c]) <= tolerance))
                 TEST_FAIL("%s: sequence %u of %u tokens, number %u: %.9g, want %.9g", kernel->name,
-                          s, lengths[s], c, (double)out[s * shape->hidden + c], want[c]);
+                          s, lengths[s], c, (double)out[s * n + c], want[c]);
     }
     encoder_destroy(&encoder);
 }
@@ -236,6 +116,83 @@ static void test_forward(void **state) {
     }
 }
 
+static const struct model_shape nomic = {.family = MODEL_NOMIC,
+                                         .act = MODEL_SILU,
+                                         .gated = true,
+                                         .rotary_base = 1000,
+                                         .layers = 2,
+                                         .hidden = 60,
+                                         .heads = 5,
+                                         .inner = 150,
+                                         .vocab_rows = 97,
+                                         .positions = 600,
+                                         .types = 2,
+                                         .max_tokens = 600,
+                                         .eps = 1e-12f};
+
+/* Exact products, and everything else as with products that are not: half a word table, a head in
+ * float32 of its own. */
+static const struct gemm_kernel *rounded_kernel(void) {
+    static struct gemm_kernel kernel;
+    kernel = *gemm_choose(GEMM_F32);
+    kernel.name = "float32 said to be bfloat16";
+    kernel.precision = GEMM_BF16;
+    return &kernel;
+}
+
+static void test_families(void **state) {
+    (void)state;
+    static const uint32_t mixed[] = {5, 1, 17, 2, 33, 16, 40, 3};
+    static const struct {
+        const char *name;
+        enum model_family family;
+        uint32_t hidden, heads, inner, types;
+        enum model_pooling pooling;
+        enum model_head head;
+        uint32_t classes;
+        float factor;
+        uint32_t trained;
+    } rows[] = {
+        {.name = "nomic", .family = MODEL_NOMIC},
+        {.name = "nomic, heads of 64", .family = MODEL_NOMIC, .hidden = 64, .heads = 1},
+        {.name = "nomic, heads of 2", .family = MODEL_NOMIC, .hidden = 40, .heads = 20},
+        {.name = "nomic, first token", .family = MODEL_NOMIC, .pooling = MODEL_POOL_CLS},
+        {.name = "nomic, longer than trained", .family = MODEL_NOMIC, .factor = 2, .trained = 16},
+        {.name = "nomic, trained as long", .family = MODEL_NOMIC, .factor = 2, .trained = 600},
+        {.name = "nomic without scaling", .family = MODEL_NOMIC, .trained = 16},
+        {.name = "bert, labels", .head = MODEL_HEAD_LABELS, .classes = 4},
+        {.name = "bert, entailment", .head = MODEL_HEAD_NLI, .classes = 3, .pooling = 1},
+        {.name = "bert, score", .head = MODEL_HEAD_SCORE, .classes = 1, .hidden = 48, .heads = 4},
+        {.name = "bert, classes beyond the width", .head = MODEL_HEAD_LABELS, .classes = 77},
+        {.name = "bert, four segments", .types = 4},
+        {.name = "distilbert", .family = MODEL_DISTILBERT},
+        {.name = "distilbert, no types", .family = MODEL_DISTILBERT, .types = UINT32_MAX},
+        {.name = "distilbert, first token", .family = MODEL_DISTILBERT, .pooling = MODEL_POOL_CLS},
+        {.name = "distilbert, labels",
+         .family = MODEL_DISTILBERT,
+         .head = MODEL_HEAD_LABELS,
+         .classes = 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct model_shape shape = rows[i].family == MODEL_NOMIC ? nomic : tiny;
+        shape.family = rows[i].family;
+        shape.hidden = rows[i].hidden ? rows[i].hidden : shape.hidden;
+        shape.heads = rows[i].heads ? rows[i].heads : shape.heads;
+        shape.types = rows[i].types ? rows[i].types : shape.types;
+        shape.types = rows[i].types == UINT32_MAX ? 0 : shape.types;
+        shape.pooling = rows[i].pooling;
+        shape.head = rows[i].head;
+        shape.classes = rows[i].classes;
+        shape.rotary_factor = rows[i].factor;
+        shape.rotary_trained = rows[i].trained;
+        for (const struct gemm_kernel *const *kernel = gemm_list(GEMM_F32); *kernel; kernel++)
+            if ((*kernel)->usable())
+                compare(&shape, *kernel, mixed, 8);
+        compare(&shape, rounded_kernel(), mixed, 8);
+    }
+}
+
 /* Batches that are cut into several chunks, and a sequence that is longer than a chunk. */
 static void test_chunks(void **state) {
     (void)state;
@@ -252,39 +209,65 @@ static void test_chunks(void **state) {
         narrow.max_tokens = 100;
         compare(&narrow, gemm_choose(GEMM_F32), thin, 7);
     }
+    struct model_shape scaled = nomic;
+    scaled.rotary_factor = 2;
+    scaled.rotary_trained = 64;
+    compare(&scaled, gemm_choose(GEMM_F32), several, 7);
+    compare(&scaled, gemm_choose(GEMM_F32), longest, 3);
 }
 
 /* The answer to a text is the same to the last bit whatever comes with it: our kernels add in one
  * order whatever the number of rows. OpenBLAS does not promise that. */
-static void test_company_changes_nothing(void **state) {
-    (void)state;
+static void check_company(const struct model_shape *shape) {
     static const uint32_t lengths[] = {9, 30, 9, 200, 9, 100};
     static struct batch batch, single;
     static float out[6 * HIDDEN_MAX], alone[HIDDEN_MAX];
     const struct gemm_kernel *kernel = gemm_choose(GEMM_F32);
     if (strcmp(kernel->name, "openblas") == 0)
         kernel = gemm_by_name(GEMM_F32, "portable");
-    encoder_t *encoder = load(&tiny, kernel);
-    batch_make(&batch, &tiny, lengths, 6);
+    encoder_t *encoder = load(shape, kernel);
+    const uint32_t n = model_outputs(shape);
+    batch_make(&batch, shape, lengths, 6);
     batch_run(encoder, &batch, out);
     for (uint32_t s = 0; s < 6; s++) {
         single = (struct batch){.n_seqs = 1, .start = {0, lengths[s]}};
         memcpy(single.ids, batch.ids + batch.start[s], lengths[s] * sizeof(int32_t));
         memcpy(single.types, batch.types + batch.start[s], lengths[s] * sizeof(int32_t));
         batch_run(encoder, &single, alone);
-        TEST_MEM_EQ(alone, out + s * tiny.hidden, tiny.hidden * sizeof(float));
+        TEST_MEM_EQ(alone, out + s * n, n * sizeof(float));
     }
     encoder_destroy(&encoder);
 }
 
-static void test_no_malloc(void **state) {
+static void test_company_changes_nothing(void **state) {
     (void)state;
+    struct model_shape labels = tiny, distil = tiny, scaled = nomic;
+    labels.head = MODEL_HEAD_LABELS;
+    labels.classes = 5;
+    distil.family = MODEL_DISTILBERT;
+    scaled.rotary_factor = 4;
+    scaled.rotary_trained = 20;
+    const struct {
+        const char *name;
+        const struct model_shape *shape;
+    } rows[] = {{"bert", &tiny},
+                {"head", &labels},
+                {"distilbert", &distil},
+                {"nomic", &nomic},
+                {"nomic, scaled", &scaled}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        check_company(rows[i].shape);
+    }
+}
+
+static void check_no_malloc(const struct model_shape *shape) {
     static const uint32_t lengths[] = {60, 300, 7};
     static struct batch batch;
     static float out[3 * HIDDEN_MAX];
     struct arena arena;
-    encoder_t *encoder = load(&tiny, gemm_choose(GEMM_F32));
-    batch_make(&batch, &tiny, lengths, 3);
+    encoder_t *encoder = load(shape, rounded_kernel());
+    batch_make(&batch, shape, lengths, 3);
     TEST_TRUE(arena_init(&arena, encoder_scratch_bytes(encoder, 367, 3) + 4096));
     TEST_TRUE(arena_take(&arena, 100)); /* what was there stays there */
     const size_t used = arena.used;
@@ -295,6 +278,30 @@ static void test_no_malloc(void **state) {
     TEST_EQ(after.uordblks, before.uordblks);
     TEST_EQ(after.hblkhd, before.hblkhd);
     arena_done(&arena);
+    encoder_destroy(&encoder);
+}
+
+static void test_no_malloc(void **state) {
+    (void)state;
+    struct model_shape labels = tiny, scaled = nomic;
+    labels.head = MODEL_HEAD_LABELS;
+    labels.classes = 5;
+    scaled.rotary_factor = 4;
+    scaled.rotary_trained = 20;
+    check_no_malloc(&tiny);
+    check_no_malloc(&labels);
+    check_no_malloc(&scaled);
+}
+
+/* 8192 tokens need memory for 8192 states, not for 8192 x 8192 scores. */
+static void test_long_sequences_need_little(void **state) {
+    (void)state;
+    struct model_shape shape = nomic;
+    shape.positions = shape.max_tokens = 8192;
+    encoder_t *encoder = load(&shape, gemm_choose(GEMM_F32));
+    const size_t one = encoder_scratch_bytes(encoder, 4096, 1),
+                 two = encoder_scratch_bytes(encoder, 8192, 1);
+    TEST_TRUE(two < 2 * one && two < 8192 * 60 * sizeof(float) * 8);
     encoder_destroy(&encoder);
 }
 
@@ -418,12 +425,10 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forward),
-        cmocka_unit_test(test_chunks),
-        cmocka_unit_test(test_company_changes_nothing),
-        cmocka_unit_test(test_no_malloc),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_forward),   cmocka_unit_test(test_families),
+        cmocka_unit_test(test_chunks),    cmocka_unit_test(test_company_changes_nothing),
+        cmocka_unit_test(test_no_malloc), cmocka_unit_test(test_long_sequences_need_little),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
