@@ -36,6 +36,18 @@ static const char *known_models(const core_t *self, enum wire_task task, bool li
     return used ? out : "none";
 }
 
+/* "embed, classify": what workers do or did with the model; NULL when there is nothing. */
+static const char *known_tasks(const core_t *self, const char *model, char *out, size_t out_bytes) {
+    size_t n = 0;
+    for (enum wire_task task = WIRE_TASK_NONE + 1; task < WIRE_TASKS; task++) {
+        uint32_t number = fleet_find(&self->fleet, view_of(model), task);
+        if (number && self->fleet.services[number].seen && n < out_bytes)
+            n += (size_t)snprintf(out + n, out_bytes - n, "%s%s", n ? ", " : "",
+                                  wire_task_name(task));
+    }
+    return n ? out : NULL;
+}
+
 static enum status nobody_serves(const core_t *self, const struct fleet_service *s,
                                  struct err *err) {
     const char *task = wire_task_name(s->task);
@@ -45,6 +57,9 @@ static enum status nobody_serves(const core_t *self, const struct fleet_service 
     char models[256];
     if (!s->model[0])
         return err_set(err, STATUS_NOT_FOUND, "no worker serves any model (task %s)", task);
+    if (known_tasks(self, s->model, models, sizeof models))
+        return err_set(err, STATUS_UNIMPLEMENTED, "model '%s' does not %s; it can %s", s->model,
+                       task, models);
     return err_set(err, STATUS_NOT_FOUND, "no worker serves model '%s' (task %s); known: %s",
                    s->model, task, known_models(self, s->task, false, models, sizeof models));
 }

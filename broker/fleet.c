@@ -100,6 +100,8 @@ static void copy_model(struct fleet_model *out, const struct wire_model *in) {
     out->dim = in->dim;
     out->max_tokens = in->max_tokens;
     out->tasks = in->tasks;
+    out->head = in->head;
+    out->labels = in->labels;
 }
 
 /* Enter the worker into every service of one model. */
@@ -116,6 +118,8 @@ static bool serve(struct fleet *self, uint32_t worker, const struct fleet_model 
         memcpy(service->fingerprint, model->fingerprint, sizeof service->fingerprint);
         service->dim = model->dim;
         service->max_tokens = model->max_tokens;
+        service->head = model->head;
+        service->labels = model->labels;
         w->services[w->n_services++] = (uint16_t)number;
     }
     return true;

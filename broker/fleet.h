@@ -45,6 +45,8 @@ struct fleet_model {
     char precision[FLEET_WORD_BYTES], kernel[FLEET_WORD_BYTES];
     uint32_t dim, max_tokens;
     uint32_t tasks; /* bit 1 << enum wire_task */
+    enum wire_head head;
+    uint32_t labels;
 };
 
 /* What a choice looks at, apart from the rest: a scan over hundreds of workers stays in the
@@ -82,7 +84,9 @@ struct fleet_worker {
 struct fleet_service {
     char model[LIMIT_NAME_BYTES + 1], fingerprint[LIMIT_NAME_BYTES + 1];
     enum wire_task task;
-    uint32_t dim, max_tokens; /* of the worker that joined last */
+    uint32_t dim, max_tokens; /* of the worker that joined last, like head and labels */
+    enum wire_head head;
+    uint32_t labels;
     uint16_t *members;
     uint32_t n_members, room;
     bool seen;        /* a worker ever served it */

@@ -71,6 +71,8 @@ static uint32_t list_services(core_t *core, const struct wire_hello *hello, uint
         s->fingerprint = view_of(service->fingerprint);
         s->dim = service->dim;
         s->max_tokens = service->max_tokens;
+        s->head = service->head;
+        s->labels = service->labels;
     }
     return n;
 }
@@ -92,7 +94,9 @@ struct view greet_welcome(struct greet *self, core_t *core, uint32_t client,
                    .labels = LIMIT_REQUEST_LABELS,
                    .text_bytes = LIMIT_TEXT_BYTES,
                    .in_flight = cfg->max_client_tickets,
-                   .deadline_ms = LIMIT_DEADLINE_MS},
+                   .deadline_ms = LIMIT_DEADLINE_MS,
+                   .pairs = LIMIT_REQUEST_PAIRS,
+                   .tokens = LIMIT_REQUEST_TOKENS},
         .services = services,
         .n_services = list_services(core, hello, now_us, services),
         .brokers = self->cfg.advertise,

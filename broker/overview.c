@@ -39,7 +39,9 @@ static void fill_worker(const struct fleet *fleet, uint32_t index, uint64_t now_
                                         .kernel = view_of(m->kernel),
                                         .dim = m->dim,
                                         .max_tokens = m->max_tokens,
-                                        .tasks = m->tasks};
+                                        .tasks = m->tasks,
+                                        .head = m->head,
+                                        .labels = m->labels};
     }
 }
 

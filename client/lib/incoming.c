@@ -71,7 +71,7 @@ static void on_reply(struct client *self, struct conn *conn, const struct header
     if (!status_from_code(header->status, &status))
         status = STATUS_INTERNAL;
     bool task = part->call->kind == CALL_TASK;
-    scratch(self, task ? codec_arena_bytes(body.bytes) : session_arena_bytes(body.bytes));
+    scratch(self, task ? codec_reply_arena_bytes(body.bytes) : session_arena_bytes(body.bytes));
     if (status == STATUS_OK)
         on_good_reply(self, part, body);
     else

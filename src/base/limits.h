@@ -6,13 +6,16 @@
 
 enum {
     /* One request, as it travels. The client library splits larger calls. */
-    LIMIT_TEXT_BYTES = 64 * 1024,     /* one text, one label, one prompt prefix */
-    LIMIT_REQUEST_TEXTS = 64,         /* texts (or pairs, or documents) of one request */
-    LIMIT_REQUEST_LABELS = 64,        /* labels of one Classify request */
-    LIMIT_LABEL_BYTES = 1024,         /* one label */
-    LIMIT_TEMPLATE_BYTES = 1024,      /* one hypothesis template */
-    LIMIT_REQUEST_BYTES = 256 * 1024, /* body of a request (ZMQ_MAXMSGSIZE of the front end) */
-    LIMIT_REPLY_BYTES = 1024 * 1024,  /* body of a reply (ZMQ_MAXMSGSIZE of the back end) */
+    LIMIT_TEXT_BYTES = 64 * 1024,      /* one text, one label, one prompt prefix */
+    LIMIT_REQUEST_TEXTS = 64,          /* texts (or pairs, or documents) of one request */
+    LIMIT_REQUEST_LABELS = 64,         /* labels of one Classify request */
+    LIMIT_REQUEST_PAIRS = 1024,        /* texts x labels, where each is a pair for the model */
+    LIMIT_REQUEST_TOKENS = 128 * 1024, /* of all units of one request, unless a worker is told */
+    LIMIT_LABEL_BYTES = 1024,          /* one label */
+    LIMIT_LABELS = 1024,               /* labels of a model's own head */
+    LIMIT_TEMPLATE_BYTES = 1024,       /* one hypothesis template */
+    LIMIT_REQUEST_BYTES = 256 * 1024,  /* body of a request (ZMQ_MAXMSGSIZE of the front end) */
+    LIMIT_REPLY_BYTES = 1024 * 1024,   /* body of a reply (ZMQ_MAXMSGSIZE of the back end) */
     LIMIT_CALL_TEXTS = 1000000,   /* texts of one call of the client library, before splitting */
     LIMIT_TRACEPARENT_BYTES = 55, /* W3C trace context, version 00 */
     LIMIT_DEADLINE_MS = 10 * 60 * 1000, /* longest time a request may ask for */
@@ -66,6 +69,9 @@ enum {
 
 _Static_assert(LIMIT_REQUEST_TEXTS *LIMIT_DIM * 4 + 64 * 1024 <= LIMIT_REPLY_BYTES,
                "a full reply of the widest vectors fits its frame");
+_Static_assert((int)LIMIT_LABELS <= (int)LIMIT_DIM &&
+                   (int)LIMIT_REQUEST_LABELS <= (int)LIMIT_LABELS,
+               "logits fit where vectors do");
 _Static_assert(LIMIT_DIM * 4 + 96 <= LIMIT_CACHE_VALUE_BYTES, "the widest vector fits a value");
 _Static_assert(LIMIT_CLASSES <= LIMIT_DIM, "logits fit where vectors do");
 _Static_assert(LIMIT_TICKETS <= 1 << 16, "a ticket's slot fits the wire's 32 bits with room");

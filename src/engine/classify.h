@@ -41,8 +41,7 @@ void classify_head(const float *logits, uint32_t n, bool sigmoid, float *scores)
 /* 1 / (1 + e^-x): what a reranker's logit says. */
 float classify_sigmoid(float x);
 
-/* order[0..n): indices by falling score, equal scores in their given order. Time grows with n
- * squared: n is at most LIMIT_REQUEST_LABELS or LIMIT_REQUEST_TEXTS. */
+/* order[0..n): indices by falling score, equal scores in their given order. */
 void classify_order(const float *scores, uint32_t n, uint32_t *order);
 
 /* `label` in place of the first "{}" of `template_text` into out[out_bytes] (no NUL); returns

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { FAKE_CLS = 256, FAKE_SEP = 257, FAKE_VOCAB = 258 };
+enum { FAKE_CLS = 256, FAKE_SEP = 257, FAKE_VOCAB = 258, FAKE_NAME_BYTES = 24 };
 
 #define FAKE_US_MAX 10e6 /* ten seconds a text */
 
@@ -19,7 +19,8 @@ struct fake {
     struct engine base;
     uint64_t spin_us, sleep_us;
     bool nan;
-    char bytes[256]; /* the pieces: byte i is at i */
+    char bytes[256];                /* the pieces: byte i is at i */
+    char (*names)[FAKE_NAME_BYTES]; /* [n_labels] */
 };
 
 struct fake_seat {
@@ -31,6 +32,7 @@ static const struct fake *fake_of(const engine_t *self) {
 }
 
 static void fake_destroy(engine_t *self) {
+    free(fake_of(self)->names);
     free(self);
 }
 
@@ -80,28 +82,50 @@ static void spend(const struct fake *self) {
             ;
 }
 
+/* The bytes of both texts that a pair of max_tokens keeps: what is too much goes byte by byte from
+ * the first text, or from the longer of both (the first when they are alike), down to nothing. */
+static void cut_pair(enum engine_pair pair, uint32_t max_tokens, struct view *a, struct view *b) {
+    size_t room = max_tokens > 3 ? max_tokens - 3 : 0;
+    while (a->bytes + b->bytes > room) {
+        bool first = pair == ENGINE_PAIR_ONLY_FIRST ? a->bytes > 0 : a->bytes >= b->bytes;
+        (first ? a : b)->bytes--;
+    }
+}
+
+static bool has_nan(struct view text) {
+    return text.bytes && memmem(text.data, text.bytes, "NaN", 3);
+}
+
+static void run_item(const struct fake *self, struct engine_item *item) {
+    bool paired = item->pair != ENGINE_SINGLE;
+    uint32_t limit = engine_item_limit(&self->base, item), specials = paired ? 3 : 2;
+    struct view a = item->text, b = paired ? item->second : view_of("");
+    item->tokens_full = (uint32_t)(a.bytes + b.bytes) + specials;
+    item->tokens = 0;
+    item->status = STATUS_OUT_OF_RANGE;
+    if (item->side == ENGINE_CUT_OFF && item->tokens_full > limit)
+        return;
+    if (paired)
+        cut_pair(item->pair, limit, &a, &b);
+    else
+        a = kept(a, item->side, limit);
+    item->tokens = (uint32_t)(a.bytes + b.bytes) + specials;
+    spend(self);
+    item->status = self->nan && (has_nan(a) || has_nan(b)) ? STATUS_INTERNAL : STATUS_OK;
+    uint64_t state = hash_bytes(a.data, a.bytes, 1);
+    if (paired)
+        state = hash_bytes(b.data, b.bytes, state);
+    for (uint32_t j = 0; j < self->base.info.dim; j++) /* uniform in [-1, 1), logits in [-4, 4) */
+        item->out[j] = (float)(int32_t)(hash_next(&state) >> 32) *
+                       (self->base.info.head == ENGINE_HEAD_NONE ? 0x1p-31f : 0x1p-29f);
+}
+
 static void fake_run(const engine_t *engine, engine_seat_t *seat, struct engine_item *items,
                      uint32_t n, struct engine_times *times) {
     (void)seat;
-    const struct fake *self = fake_of(engine);
     uint64_t start_us = clock_us();
-    for (uint32_t i = 0; i < n; i++) {
-        struct engine_item *item = &items[i];
-        uint32_t limit = engine_item_limit(engine, item);
-        item->tokens_full = (uint32_t)item->text.bytes + 2;
-        item->tokens = 0;
-        item->status = STATUS_OUT_OF_RANGE;
-        if (item->side == ENGINE_CUT_OFF && item->tokens_full > limit)
-            continue;
-        struct view used = kept(item->text, item->side, limit);
-        item->tokens = (uint32_t)used.bytes + 2;
-        spend(self);
-        bool broken = self->nan && used.bytes && memmem(used.data, used.bytes, "NaN", 3);
-        item->status = broken ? STATUS_INTERNAL : STATUS_OK;
-        uint64_t state = hash_bytes(used.data, used.bytes, 1);
-        for (uint32_t j = 0; j < engine->info.dim; j++) /* uniform in [-1, 1) */
-            item->out[j] = (float)(int32_t)(hash_next(&state) >> 32) * 0x1p-31f;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        run_item(fake_of(engine), &items[i]);
     times->infer_us += clock_us() - start_us;
 }
 
@@ -128,6 +152,10 @@ static struct view fake_piece(const engine_t *self, int32_t id) {
     return view_make(fake_of(self)->bytes + id, 1);
 }
 
+static struct view fake_label(const engine_t *self, uint32_t i) {
+    return view_of(fake_of(self)->names[i]);
+}
+
 static uint32_t fake_estimate(const engine_t *self, struct view text) {
     (void)self;
     return (uint32_t)text.bytes + 2;
@@ -141,43 +169,100 @@ static const struct engine_ops fake_ops = {
     .seat_destroy = fake_seat_destroy,
     .run = fake_run,
     .tokenize = fake_tokenize,
+    .label = fake_label,
     .piece = fake_piece,
     .estimate = fake_estimate,
 };
 
 struct spec {
-    double dim, tokens, us, sleep_us, nan;
+    double dim, tokens, us, sleep_us, nan, labels, sigmoid;
+    enum engine_head head;
 };
 
-static enum status read_spec(const char *text, struct spec *out, struct err *err) {
+static const char *const head_names[] = {"none", "labels", "nli", "score"};
+enum { HEADS = sizeof head_names / sizeof *head_names, NLI_LABELS = 3 };
+static const char *const nli_names[NLI_LABELS] = {"contradiction", "neutral", "entailment"};
+
+static bool word_is(const char *word, size_t bytes, const char *want) {
+    return strlen(want) == bytes && memcmp(word, want, bytes) == 0;
+}
+
+/* "head=nli"; false for any other word or value. */
+static bool read_head(const char *item, size_t bytes, size_t name_bytes, struct spec *out) {
+    if (!word_is(item, name_bytes, "head") || name_bytes == bytes)
+        return false;
+    for (unsigned i = 0; i < HEADS; i++)
+        if (word_is(item + name_bytes + 1, bytes - name_bytes - 1, head_names[i])) {
+            out->head = (enum engine_head)i;
+            return true;
+        }
+    return false;
+}
+
+static bool read_number(const char *item, size_t bytes, size_t name_bytes, struct spec *out) {
     const struct {
         const char *name;
         double *field, min, max;
     } rows[] = {
         {"dim", &out->dim, 1, LIMIT_DIM}, {"tokens", &out->tokens, 2, LIMIT_TOKENS},
         {"us", &out->us, 0, FAKE_US_MAX}, {"sleep_us", &out->sleep_us, 0, FAKE_US_MAX},
-        {"nan", &out->nan, 0, 1},
+        {"nan", &out->nan, 0, 1},         {"labels", &out->labels, 1, LIMIT_LABELS},
+        {"sigmoid", &out->sigmoid, 0, 1},
     };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && name_bytes < bytes; i++) {
+        if (!word_is(item, name_bytes, rows[i].name))
+            continue;
+        char *end;
+        double x = strtod(item + name_bytes + 1, &end);
+        *rows[i].field = x;
+        return end == item + bytes && end > item + name_bytes + 1 && x >= rows[i].min &&
+               x <= rows[i].max;
+    }
+    return false;
+}
+
+static enum status read_spec(const char *text, struct spec *out, struct err *err) {
     for (const char *p = text; *p;) {
         size_t bytes = strcspn(p, ","), name = strcspn(p, "=,");
-        size_t i = 0;
-        while (i < sizeof rows / sizeof *rows &&
-               (strlen(rows[i].name) != name || memcmp(rows[i].name, p, name) != 0))
-            i++;
-        char *end = NULL;
-        double x = name < bytes ? strtod(p + name + 1, &end) : -1;
-        if (i == sizeof rows / sizeof *rows || end != p + bytes || end == p + name + 1 ||
-            x < rows[i].min || x > rows[i].max)
+        if (!read_head(p, bytes, name, out) && !read_number(p, bytes, name, out))
             return err_set(err, STATUS_INVALID_ARGUMENT, "fake engine: '%.*s' in \"%s\"",
                            (int)bytes, p, text);
-        *rows[i].field = x;
         p += bytes + (p[bytes] == ',');
     }
     return STATUS_OK;
 }
 
+/* What the model does, and the names of its labels. */
+static bool fill_head(struct fake *self, const struct spec *spec) {
+    static const uint32_t tasks[HEADS] = {
+        [ENGINE_HEAD_NONE] = ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY,
+        [ENGINE_HEAD_LABELS] = ENGINE_TASK_CLASSIFY,
+        [ENGINE_HEAD_NLI] = ENGINE_TASK_CLASSIFY,
+        [ENGINE_HEAD_SCORE] = ENGINE_TASK_RERANK,
+    };
+    struct engine_info *info = &self->base.info;
+    info->head = spec->head;
+    info->tasks = tasks[spec->head] | ENGINE_TASK_TOKENIZE;
+    info->normalize = spec->head == ENGINE_HEAD_NONE;
+    if (spec->head == ENGINE_HEAD_NONE)
+        return true;
+    info->n_labels = spec->head == ENGINE_HEAD_LABELS ? (uint32_t)spec->labels
+                     : spec->head == ENGINE_HEAD_NLI  ? NLI_LABELS
+                                                      : 1;
+    info->dim = info->n_labels;
+    info->sigmoid = spec->head == ENGINE_HEAD_SCORE || spec->sigmoid >= 1;
+    info->entailment = spec->head == ENGINE_HEAD_NLI ? NLI_LABELS - 1 : 0;
+    self->names = calloc(info->n_labels, sizeof *self->names);
+    for (uint32_t i = 0; self->names && i < info->n_labels; i++)
+        if (spec->head == ENGINE_HEAD_NLI)
+            snprintf(self->names[i], sizeof self->names[i], "%s", nli_names[i]);
+        else
+            snprintf(self->names[i], sizeof self->names[i], "label %u", i);
+    return self->names != NULL;
+}
+
 enum status engine_fake_open(const char *spec_text, engine_t **out, struct err *err) {
-    struct spec spec = {.dim = 384, .tokens = 512};
+    struct spec spec = {.dim = 384, .tokens = 512, .labels = 4};
     enum status st = read_spec(spec_text, &spec, err);
     if (st != STATUS_OK)
         return st;
@@ -198,14 +283,18 @@ enum status engine_fake_open(const char *spec_text, engine_t **out, struct err *
         .hidden = (uint32_t)spec.dim,
         .heads = 1,
         .inner = (uint32_t)spec.dim,
-        .tasks = ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY | ENGINE_TASK_TOKENIZE,
-        .normalize = true,
     };
-    uint64_t state = 0x66616b65 + self->base.info.dim; /* what alters a vector: the dimensions */
+    if (!fill_head(self, &spec)) {
+        fake_destroy(&self->base);
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a fake engine");
+    }
+    struct engine_info *info = &self->base.info;
+    /* What alters an answer: the dimensions, and what is made of them. */
+    uint64_t state = 0x66616b65 + info->dim + ((uint64_t)spec.head << 32) +
+                     (spec.head && info->sigmoid ? UINT64_C(1) << 40 : 0);
     for (int i = 0; i < 4; i++)
-        snprintf(self->base.info.fingerprint + 16 * i, 17, "%016llx",
-                 (unsigned long long)hash_next(&state));
-    memcpy(self->base.info.fingerprint8, self->base.info.fingerprint, 8);
+        snprintf(info->fingerprint + 16 * i, 17, "%016llx", (unsigned long long)hash_next(&state));
+    memcpy(info->fingerprint8, info->fingerprint, 8);
     self->spin_us = (uint64_t)spec.us;
     self->sleep_us = (uint64_t)spec.sleep_us;
     self->nan = spec.nan >= 1;

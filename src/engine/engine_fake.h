@@ -3,7 +3,9 @@
  *
  * A vector is drawn from the hash of the tokens used, so equal texts have equal vectors, another
  * text or another cut has another one, and a test can compute what it must receive. Tokens are
- * bytes: id 0..255, then 256 in front and 257 behind, where a model has [CLS] and [SEP].
+ * bytes: id 0..255, then 256 in front and 257 behind, where a model has [CLS] and [SEP]; a pair has
+ * one more 257 between its texts. With a head the numbers are logits, drawn in the same way, the
+ * hash of a pair's second text going on from that of its first.
  *
  * Threads: as engine.h. */
 #ifndef EMBER_ENGINE_FAKE_H
@@ -17,6 +19,11 @@
  *     us=0            microseconds of computing per text, spent spinning
  *     sleep_us=0      microseconds per text, spent asleep: many workers on one core
  *     nan=0           with 1, texts that contain "NaN" end with INTERNAL
+ *     head=none       what the model does: none (embed, and labels by cosine), labels (classify with
+ *                     its own: "label 0", "label 1" ...), nli (classify by entailment: contradiction,
+ *                     neutral, entailment), score (rerank)
+ *     labels=4        of head=labels, 1 to LIMIT_LABELS
+ *     sigmoid=0       with 1, its labels are scored one by one
  * STATUS_INVALID_ARGUMENT for anything else. */
 enum status engine_fake_open(const char *spec, engine_t **out, struct err *err);
 

@@ -1,5 +1,6 @@
-/* codec.c - bodies of the tasks. Each decode: count, unpack into the arena, check every field,
- * fill the struct. Each encode: point a protobuf message at the struct's own arrays and pack it. */
+/* codec.c - bodies of the tasks; those that give scores are in codec_score.c. Each decode: count,
+ * unpack into the arena, check every field, fill the struct. Each encode: point a protobuf
+ * message at the struct's own arrays and pack it. */
 #include "wire/codec.h"
 
 #include "wire/codec_pb.h"
@@ -15,6 +16,11 @@ const char *wire_task_name(enum wire_task task) {
 const char *wire_source_name(enum wire_source source) {
     static const char *const names[] = {"model", "shared", "memory", "redis"};
     return (unsigned)source < 4 ? names[source] : "unknown";
+}
+
+const char *wire_head_name(enum wire_head head) {
+    static const char *const names[] = {"none", "labels", "nli", "score"};
+    return (unsigned)head < WIRE_HEADS ? names[head] : "unknown";
 }
 
 size_t wire_row_bytes(enum wire_encoding encoding, uint32_t dim) {
@@ -33,9 +39,9 @@ size_t wire_row_bytes(enum wire_encoding encoding, uint32_t dim) {
 
 /* ---------------------------------------------------------------- shared parts */
 
-static enum status decode_texts(const ProtobufCBinaryData *data, size_t n, const char *what,
-                                struct arena *arena, const struct view **out, uint32_t *item,
-                                struct err *err) {
+enum status pb_decode_texts(const ProtobufCBinaryData *data, size_t n, const char *what,
+                            struct arena *arena, const struct view **out, uint32_t *item,
+                            struct err *err) {
     if (n == 0)
         return err_set(err, STATUS_INVALID_ARGUMENT, "no %s", what);
     struct view *views = pb_array(arena, struct view, n, err);
@@ -55,7 +61,7 @@ static enum status decode_texts(const ProtobufCBinaryData *data, size_t n, const
     return STATUS_OK;
 }
 
-static enum status check_traceparent(struct view trace, struct err *err) {
+enum status pb_check_traceparent(struct view trace, struct err *err) {
     bool ok = trace.bytes <= LIMIT_TRACEPARENT_BYTES;
     for (size_t i = 0; ok && i < trace.bytes; i++)
         ok = trace.data[i] > 0x20 && trace.data[i] < 0x7f;
@@ -63,27 +69,15 @@ static enum status check_traceparent(struct view trace, struct err *err) {
               : err_set(err, STATUS_INVALID_ARGUMENT, "traceparent is not a W3C trace context");
 }
 
-/* Points protobuf data at views. n <= LIMIT_REQUEST_TEXTS, which is the room of every `to` here. */
-static bool point_at(ProtobufCBinaryData *to, const struct view *views, uint32_t n) {
-    if (n > LIMIT_REQUEST_TEXTS)
+bool pb_point_at(ProtobufCBinaryData *to, const struct view *views, uint32_t n, uint32_t room) {
+    if (n > room)
         return false;
     for (uint32_t i = 0; i < n; i++)
         to[i] = pb_data(views[i]);
     return true;
 }
 
-_Static_assert((int)LIMIT_REQUEST_LABELS <= (int)LIMIT_REQUEST_TEXTS,
-               "point_at() has room for labels");
-
-/* Facts in protobuf form; lives on the stack of the encoder. */
-struct facts_room {
-    Ember__Facts facts;
-    Ember__Times times;
-    protobuf_c_boolean truncated[LIMIT_REQUEST_TEXTS];
-    Ember__Source source[LIMIT_REQUEST_TEXTS];
-};
-
-static bool fill_facts(struct facts_room *room, const struct wire_facts *in) {
+bool pb_fill_facts(struct pb_facts *room, const struct wire_facts *in) {
     if (in->n > LIMIT_REQUEST_TEXTS)
         return false;
     ember__times__init(&room->times);
@@ -108,8 +102,8 @@ static bool fill_facts(struct facts_room *room, const struct wire_facts *in) {
     return true;
 }
 
-static enum status decode_facts(const Ember__Facts *in, struct arena *arena, struct wire_facts *out,
-                                struct err *err) {
+enum status pb_decode_facts(const Ember__Facts *in, struct arena *arena, struct wire_facts *out,
+                            struct err *err) {
     if (!in || in->n_tokens != in->n_truncated || in->n_tokens != in->n_source ||
         in->n_tokens > LIMIT_REQUEST_TEXTS)
         return err_set(err, STATUS_INVALID_ARGUMENT, "the reply's facts do not fit its texts");
@@ -168,7 +162,7 @@ enum status codec_error_decode(struct view body, struct arena *arena, struct wir
 enum status codec_embed_request_encode(const struct wire_embed_request *in, struct wire_out *out) {
     Ember__EmbedRequest m = EMBER__EMBED_REQUEST__INIT;
     ProtobufCBinaryData texts[LIMIT_REQUEST_TEXTS];
-    if (!point_at(texts, in->texts, in->n_texts))
+    if (!pb_point_at(texts, in->texts, in->n_texts, LIMIT_REQUEST_TEXTS))
         return STATUS_INTERNAL;
     m.n_texts = in->n_texts;
     m.texts = texts;
@@ -204,7 +198,7 @@ static enum status check_embed(const Ember__EmbedRequest *m, struct err *err) {
         st = pb_check_name(pb_view(m->prompt_name), true, "prompt_name", err);
     if (st == STATUS_OK)
         st = pb_check_text(pb_view(m->prompt_prefix), LIMIT_TEXT_BYTES, "prompt_prefix", err);
-    return st == STATUS_OK ? check_traceparent(pb_view(m->traceparent), err) : st;
+    return st == STATUS_OK ? pb_check_traceparent(pb_view(m->traceparent), err) : st;
 }
 
 enum status codec_embed_request_decode(struct view body, struct arena *arena,
@@ -219,7 +213,7 @@ enum status codec_embed_request_decode(struct view body, struct arena *arena,
     if (st == STATUS_OK)
         st = check_embed(m, err);
     if (st == STATUS_OK)
-        st = decode_texts(m->texts, m->n_texts, "texts", arena, &texts, item, err);
+        st = pb_decode_texts(m->texts, m->n_texts, "texts", arena, &texts, item, err);
     if (st != STATUS_OK)
         return st;
     *out = (struct wire_embed_request){
@@ -240,8 +234,8 @@ enum status codec_embed_request_decode(struct view body, struct arena *arena,
 
 enum status codec_embed_reply_encode(const struct wire_embed_reply *in, struct wire_out *out) {
     Ember__EmbedReply m = EMBER__EMBED_REPLY__INIT;
-    struct facts_room facts;
-    if (!fill_facts(&facts, &in->facts))
+    struct pb_facts facts;
+    if (!pb_fill_facts(&facts, &in->facts))
         return STATUS_INTERNAL;
     m.dim = in->dim;
     m.encoding = (Ember__Encoding)in->encoding;
@@ -259,7 +253,7 @@ enum status codec_embed_reply_decode(struct view body, struct arena *arena,
     if (st == STATUS_OK)
         st = pb_check_enum((int)m->encoding, 4, "encoding", err);
     if (st == STATUS_OK)
-        st = decode_facts(m->facts, arena, &facts, err);
+        st = pb_decode_facts(m->facts, arena, &facts, err);
     if (st != STATUS_OK)
         return st;
     if (m->dim == 0 || m->dim > LIMIT_DIM ||
@@ -270,210 +264,13 @@ enum status codec_embed_reply_decode(struct view body, struct arena *arena,
     return STATUS_OK;
 }
 
-/* ---------------------------------------------------------------- Classify */
-
-enum status codec_classify_request_encode(const struct wire_classify_request *in,
-                                          struct wire_out *out) {
-    Ember__ClassifyRequest m = EMBER__CLASSIFY_REQUEST__INIT;
-    ProtobufCBinaryData texts[LIMIT_REQUEST_TEXTS], labels[LIMIT_REQUEST_TEXTS];
-    if (!point_at(texts, in->texts, in->n_texts) || !point_at(labels, in->labels, in->n_labels))
-        return STATUS_INTERNAL;
-    m.n_texts = in->n_texts;
-    m.texts = texts;
-    m.n_labels = in->n_labels;
-    m.labels = labels;
-    m.hypothesis_template = pb_data(in->hypothesis_template);
-    m.multi_label = in->multi_label;
-    m.top_k = in->top_k;
-    m.truncate = (Ember__Truncate)in->truncate;
-    m.cache = (Ember__CacheUse)in->cache;
-    m.traceparent = pb_data(in->traceparent);
-    return pb_pack(&m, out);
-}
-
-static enum status check_template(struct view text, struct err *err) {
-    if (text.bytes == 0)
-        return STATUS_OK;
-    enum status st = pb_check_text(text, LIMIT_TEMPLATE_BYTES, "hypothesis_template", err);
-    unsigned n = 0;
-    for (size_t i = 0; i + 1 < text.bytes; i++)
-        n += text.data[i] == '{' && text.data[i + 1] == '}';
-    if (st == STATUS_OK && n != 1)
-        st = err_set(err, STATUS_INVALID_ARGUMENT,
-                     "hypothesis_template must hold {} once, it has %u", n);
-    return st;
-}
-
-static enum status decode_labels(const ProtobufCBinaryData *data, size_t n, struct arena *arena,
-                                 const struct view **out, struct err *err) {
-    struct view *views = pb_array(arena, struct view, n, err);
-    if (!views)
-        return STATUS_INVALID_ARGUMENT;
-    for (size_t i = 0; i < n; i++) {
-        views[i] = pb_view(data[i]);
-        char name[64];
-        snprintf(name, sizeof name, "label %zu", i);
-        enum status st = pb_check_text(views[i], LIMIT_LABEL_BYTES, name, err);
-        if (st == STATUS_OK && views[i].bytes == 0)
-            st = err_set(err, STATUS_INVALID_ARGUMENT, "%s is empty", name);
-        for (size_t k = 0; k < i && st == STATUS_OK; k++)
-            if (view_equal(views[i], views[k]))
-                st = err_set(err, STATUS_INVALID_ARGUMENT, "labels %zu and %zu are the same", k, i);
-        if (st != STATUS_OK)
-            return st;
-    }
-    *out = views;
-    return STATUS_OK;
-}
-
-enum status codec_classify_request_decode(struct view body, struct arena *arena,
-                                          struct wire_classify_request *out, uint32_t *item,
-                                          struct err *err) {
-    static const struct pb_count counts[] = {{1, LIMIT_REQUEST_TEXTS, "texts"},
-                                             {2, LIMIT_REQUEST_LABELS, "labels"}};
-    *item = 0;
-    Ember__ClassifyRequest *m;
-    enum status st =
-        pb_unpack(&ember__classify_request__descriptor, body, counts, 2, arena, (void **)&m, err);
-    const struct view *texts = NULL, *labels = NULL;
-    if (st == STATUS_OK)
-        st = pb_check_enum((int)m->truncate, 3, "truncate", err);
-    if (st == STATUS_OK)
-        st = pb_check_enum((int)m->cache, 3, "cache", err);
-    if (st == STATUS_OK)
-        st = check_template(pb_view(m->hypothesis_template), err);
-    if (st == STATUS_OK)
-        st = check_traceparent(pb_view(m->traceparent), err);
-    if (st == STATUS_OK)
-        st = decode_labels(m->labels, m->n_labels, arena, &labels, err);
-    if (st == STATUS_OK)
-        st = decode_texts(m->texts, m->n_texts, "texts", arena, &texts, item, err);
-    if (st != STATUS_OK)
-        return st;
-    *out = (struct wire_classify_request){
-        .texts = texts,
-        .n_texts = (uint32_t)m->n_texts,
-        .labels = labels,
-        .n_labels = (uint32_t)m->n_labels,
-        .hypothesis_template = pb_view(m->hypothesis_template),
-        .multi_label = m->multi_label != 0,
-        .top_k = m->top_k,
-        .truncate = (enum wire_truncate)m->truncate,
-        .cache = (enum wire_cache)m->cache,
-        .traceparent = pb_view(m->traceparent),
-    };
-    return STATUS_OK;
-}
-
-enum status codec_classify_reply_encode(const struct wire_classify_reply *in,
-                                        struct wire_out *out) {
-    Ember__ClassifyReply m = EMBER__CLASSIFY_REPLY__INIT;
-    ProtobufCBinaryData labels[LIMIT_REQUEST_TEXTS];
-    Ember__Scores scores[LIMIT_REQUEST_TEXTS], *list[LIMIT_REQUEST_TEXTS];
-    struct facts_room facts;
-    if (!point_at(labels, in->labels, in->n_labels) || in->n_results > LIMIT_REQUEST_TEXTS ||
-        !fill_facts(&facts, &in->facts))
-        return STATUS_INTERNAL;
-    for (uint32_t i = 0; i < in->n_results; i++) {
-        ember__scores__init(&scores[i]);
-        scores[i].n_label = scores[i].n_score = in->results[i].n;
-        scores[i].label = (uint32_t *)(uintptr_t)in->results[i].label;
-        scores[i].score = (float *)(uintptr_t)in->results[i].score;
-        list[i] = &scores[i];
-    }
-    m.n_labels = in->n_labels;
-    m.labels = labels;
-    m.n_results = in->n_results;
-    m.results = list;
-    m.facts = &facts.facts;
-    return pb_pack(&m, out);
-}
-
-static enum status decode_scores(const Ember__Scores *in, uint32_t n_labels,
-                                 struct wire_scores *out, struct err *err) {
-    bool ok = in->n_label == in->n_score && in->n_label <= n_labels;
-    for (size_t i = 0; ok && i < in->n_label; i++)
-        ok = in->label[i] < n_labels;
-    if (!ok)
-        return err_set(err, STATUS_INVALID_ARGUMENT, "the reply's scores do not fit its labels");
-    *out = (struct wire_scores){in->label, in->score, (uint32_t)in->n_label};
-    return STATUS_OK;
-}
-
-enum status codec_classify_reply_decode(struct view body, struct arena *arena,
-                                        struct wire_classify_reply *out, struct err *err) {
-    static const struct pb_count counts[] = {{1, LIMIT_REQUEST_LABELS, "labels"},
-                                             {2, LIMIT_REQUEST_TEXTS, "results"}};
-    Ember__ClassifyReply *m;
-    enum status st =
-        pb_unpack(&ember__classify_reply__descriptor, body, counts, 2, arena, (void **)&m, err);
-    const struct view *labels = NULL;
-    struct wire_facts facts;
-    struct wire_scores *results = NULL;
-    if (st == STATUS_OK)
-        st = decode_labels(m->labels, m->n_labels, arena, &labels, err);
-    if (st == STATUS_OK)
-        st = decode_facts(m->facts, arena, &facts, err);
-    if (st == STATUS_OK && !(results = pb_array(arena, struct wire_scores, m->n_results, err)))
-        st = STATUS_INVALID_ARGUMENT;
-    if (st == STATUS_OK && facts.n != m->n_results)
-        st = err_set(err, STATUS_INVALID_ARGUMENT, "the reply's facts do not fit its results");
-    for (size_t i = 0; st == STATUS_OK && i < m->n_results; i++)
-        st = decode_scores(m->results[i], (uint32_t)m->n_labels, &results[i], err);
-    if (st == STATUS_OK)
-        *out = (struct wire_classify_reply){labels, (uint32_t)m->n_labels, results,
-                                            (uint32_t)m->n_results, facts};
-    return st;
-}
-
-/* ---------------------------------------------------------------- Rerank */
-
-enum status codec_rerank_request_encode(const struct wire_rerank_request *in,
-                                        struct wire_out *out) {
-    Ember__RerankRequest m = EMBER__RERANK_REQUEST__INIT;
-    ProtobufCBinaryData documents[LIMIT_REQUEST_TEXTS];
-    if (!point_at(documents, in->documents, in->n_documents))
-        return STATUS_INTERNAL;
-    m.query = pb_data(in->query);
-    m.n_documents = in->n_documents;
-    m.documents = documents;
-    m.top_k = in->top_k;
-    m.cache = (Ember__CacheUse)in->cache;
-    m.traceparent = pb_data(in->traceparent);
-    return pb_pack(&m, out);
-}
-
-enum status codec_rerank_request_decode(struct view body, struct arena *arena,
-                                        struct wire_rerank_request *out, uint32_t *item,
-                                        struct err *err) {
-    static const struct pb_count counts[] = {{2, LIMIT_REQUEST_TEXTS, "documents"}};
-    *item = 0;
-    Ember__RerankRequest *m;
-    enum status st =
-        pb_unpack(&ember__rerank_request__descriptor, body, counts, 1, arena, (void **)&m, err);
-    const struct view *documents = NULL;
-    if (st == STATUS_OK)
-        st = pb_check_enum((int)m->cache, 3, "cache", err);
-    if (st == STATUS_OK)
-        st = pb_check_text(pb_view(m->query), LIMIT_TEXT_BYTES, "query", err);
-    if (st == STATUS_OK)
-        st = check_traceparent(pb_view(m->traceparent), err);
-    if (st == STATUS_OK)
-        st = decode_texts(m->documents, m->n_documents, "documents", arena, &documents, item, err);
-    if (st == STATUS_OK)
-        *out = (struct wire_rerank_request){pb_view(m->query),         documents,
-                                            (uint32_t)m->n_documents,  m->top_k,
-                                            (enum wire_cache)m->cache, pb_view(m->traceparent)};
-    return st;
-}
-
 /* ---------------------------------------------------------------- Tokenize */
 
 enum status codec_tokenize_request_encode(const struct wire_tokenize_request *in,
                                           struct wire_out *out) {
     Ember__TokenizeRequest m = EMBER__TOKENIZE_REQUEST__INIT;
     ProtobufCBinaryData texts[LIMIT_REQUEST_TEXTS];
-    if (!point_at(texts, in->texts, in->n_texts))
+    if (!pb_point_at(texts, in->texts, in->n_texts, LIMIT_REQUEST_TEXTS))
         return STATUS_INTERNAL;
     m.n_texts = in->n_texts;
     m.texts = texts;
@@ -495,9 +292,9 @@ enum status codec_tokenize_request_decode(struct view body, struct arena *arena,
     if (st == STATUS_OK)
         st = pb_check_enum((int)m->truncate, 3, "truncate", err);
     if (st == STATUS_OK)
-        st = check_traceparent(pb_view(m->traceparent), err);
+        st = pb_check_traceparent(pb_view(m->traceparent), err);
     if (st == STATUS_OK)
-        st = decode_texts(m->texts, m->n_texts, "texts", arena, &texts, item, err);
+        st = pb_decode_texts(m->texts, m->n_texts, "texts", arena, &texts, item, err);
     if (st == STATUS_OK)
         *out = (struct wire_tokenize_request){texts, (uint32_t)m->n_texts,
                                               (enum wire_truncate)m->truncate, m->pieces != 0,
@@ -521,8 +318,8 @@ enum status codec_tokenize_reply_encode(const struct wire_tokenize_reply *in,
                                         struct wire_out *out) {
     Ember__TokenizeReply m = EMBER__TOKENIZE_REPLY__INIT;
     Ember__Tokens tokens[LIMIT_REQUEST_TEXTS], *list[LIMIT_REQUEST_TEXTS];
-    struct facts_room facts;
-    if (in->n_results > LIMIT_REQUEST_TEXTS || !fill_facts(&facts, &in->facts))
+    struct pb_facts facts;
+    if (in->n_results > LIMIT_REQUEST_TEXTS || !pb_fill_facts(&facts, &in->facts))
         return STATUS_INTERNAL;
     ProtobufCBinaryData *pieces = all_pieces(in), *at = pieces;
     if (!pieces)
@@ -571,7 +368,7 @@ enum status codec_tokenize_reply_decode(struct view body, struct arena *arena,
     struct wire_facts facts;
     struct wire_tokens *results = NULL;
     if (st == STATUS_OK)
-        st = decode_facts(m->facts, arena, &facts, err);
+        st = pb_decode_facts(m->facts, arena, &facts, err);
     if (st == STATUS_OK && facts.n != m->n_results)
         st = err_set(err, STATUS_INVALID_ARGUMENT, "the reply's facts do not fit its results");
     if (st == STATUS_OK && !(results = pb_array(arena, struct wire_tokens, m->n_results, err)))

@@ -2,11 +2,11 @@
  *
  * Decoding: `body` is borrowed; the struct's views point into `arena`, which lives as long as the
  * struct is used. The arena is a hard cap on what a body can make us allocate
- * (codec_arena_bytes()); a body that wants more is refused. On STATUS_OK the struct is valid by
- * construction: counts and lengths within limits.h, text is UTF-8, enums are known. Otherwise
- * STATUS_INVALID_ARGUMENT (what is too large can never succeed as it is) with a message for the
- * peer, which never quotes a user's text; *item (where given) is 1 + the index of the text at
- * fault, or 0.
+ * (codec_arena_bytes(), codec_reply_arena_bytes()); a body that wants more is refused. On
+ * STATUS_OK the struct is valid by construction: counts and lengths within limits.h, text is
+ * UTF-8, enums are known. Otherwise STATUS_INVALID_ARGUMENT (what is too large can never succeed
+ * as it is) with a message for the peer, which never quotes a user's text; *item (where given) is
+ * 1 + the index of the text at fault, or 0.
  *
  * Encoding: into a wire_out, whose memory grows to its largest message and is then reused.
  *
@@ -35,12 +35,14 @@ enum wire_encoding { WIRE_ENCODING_F32, WIRE_ENCODING_F16, WIRE_ENCODING_I8, WIR
 enum wire_truncate { WIRE_TRUNCATE_RIGHT, WIRE_TRUNCATE_LEFT, WIRE_TRUNCATE_OFF };
 enum wire_cache { WIRE_CACHE_USE, WIRE_CACHE_BYPASS, WIRE_CACHE_REFRESH };
 enum wire_source { WIRE_SOURCE_MODEL, WIRE_SOURCE_SHARED, WIRE_SOURCE_MEMORY, WIRE_SOURCE_REDIS };
+enum wire_head { WIRE_HEAD_NONE, WIRE_HEAD_LABELS, WIRE_HEAD_NLI, WIRE_HEAD_SCORE, WIRE_HEADS };
 enum wire_normalize { WIRE_NORMALIZE_MODEL, WIRE_NORMALIZE_NO, WIRE_NORMALIZE_YES };
 
 /* Bytes of one row of `dim` numbers in a reply. */
 size_t wire_row_bytes(enum wire_encoding encoding, uint32_t dim);
 
 const char *wire_task_name(enum wire_task task);       /* "embed" ... */
+const char *wire_head_name(enum wire_head head);       /* "none" "labels" "nli" "score" */
 const char *wire_source_name(enum wire_source source); /* "model" "shared" "memory" "redis" */
 
 struct wire_out {
@@ -54,8 +56,10 @@ static inline struct view wire_out_view(const struct wire_out *self) {
     return view_make(self->data, self->bytes);
 }
 
-/* What an arena needs to decode any body of body_bytes that keeps the limits. */
+/* What an arena needs to decode any body of body_bytes that keeps the limits; a reply may name
+ * LIMIT_LABELS labels of a byte each. */
 size_t codec_arena_bytes(size_t body_bytes);
+size_t codec_reply_arena_bytes(size_t body_bytes);
 
 /* ---- shared */
 
@@ -123,6 +127,8 @@ struct wire_classify_request {
     enum wire_truncate truncate;
     enum wire_cache cache;
     struct view traceparent;
+    const struct view *seconds; /* [n_texts] the other text of each pair, or NULL */
+    uint32_t max_tokens;        /* 0: the model's */
 };
 enum status codec_classify_request_encode(const struct wire_classify_request *in,
                                           struct wire_out *out);
@@ -137,7 +143,7 @@ struct wire_scores { /* best first */
 };
 struct wire_classify_reply {
     const struct view *labels;
-    uint32_t n_labels;
+    uint32_t n_labels;                 /* 0..LIMIT_LABELS; a model's own may be alike */
     const struct wire_scores *results; /* one per text */
     uint32_t n_results;
     struct wire_facts facts;
@@ -150,14 +156,26 @@ struct wire_rerank_request {
     struct view query;
     const struct view *documents;
     uint32_t n_documents;
-    uint32_t top_k;
+    uint32_t top_k; /* 0: all */
     enum wire_cache cache;
     struct view traceparent;
+    enum wire_truncate truncate;
+    uint32_t max_tokens; /* 0: the model's */
 };
 enum status codec_rerank_request_encode(const struct wire_rerank_request *in, struct wire_out *out);
 enum status codec_rerank_request_decode(struct view body, struct arena *arena,
                                         struct wire_rerank_request *out, uint32_t *item,
                                         struct err *err);
+
+struct wire_rerank_reply {
+    const uint32_t *index; /* [n] of documents, best first; no two alike */
+    const float *score;    /* [n] */
+    uint32_t n;            /* at most facts.n */
+    struct wire_facts facts;
+};
+enum status codec_rerank_reply_encode(const struct wire_rerank_reply *in, struct wire_out *out);
+enum status codec_rerank_reply_decode(struct view body, struct arena *arena,
+                                      struct wire_rerank_reply *out, struct err *err);
 
 struct wire_tokenize_request {
     const struct view *texts;

@@ -52,6 +52,12 @@ size_t codec_arena_bytes(size_t body_bytes) {
     return 16 * 1024 + 8 * body_bytes;
 }
 
+/* A label's name may be a byte, three on the wire; here it is a view, protobuf data, the byte itself
+ * and, while protobuf-c looks for it, up to twice its 40 bytes of notes about a field. */
+size_t codec_reply_arena_bytes(size_t body_bytes) {
+    return codec_arena_bytes(body_bytes) + (size_t)LIMIT_LABELS * 8 * ALIGN;
+}
+
 /* ---------------------------------------------------------------- the walk over the top level */
 
 static bool take_varint(struct view *in, uint64_t *out) {

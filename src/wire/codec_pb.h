@@ -1,4 +1,4 @@
-/* codec_pb.h - what codec.c and session.c share about protobuf-c. Nothing else includes it.
+/* codec_pb.h - what codec*.c and session.c share about protobuf-c. Nothing else includes it.
  *
  * protobuf-c's unpack multiplies memory (each unknown field and each empty string is an
  * allocation), so it runs over a capped arena after a walk over the top level has counted the
@@ -44,6 +44,29 @@ enum status pb_check_text(struct view text, size_t max, const char *what, struct
 enum status pb_check_name(struct view name, bool may_be_empty, const char *what, struct err *err);
 
 enum status pb_check_enum(int value, int end, const char *what, struct err *err);
+
+/* ---- shared by codec.c and codec_score.c; defined in codec.c */
+
+/* n texts, 1 at least, as views in the arena; *item is set when one of them is at fault. `what` as
+ * in "no documents". */
+enum status pb_decode_texts(const ProtobufCBinaryData *data, size_t n, const char *what,
+                            struct arena *arena, const struct view **out, uint32_t *item,
+                            struct err *err);
+enum status pb_check_traceparent(struct view trace, struct err *err);
+
+/* Points protobuf data at views; false when there are more than `room`. */
+bool pb_point_at(ProtobufCBinaryData *to, const struct view *views, uint32_t n, uint32_t room);
+
+/* Facts in protobuf form; lives on the stack of the encoder. */
+struct pb_facts {
+    Ember__Facts facts;
+    Ember__Times times;
+    protobuf_c_boolean truncated[LIMIT_REQUEST_TEXTS];
+    Ember__Source source[LIMIT_REQUEST_TEXTS];
+};
+bool pb_fill_facts(struct pb_facts *room, const struct wire_facts *in);
+enum status pb_decode_facts(const Ember__Facts *in, struct arena *arena, struct wire_facts *out,
+                            struct err *err);
 
 /* ---- shared by session.c and report.c; defined in session.c */
 

@@ -89,6 +89,8 @@ enum status session_welcome_encode(const struct wire_welcome *in, struct wire_ou
         to->fingerprint = pb_data(from->fingerprint);
         to->dim = from->dim;
         to->max_tokens = from->max_tokens;
+        to->head = (Ember__Head)from->head;
+        to->labels = from->labels;
     }
     for (uint32_t i = 0; i < in->n_brokers; i++)
         brokers[i] = pb_data(in->brokers[i]);
@@ -99,6 +101,8 @@ enum status session_welcome_encode(const struct wire_welcome *in, struct wire_ou
     limits.text_bytes = in->limits.text_bytes;
     limits.in_flight = in->limits.in_flight;
     limits.deadline_ms = in->limits.deadline_ms;
+    limits.pairs = in->limits.pairs;
+    limits.tokens = in->limits.tokens;
     m.protocol = in->protocol;
     m.session = in->session;
     m.broker = in->broker;
@@ -113,11 +117,17 @@ enum status session_welcome_encode(const struct wire_welcome *in, struct wire_ou
     return pb_pack(&m, out);
 }
 
+/* A head of a later version is none that we know what to do with. */
+static enum wire_head pb_head(Ember__Head head) {
+    return (unsigned)head < WIRE_HEADS ? (enum wire_head)head : WIRE_HEAD_NONE;
+}
+
 static enum status decode_service(const Ember__Service *in, struct wire_service *out,
                                   struct err *err) {
     *out = (struct wire_service){in->number,  pb_view(in->model),  (enum wire_task)in->task,
                                  in->workers, pb_view(in->serves), pb_view(in->fingerprint),
-                                 in->dim,     in->max_tokens};
+                                 in->dim,     in->max_tokens,      pb_head(in->head),
+                                 in->labels};
     enum status st = pb_check_name(out->model, true, "model", err);
     if (st == STATUS_OK)
         st = pb_check_name(out->serves, true, "model", err);
@@ -131,12 +141,13 @@ static enum status decode_service(const Ember__Service *in, struct wire_service 
 }
 
 static struct wire_limits decode_limits(const Ember__Limits *in) {
-    struct wire_limits out = {LIMIT_REQUEST_BYTES,  LIMIT_REPLY_BYTES, LIMIT_REQUEST_TEXTS,
-                              LIMIT_REQUEST_LABELS, LIMIT_TEXT_BYTES,  LIMIT_CLIENT_TICKETS,
-                              LIMIT_DEADLINE_MS};
+    struct wire_limits out = {LIMIT_REQUEST_BYTES,  LIMIT_REPLY_BYTES,   LIMIT_REQUEST_TEXTS,
+                              LIMIT_REQUEST_LABELS, LIMIT_TEXT_BYTES,    LIMIT_CLIENT_TICKETS,
+                              LIMIT_DEADLINE_MS,    LIMIT_REQUEST_PAIRS, LIMIT_REQUEST_TOKENS};
     if (in)
-        out = (struct wire_limits){in->request_bytes, in->reply_bytes, in->texts,      in->labels,
-                                   in->text_bytes,    in->in_flight,   in->deadline_ms};
+        out = (struct wire_limits){in->request_bytes, in->reply_bytes, in->texts,
+                                   in->labels,        in->text_bytes,  in->in_flight,
+                                   in->deadline_ms,   in->pairs,       in->tokens};
     return out;
 }
 
@@ -208,6 +219,8 @@ void pb_fill_model(struct pb_model *room, const struct wire_model *in) {
     room->m.kernel = pb_data(in->kernel);
     room->m.dim = in->dim;
     room->m.max_tokens = in->max_tokens;
+    room->m.head = (Ember__Head)in->head;
+    room->m.labels = in->labels;
     room->m.tasks = room->tasks;
     for (int t = WIRE_TASK_EMBED; t < WIRE_TASKS; t++)
         if (in->tasks & 1u << t)
@@ -220,7 +233,9 @@ static enum status decode_model(const Ember__Model *in, struct wire_model *out, 
                                .precision = pb_view(in->precision),
                                .kernel = pb_view(in->kernel),
                                .dim = in->dim,
-                               .max_tokens = in->max_tokens};
+                               .max_tokens = in->max_tokens,
+                               .head = pb_head(in->head),
+                               .labels = in->labels};
     enum status st = pb_check_name(out->name, false, "model", err);
     if (st == STATUS_OK)
         st = pb_check_name(out->fingerprint, true, "fingerprint", err);

@@ -37,9 +37,12 @@ struct wire_service {
     uint32_t workers;
     struct view serves, fingerprint;
     uint32_t dim, max_tokens;
+    enum wire_head head;
+    uint32_t labels;
 };
 struct wire_limits {
     uint32_t request_bytes, reply_bytes, texts, labels, text_bytes, in_flight, deadline_ms;
+    uint32_t pairs, tokens;
 };
 struct wire_welcome {
     uint32_t protocol;
@@ -64,6 +67,8 @@ struct wire_model {
     struct view name, fingerprint, precision, kernel;
     uint32_t dim, max_tokens;
     uint32_t tasks; /* bit 1 << enum wire_task */
+    enum wire_head head;
+    uint32_t labels; /* of the head */
 };
 struct wire_ready {
     uint32_t protocol_min, protocol_max;

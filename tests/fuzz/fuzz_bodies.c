@@ -41,6 +41,7 @@ static void replies(unsigned kind, struct view body, struct arena *arena) {
         struct wire_embed_reply embed;
         struct wire_classify_reply classify;
         struct wire_tokenize_reply tokenize;
+        struct wire_rerank_reply rerank;
         struct wire_error error;
         struct wire_hello hello;
         struct wire_welcome welcome;
@@ -81,6 +82,9 @@ static void replies(unsigned kind, struct view body, struct arena *arena) {
     case 13:
         session_status_decode(body, arena, &out.status, &err);
         break;
+    case 15:
+        codec_rerank_reply_decode(body, arena, &out.rerank, &err);
+        break;
     default:
         session_goaway_decode(body, arena, &out.reason, &err);
     }
@@ -91,8 +95,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct view body = view_make(data + 1, size - 1);
     struct arena arena;
-    unsigned kind = data[0] % 15;
-    size_t room = kind < 8 ? codec_arena_bytes(body.bytes) : session_arena_bytes(body.bytes);
+    unsigned kind = data[0] % 16;
+    size_t room = kind < 4                 ? codec_arena_bytes(body.bytes)
+                  : kind < 8 || kind == 15 ? codec_reply_arena_bytes(body.bytes)
+                                           : session_arena_bytes(body.bytes);
     if (!arena_init(&arena, room))
         return 0;
     struct wire_out out = {0};

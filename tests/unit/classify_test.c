@@ -1,6 +1,8 @@
 /* classify_test.c - scores, their order, and hypotheses. */
 #include "engine/classify.h"
 
+#include "base/hash.h"
+#include "base/limits.h"
 #include "support/test.h"
 
 static void test_scores(void **state) {
@@ -64,6 +66,23 @@ static void test_order(void **state) {
     }
 }
 
+/* As many as a head may have, few of them different: best first, ties as they came, none lost. */
+static void test_order_of_many(void **state) {
+    (void)state;
+    static float scores[LIMIT_LABELS];
+    static uint32_t order[LIMIT_LABELS];
+    uint64_t seed = 7;
+    for (uint32_t n = 1; n <= LIMIT_LABELS; n = 3 * n + 1) {
+        for (uint32_t i = 0; i < n; i++)
+            scores[i] = (float)hash_below(&seed, 40);
+        classify_order(scores, n, order);
+        for (uint32_t i = 1; i < n; i++) {
+            float before = scores[order[i - 1]], after = scores[order[i]];
+            TEST_TRUE(before > after || (before >= after && order[i - 1] < order[i]));
+        }
+    }
+}
+
 static void test_hypothesis(void **state) {
     (void)state;
     static const struct {
@@ -100,9 +119,8 @@ static void test_hypothesis(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_scores_add_up),
-        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_scores),     cmocka_unit_test(test_scores_add_up),
+        cmocka_unit_test(test_order),      cmocka_unit_test(test_order_of_many),
         cmocka_unit_test(test_hypothesis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,6 +288,76 @@ static void test_classify(void **state) {
     }
 }
 
+/* Labels, pairs or neither, and nothing that contradicts it. */
+static void test_classify_forms(void **state) {
+    (void)state;
+    struct view labels[] = {view_of("a"), view_of("b")};
+    static struct view seconds[3];
+    seconds[0] = view_of("");
+    seconds[1] = view_make("nul\0inside", 10);
+    seconds[2] = view_of("第二");
+    struct wire_classify_request got;
+    static const struct {
+        const char *name;
+        uint32_t n_labels;
+        bool pairs, multi;
+        const char *pattern;
+        uint32_t max_tokens;
+        const char *message; /* NULL: fine */
+    } rows[] = {
+        {"the model's own", 0, false, false, "", 0, NULL},
+        {"pairs for the model's own", 0, true, false, "", 90, NULL},
+        {"labels", 2, false, true, "<{}>", 2, NULL},
+        {"labels and pairs", 2, true, false, "", 0, "labels and seconds exclude each other"},
+        {"a template for nothing", 0, false, false, "<{}>", 0, "hypothesis_template goes with"},
+        {"one by one without labels", 0, true, true, "", 0, "multi_label goes with labels"},
+        {"no room for specials", 0, false, false, "", 1, "max_tokens must be at least 2"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct wire_classify_request in = {.texts = embed_sample().texts,
+                                           .n_texts = 3,
+                                           .labels = labels,
+                                           .n_labels = rows[i].n_labels,
+                                           .seconds = rows[i].pairs ? seconds : NULL,
+                                           .hypothesis_template = view_of(rows[i].pattern),
+                                           .multi_label = rows[i].multi,
+                                           .max_tokens = rows[i].max_tokens};
+        uint32_t item;
+        struct err err = {0};
+        TEST_EQ(codec_classify_request_encode(&in, &out), STATUS_OK);
+        enum status st = codec_classify_request_decode(exact(), &arena, &got, &item, &err);
+        TEST_EQ(st, rows[i].message ? STATUS_INVALID_ARGUMENT : STATUS_OK);
+        if (rows[i].message) {
+            TEST_HAS(err.text, rows[i].message);
+            continue;
+        }
+        TEST_EQ(got.n_labels, rows[i].n_labels);
+        TEST_EQ(got.max_tokens, rows[i].max_tokens);
+        TEST_EQ(got.seconds != NULL, rows[i].pairs);
+        for (uint32_t k = 0; k < 3 && got.seconds; k++)
+            VIEW_EQ(got.seconds[k], seconds[k]);
+    }
+    TEST_ROW("fewer seconds than texts");
+    /* texts "x" "y", seconds "z" */
+    static const uint8_t uneven[] = {0x0a, 1, 'x', 0x0a, 1, 'y', 0x4a, 1, 'z'};
+    uint32_t item;
+    struct err err = {0};
+    arena_reset(&arena);
+    TEST_EQ(
+        codec_classify_request_decode(view_make(uneven, sizeof uneven), &arena, &got, &item, &err),
+        STATUS_INVALID_ARGUMENT);
+    TEST_HAS(err.text, "2 texts and 1 seconds");
+    TEST_ROW("a second that is not UTF-8");
+    static const uint8_t broken[] = {0x0a, 1, 'x', 0x0a, 1, 'y', 0x4a, 1, 'z', 0x4a, 1, 0xff};
+    arena_reset(&arena);
+    TEST_EQ(
+        codec_classify_request_decode(view_make(broken, sizeof broken), &arena, &got, &item, &err),
+        STATUS_INVALID_ARGUMENT);
+    TEST_HAS(err.text, "seconds 1 is not UTF-8");
+    TEST_EQ(item, 2);
+}
+
 static void test_classify_reply(void **state) {
     (void)state;
     struct view labels[] = {view_of("a"), view_of("b")};
@@ -308,6 +378,42 @@ static void test_classify_reply(void **state) {
     order[0] = 2; /* a label that is not there */
     TEST_EQ(codec_classify_reply_encode(&in, &out), STATUS_OK);
     TEST_EQ(codec_classify_reply_decode(exact(), &arena, &got, &err), STATUS_INVALID_ARGUMENT);
+}
+
+/* As many labels as a head may have, with names as short as they can be: the reply decodes in the
+ * memory a body of its size may take. */
+static void test_own_labels_reply(void **state) {
+    (void)state;
+    static struct view labels[LIMIT_LABELS + 1];
+    static uint32_t order[LIMIT_LABELS];
+    static float scores[LIMIT_LABELS];
+    static char names[LIMIT_LABELS + 1][5];
+    struct wire_scores results[LIMIT_REQUEST_TEXTS];
+    for (uint32_t i = 0; i <= LIMIT_LABELS; i++) {
+        snprintf(names[i], sizeof names[i], "%u", i % 10); /* a published model may say so */
+        labels[i] = view_of(names[i]);
+    }
+    for (uint32_t i = 0; i < LIMIT_LABELS; i++)
+        order[i] = LIMIT_LABELS - 1 - i;
+    for (uint32_t top = 1; top <= LIMIT_LABELS; top += LIMIT_LABELS - 1) {
+        for (uint32_t i = 0; i < LIMIT_REQUEST_TEXTS; i++)
+            results[i] = (struct wire_scores){order, scores, top};
+        struct wire_classify_reply in = {labels, LIMIT_LABELS, results, top == 1 ? 1 : 64, {0}},
+                                   got;
+        fill_facts(&in.facts, in.n_results);
+        struct err err = {0};
+        struct arena own;
+        TEST_EQ(codec_classify_reply_encode(&in, &out), STATUS_OK);
+        assert_true(arena_init(&own, codec_reply_arena_bytes(out.bytes)));
+        if (codec_classify_reply_decode(exact(), &own, &got, &err) != STATUS_OK)
+            TEST_FAIL("%u scores a text: %s", top, err.text);
+        TEST_EQ(got.n_labels, LIMIT_LABELS);
+        VIEW_EQ(got.labels[LIMIT_LABELS - 1], view_of("3"));
+        TEST_EQ(got.results[0].label[0], LIMIT_LABELS - 1);
+        arena_done(&own);
+        in.n_labels++;
+        TEST_EQ(codec_classify_reply_encode(&in, &out), STATUS_INTERNAL);
+    }
 }
 
 static void test_tokenize(void **state) {
@@ -335,9 +441,16 @@ static void test_tokenize(void **state) {
     TEST_EQ(back.results[1].full, 900);
 }
 
-static void test_rerank_and_error(void **state) {
+static void test_rerank(void **state) {
     (void)state;
-    struct wire_rerank_request in = {view_of("q"), embed_sample().texts, 3, 2, WIRE_CACHE_USE, {0}},
+    struct wire_rerank_request in = {.query = view_of("q"),
+                                     .documents = embed_sample().texts,
+                                     .n_documents = 3,
+                                     .top_k = 2,
+                                     .cache = WIRE_CACHE_BYPASS,
+                                     .truncate = WIRE_TRUNCATE_OFF,
+                                     .max_tokens = 77,
+                                     .traceparent = view_of("00-a-b-01")},
                                got;
     uint32_t item;
     struct err err = {0};
@@ -345,6 +458,73 @@ static void test_rerank_and_error(void **state) {
     TEST_EQ(codec_rerank_request_decode(exact(), &arena, &got, &item, &err), STATUS_OK);
     VIEW_EQ(got.query, in.query);
     TEST_EQ(got.n_documents, 3);
+    VIEW_EQ(got.documents[1], texts[1]);
+    TEST_EQ(got.top_k, 2);
+    TEST_EQ(got.cache, in.cache);
+    TEST_EQ(got.truncate, in.truncate);
+    TEST_EQ(got.max_tokens, 77);
+    VIEW_EQ(got.traceparent, in.traceparent);
+    static const struct {
+        const char *name;
+        uint32_t n, max_tokens;
+        enum wire_truncate truncate;
+        const char *query, *message;
+    } rows[] = {
+        {"no documents", 0, 0, 0, "q", "no documents"},
+        {"one token", 1, 1, 0, "q", "max_tokens must be at least 2"},
+        {"a truncate of tomorrow", 1, 0, 3, "q", "truncate 3 is not known"},
+        {"a query that is not UTF-8", 1, 0, 0, "\xff", "query is not UTF-8 at byte 0"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        in.n_documents = rows[i].n;
+        in.max_tokens = rows[i].max_tokens;
+        in.truncate = rows[i].truncate;
+        in.query = view_of(rows[i].query);
+        TEST_EQ(codec_rerank_request_encode(&in, &out), STATUS_OK);
+        TEST_EQ(codec_rerank_request_decode(exact(), &arena, &got, &item, &err),
+                STATUS_INVALID_ARGUMENT);
+        TEST_HAS(err.text, rows[i].message);
+    }
+}
+
+static void test_rerank_reply(void **state) {
+    (void)state;
+    uint32_t index[] = {2, 0, 1};
+    float score[] = {0.75f, 0.5f, 0.25f};
+    struct wire_rerank_reply in = {index, score, 3, {0}}, got;
+    fill_facts(&in.facts, 3);
+    struct err err = {0};
+    for (uint32_t n = 0; n <= 3; n++) { /* 1 and 2: the best of them only */
+        in.n = n;
+        TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_OK);
+        TEST_EQ(codec_rerank_reply_decode(exact(), &arena, &got, &err), STATUS_OK);
+        TEST_EQ(got.n, n);
+        for (uint32_t i = 0; i < n; i++) {
+            TEST_EQ(got.index[i], index[i]);
+            TEST_NEAR(got.score[i], score[i], 0);
+        }
+        check_facts(&got.facts, &in.facts);
+    }
+    in.n = 4;
+    TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_INTERNAL);
+    static const struct {
+        const char *name;
+        uint32_t index[3];
+    } rows[] = {{"a document that is not there", {0, 3, 1}}, {"one twice", {2, 1, 2}}};
+    in.n = 3;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        in.index = rows[i].index;
+        TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_OK);
+        TEST_EQ(codec_rerank_reply_decode(exact(), &arena, &got, &err), STATUS_INVALID_ARGUMENT);
+        TEST_HAS(err.text, "do not fit its documents");
+    }
+}
+
+static void test_error(void **state) {
+    (void)state;
+    struct err err = {0};
     struct wire_error error = {view_of("queue is full"), 4, 250, true}, back;
     TEST_EQ(codec_error_encode(&error, &out), STATUS_OK);
     TEST_EQ(codec_error_decode(exact(), &arena, &back, &err), STATUS_OK);
@@ -377,11 +557,20 @@ static void test_damage(void **state) { /* any damage gives OK or INVALID_ARGUME
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed_request),    cmocka_unit_test(test_embed_request_refused),
-        cmocka_unit_test(test_too_many_texts),   cmocka_unit_test(test_bomb),
-        cmocka_unit_test(test_embed_reply),      cmocka_unit_test(test_classify),
-        cmocka_unit_test(test_classify_reply),   cmocka_unit_test(test_tokenize),
-        cmocka_unit_test(test_rerank_and_error), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_embed_request),
+        cmocka_unit_test(test_embed_request_refused),
+        cmocka_unit_test(test_too_many_texts),
+        cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_embed_reply),
+        cmocka_unit_test(test_classify),
+        cmocka_unit_test(test_classify_forms),
+        cmocka_unit_test(test_classify_reply),
+        cmocka_unit_test(test_own_labels_reply),
+        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_rerank),
+        cmocka_unit_test(test_rerank_reply),
+        cmocka_unit_test(test_error),
+        cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

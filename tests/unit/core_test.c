@@ -116,15 +116,20 @@ static uint32_t worker(uint64_t uuid, const char *model, uint16_t credit) {
     return w;
 }
 
-static void ask_lane(uint32_t c, uint64_t id, const char *model, uint8_t lane) {
+static void ask_service(uint32_t c, uint64_t id, const char *model, enum wire_task task,
+                        uint8_t lane) {
     struct header h = {.type = WIRE_REQUEST,
                        .lane = lane,
                        .id = id,
                        .epoch = core_session(core, c),
                        .budget_us = 60 * S,
-                       .service = (uint16_t)core_number(core, view_of(model), WIRE_TASK_EMBED)};
+                       .service = (uint16_t)core_number(core, view_of(model), task)};
     core_request(core, c, &h, 10, now);
     core_check(core);
+}
+
+static void ask_lane(uint32_t c, uint64_t id, const char *model, uint8_t lane) {
+    ask_service(c, id, model, WIRE_TASK_EMBED, lane);
 }
 
 static void ask(uint32_t c, uint64_t id, const char *model) {
@@ -316,6 +321,9 @@ static void test_no_worker(void **state) {
     ask(c, 2, "x");
     expect("c0 REPLY 2 NOT_FOUND");
     TEST_STR_EQ(last_text, "no worker serves model 'x' (task embed); known: m, n");
+    ask_service(c, 9, "m", WIRE_TASK_RERANK, WIRE_LANE_NORMAL);
+    expect("c0 REPLY 9 UNIMPLEMENTED");
+    TEST_STR_EQ(last_text, "model 'm' does not rerank; it can embed");
     core_worker_lost(core, 0, "test", now);
     ask(c, 3, "m");
     says(1, WIRE_HEARTBEAT, 0, 9);

@@ -64,8 +64,16 @@ static void test_hello(void **state) {
 
 static void test_welcome(void **state) {
     (void)state;
-    struct wire_service service = {
-        7, view_of(""), WIRE_TASK_EMBED, 2, view_of("minilm"), view_of("abcd"), 384, 256};
+    struct wire_service service = {.number = 7,
+                                   .model = view_of(""),
+                                   .task = WIRE_TASK_CLASSIFY,
+                                   .workers = 2,
+                                   .serves = view_of("intents"),
+                                   .fingerprint = view_of("abcd"),
+                                   .dim = 384,
+                                   .max_tokens = 256,
+                                   .head = WIRE_HEAD_LABELS,
+                                   .labels = 12};
     struct view broker = view_of("tcp://10.0.0.2:5555");
     struct wire_welcome in = {.protocol = 1,
                               .session = 11,
@@ -73,7 +81,7 @@ static void test_welcome(void **state) {
                               .broker_name = view_of("b1"),
                               .version = view_of("0.1.0"),
                               .heartbeat_ms = 500,
-                              .limits = {1, 2, 3, 4, 5, 6, 7},
+                              .limits = {1, 2, 3, 4, 5, 6, 7, 8, 9},
                               .services = &service,
                               .n_services = 1,
                               .brokers = &broker,
@@ -84,8 +92,12 @@ static void test_welcome(void **state) {
     TEST_EQ(got.session, 11);
     TEST_EQ(got.broker, 12);
     TEST_EQ(got.limits.deadline_ms, 7);
+    TEST_EQ(got.limits.pairs, 8);
+    TEST_EQ(got.limits.tokens, 9);
     TEST_EQ(got.services[0].number, 7);
-    TEST_TRUE(is(got.services[0].serves, "minilm"));
+    TEST_TRUE(is(got.services[0].serves, "intents"));
+    TEST_EQ(got.services[0].head, WIRE_HEAD_LABELS);
+    TEST_EQ(got.services[0].labels, 12);
     TEST_EQ(got.services[0].dim, 384);
     TEST_TRUE(is(got.brokers[0], "tcp://10.0.0.2:5555"));
     service.number = 0;
@@ -96,15 +108,18 @@ static void test_welcome(void **state) {
 static struct wire_model models[2];
 
 static struct wire_ready ready_sample(void) {
-    models[0] = (struct wire_model){view_of("minilm"),
-                                    view_of("ff00"),
-                                    view_of("f32"),
-                                    view_of("avx512 f32"),
-                                    384,
-                                    256,
-                                    1u << WIRE_TASK_EMBED | 1u << WIRE_TASK_TOKENIZE};
+    models[0] = (struct wire_model){.name = view_of("minilm"),
+                                    .fingerprint = view_of("ff00"),
+                                    .precision = view_of("f32"),
+                                    .kernel = view_of("avx512 f32"),
+                                    .dim = 384,
+                                    .max_tokens = 256,
+                                    .tasks = 1u << WIRE_TASK_EMBED | 1u << WIRE_TASK_TOKENIZE};
     models[1] = models[0];
-    models[1].name = view_of("gte");
+    models[1].name = view_of("nli");
+    models[1].tasks = 1u << WIRE_TASK_CLASSIFY;
+    models[1].head = WIRE_HEAD_NLI;
+    models[1].labels = 3;
     return (struct wire_ready){.protocol_min = 1,
                                .protocol_max = 1,
                                .uuid = 99,
@@ -127,8 +142,16 @@ static void test_ready(void **state) {
     TEST_EQ(got.uuid, 99);
     TEST_NEAR(got.hourly_cost, 0.25, 0);
     TEST_EQ(got.n_models, 2);
-    TEST_TRUE(is(got.models[1].name, "gte"));
+    TEST_TRUE(is(got.models[1].name, "nli"));
+    TEST_EQ(got.models[1].head, WIRE_HEAD_NLI);
+    TEST_EQ(got.models[1].labels, 3);
+    TEST_EQ(got.models[0].head, WIRE_HEAD_NONE);
     TEST_EQ(got.models[0].tasks, models[0].tasks);
+    TEST_ROW("a head of tomorrow");
+    models[1].head = WIRE_HEADS;
+    TEST_EQ(session_ready_encode(&in, &out), STATUS_OK);
+    TEST_EQ(session_ready_decode(body(), &arena, &got, &err), STATUS_OK);
+    TEST_EQ(got.models[1].head, WIRE_HEAD_NONE);
     TEST_ROW("two of one name");
     models[1].name = view_of("minilm");
     TEST_EQ(session_ready_encode(&in, &out), STATUS_OK);
