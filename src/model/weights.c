@@ -177,6 +177,10 @@ const struct tensor *weights_at(const weights_t *self, uint32_t i) {
     return &self->tensors[i];
 }
 
+bool weights_have_values(const weights_t *self) {
+    return self->n_files > 0;
+}
+
 uint32_t weights_files(const weights_t *self) {
     return self->n_files;
 }
@@ -517,6 +521,8 @@ enum status weights_read_rows(const weights_t *self, const char *name, uint64_t 
     CHECK(first <= rows && n <= rows - first);
     const struct tensor *t = weights_find(self, name);
     enum status st = check_tensor(t, name, rows, cols, err);
+    if (st == STATUS_OK && out && !t->data)
+        st = err_set(err, STATUS_FAILED_PRECONDITION, "tensor '%s' has no values here", name);
     if (st == STATUS_OK && out)
         st = read_tensor(t, first, n, cols, out, err);
     return st == STATUS_OK ? st : err_prefix(err, st, "weights '%s'", self->origin);

@@ -55,6 +55,10 @@ typedef struct weights weights_t;
 enum status weights_open(const char *dir, weights_t **out, struct err *err);
 void weights_destroy(weights_t **self); /* NULL is fine */
 
+/* False of a table that tells names, types and shapes alone (model/stamp.h): nothing can be read
+ * from it, and it came from no files. */
+bool weights_have_values(const weights_t *self);
+
 /* By full name; NULL when absent. */
 const struct tensor *weights_find(const weights_t *self, const char *name);
 uint32_t weights_count(const weights_t *self);

@@ -31,6 +31,49 @@ test_spread(void **state) { /* 16 bits of a counter's hash fill their 65536 plac
         TEST_TRUE(seen[i] > 0 && seen[i] < 50);
 }
 
+static uint64_t sum_of(const void *data, size_t bytes, size_t piece) {
+    struct hash_sum sum;
+    hash_sum_begin(&sum);
+    for (size_t at = 0; at < bytes; at += piece)
+        hash_sum_add(&sum, (const char *)data + at, bytes - at < piece ? bytes - at : piece);
+    return hash_sum_end(&sum);
+}
+
+static void test_sum(void **state) { /* every length, every bit and every order counts */
+    (void)state;
+    enum { N = 3 * HASH_SUM_BLOCK + 5 };
+    unsigned char data[N + 1];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (unsigned char)(i * 7 + i / 100);
+    for (size_t n = 0; n <= N; n++) {
+        const uint64_t sum = sum_of(data, n, N);
+        TEST_TRUE(sum_of(data, n, HASH_SUM_BLOCK) == sum);
+        TEST_TRUE(sum_of(data, n, 2 * HASH_SUM_BLOCK) == sum);
+        TEST_TRUE(sum_of(data, n + 1, N + 1) != sum);
+    }
+    const uint64_t sum = sum_of(data, N, N);
+    for (size_t i = 0; i < N; i++)
+        for (unsigned bit = 0; bit < 8; bit++) {
+            data[i] ^= (unsigned char)(1 << bit);
+            TEST_TRUE(sum_of(data, N, N) != sum);
+            data[i] ^= (unsigned char)(1 << bit);
+        }
+    for (size_t i = 0; i + 16 <= N; i += 8) { /* neighbours change places */
+        unsigned char word[8];
+        memcpy(word, data + i, 8);
+        memmove(data + i, data + i + 8, 8);
+        memcpy(data + i + 8, word, 8);
+        TEST_TRUE(sum_of(data, N, N) != sum);
+        memcpy(word, data + i, 8);
+        memmove(data + i, data + i + 8, 8);
+        memcpy(data + i + 8, word, 8);
+    }
+    TEST_TRUE(sum_of(data, N, N) == sum);
+    memset(data, 0, sizeof data); /* a page of zeros is not nothing */
+    TEST_TRUE(sum_of(data, 128, N) != sum_of(data, 256, N));
+    TEST_TRUE(sum_of(data, 0, N) != sum_of(data, 1, N));
+}
+
 static void test_random(void **state) {
     (void)state;
     uint64_t seed = 1;
@@ -47,6 +90,6 @@ static void test_random(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_bytes), cmocka_unit_test(test_spread),
-                                       cmocka_unit_test(test_random)};
+                                       cmocka_unit_test(test_sum), cmocka_unit_test(test_random)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
