@@ -18,6 +18,23 @@ static const struct gemm_kernel *const lists[GEMM_PRECISIONS][6] = {
             &gemm_openblas,
             &gemm_portable,
         },
+    [GEMM_BF16] =
+        {
+#if defined(__x86_64__)
+            &gemm_bf16_avx512,
+            &gemm_bf16_avx2,
+#endif
+            &gemm_bf16_portable,
+        },
+    [GEMM_I8] =
+        {
+#if defined(__x86_64__)
+            &gemm_i8_avx512,
+            &gemm_i8_avxvnni,
+            &gemm_i8_avx2,
+#endif
+            &gemm_i8_portable,
+        },
 };
 
 static const char *const precision_names[GEMM_PRECISIONS] = {

@@ -34,6 +34,9 @@ enum { GEMM_ALIGN = 64 }; /* bytes, of packed weights */
 enum gemm_precision { GEMM_F32, GEMM_BF16, GEMM_I8 };
 enum { GEMM_PRECISIONS = 3 };
 
+/* The largest k of an int8 product: 128 x 127 k fits int32 (gemm_i8.h). */
+enum { GEMM_I8_K_MAX = INT32_MAX / (128 * 127) };
+
 struct gemm_kernel;
 
 /* One prepared matrix. `packed` is borrowed for as long as the struct is used. */

@@ -17,15 +17,11 @@
 #ifndef EMBER_MODEL_GEMM_TILE_H
 #define EMBER_MODEL_GEMM_TILE_H
 
+#include "model/gemm_split.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#if defined(__clang__)
-#define UNROLLED _Pragma("clang loop unroll(full)")
-#else
-#define UNROLLED _Pragma("GCC unroll 16")
-#endif
 
 struct tile {
     const float *a; /* [rows, k] */
@@ -157,27 +153,6 @@ static const tile_fn tile_table[TILE_VECS + 1][TILE_ROWS + 1] = {
     TILE_ROW(3),
 #endif
 };
-
-/* `total` cut into the fewest parts of at most `most`, sizes differing by one at most, larger
- * first. */
-struct tile_split {
-    uint32_t parts, size, larger; /* the first `larger` parts have size + 1 */
-};
-
-static inline struct tile_split tile_split(uint32_t total, uint32_t most) {
-    const uint32_t parts = (total + most - 1) / most;
-    return (struct tile_split){parts, total / parts, total % parts};
-}
-static inline uint32_t tile_part_size(const struct tile_split *split, uint32_t i) {
-    return split->size + (i < split->larger ? 1 : 0);
-}
-static inline uint32_t tile_part_start(const struct tile_split *split, uint32_t i) {
-    return i * split->size + (i < split->larger ? i : split->larger);
-}
-
-static inline uint32_t tile_vecs(uint32_t columns) {
-    return (columns + VEC_LANES - 1) / VEC_LANES;
-}
 
 /* C = A B over all panels, `rows` in balanced blocks. t holds what is the same everywhere: a, lda,
  * b, k, c, ldc, row_scale; columns is the width of C. */

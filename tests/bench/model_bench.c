@@ -1,12 +1,14 @@
 /* model_bench.c - time of one forward pass over random weights: texts x tokens, one thread.
  *
- *     model_bench [--shape minilm|base|small] [--kernel NAME|all] [--pool mean|cls] [--profile]
- *                 [--threads N] [--mixed] [b,s ...]
+ *     model_bench [--shape minilm|base|small] [--precision f32|bf16|i8] [--kernel NAME|all]
+ *                 [--pool mean|cls] [--profile] [--threads N] [--mixed] [b,s ...]
  *
  * The floor is the arithmetic of all matrix products at the registers' peak, or the weights read
- * once from memory where that takes longer. The peak is measured again around each pass, because
- * the clock moves (peak.h). `x floor` is the median of passes on a quiet machine, and the tenth
- * part that was least disturbed otherwise; both are printed.
+ * once from memory where that takes longer and they are more than twice what the last cache holds.
+ * With int8 attention counts at the peak of float32, with bf16 the floor is half that of float32.
+ * The peak is measured again around each pass, because the clock moves (peak.h). `x floor` is the
+ * median of passes on a quiet machine, and the tenth part that was least disturbed otherwise; both
+ * are printed.
  *
  * --profile  the parts of the fastest run.
  * --threads  N threads run passes of their own at the same time; throughput of all beside that of
@@ -22,6 +24,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { RUNS_MAX = 3000, RUNS_MIN = 7, CASES_MAX = 64, THREADS_MAX = 64, MIXED_TEXTS = 256 };
 
@@ -63,6 +66,7 @@ static const struct {
 
 struct options {
     struct model_shape shape;
+    enum gemm_precision precision;
     const char *shape_name, *kernel;
     bool profile, mixed;
     uint32_t threads;
@@ -70,8 +74,9 @@ struct options {
 };
 
 static int usage(void) {
-    fprintf(stderr, "usage: model_bench [--shape minilm|base|small] [--kernel NAME|all] "
-                    "[--pool mean|cls] [--profile] [--threads N] [--mixed] [b,s ...]\n");
+    fprintf(stderr, "usage: model_bench [--shape minilm|base|small] [--precision f32|bf16|i8] "
+                    "[--kernel NAME|all] [--pool mean|cls] [--profile] [--threads N] [--mixed] "
+                    "[b,s ...]\n");
     return 2;
 }
 
@@ -115,6 +120,10 @@ static bool parse(int argc, char **argv, struct options *out) {
             i++;
         } else if (strcmp(argv[i], "--kernel") == 0) {
             out->kernel = value;
+            i++;
+        } else if (strcmp(argv[i], "--precision") == 0) {
+            if (!gemm_precision_parse(value, &out->precision))
+                return false;
             i++;
         } else if (strcmp(argv[i], "--pool") == 0) {
             out->shape.pooling = strcmp(value, "cls") == 0 ? MODEL_POOL_CLS : MODEL_POOL_MEAN;
@@ -175,25 +184,53 @@ static void mixed_lengths(uint32_t lengths[MIXED_TEXTS]) {
 /* ---- the floor */
 
 struct floor {
-    double gflops, read; /* what the machine can do, GFLOP/s and GB/s */
+    struct peak_loop f32, products; /* loops of float32, and of the precision that is measured */
+    double f32_gflops, products_gflops, read; /* what the machine can do, GFLOP/s and GB/s */
+    double near_bytes;                        /* of the last cache */
 };
 
-/* Multiply-adds of all products and of attention, times two. */
-static double batch_flops(const struct model_shape *shape, const struct batch *batch) {
-    const double h = shape->hidden, inner = shape->inner;
-    double sum = 0;
-    for (uint32_t i = 0; i < batch->texts; i++) {
-        const double tokens = batch->start[i + 1] - batch->start[i];
-        sum += tokens * (2 * (4 * h * h + 2 * h * inner) + 4 * tokens * h);
-    }
-    return shape->layers * sum;
+static struct floor floor_make(enum gemm_precision precision) {
+    const long near = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return (struct floor){.f32 = peak_loop_of(GEMM_F32),
+                          .products = peak_loop_of(precision == GEMM_I8 ? GEMM_I8 : GEMM_F32),
+                          .read = peak_read(),
+                          .near_bytes = near > 0 ? (double)near : 0};
 }
 
-static double floor_ns(const struct floor *self, const struct model_shape *shape,
-                       const struct batch *batch) {
+static void floor_measure(struct floor *self) {
+    self->f32_gflops = self->products_gflops = peak_of(&self->f32);
+    if (self->products.run != self->f32.run)
+        self->products_gflops = peak_of(&self->products);
+}
+
+/* Multiply-adds, times two, of all products with weights and of attention. */
+struct flops {
+    double products, attention;
+};
+
+static struct flops batch_flops(const struct model_shape *shape, const struct batch *batch) {
     const double h = shape->hidden, inner = shape->inner;
-    const double bytes = 4.0 * shape->layers * (4 * h * h + 2 * h * inner);
-    const double read_ns = bytes / self->read, ns = batch_flops(shape, batch) / self->gflops;
+    struct flops sum = {0};
+    for (uint32_t i = 0; i < batch->texts; i++) {
+        const double tokens = batch->start[i + 1] - batch->start[i];
+        sum.products += shape->layers * tokens * 2 * (4 * h * h + 2 * h * inner);
+        sum.attention += shape->layers * tokens * 4 * tokens * h;
+    }
+    return sum;
+}
+
+static double floor_ns(const struct floor *self, const encoder_t *encoder,
+                       const struct batch *batch) {
+    static const double number_bytes[GEMM_PRECISIONS] = {4, 2, 1};
+    const struct model_shape *shape = &encoder->shape;
+    const enum gemm_precision precision = encoder->gemm->precision;
+    const double h = shape->hidden, inner = shape->inner;
+    const double bytes = number_bytes[precision] * shape->layers * (4 * h * h + 2 * h * inner);
+    const double read_ns = bytes > 2 * self->near_bytes ? bytes / self->read : 0;
+    const struct flops flops = batch_flops(shape, batch);
+    double ns = flops.products / self->products_gflops + flops.attention / self->f32_gflops;
+    if (precision == GEMM_BF16)
+        ns /= 2;
     return read_ns > ns ? read_ns : ns;
 }
 
@@ -231,7 +268,8 @@ static void passes_run(struct passes *self, const encoder_t *encoder, const stru
     *self = (struct passes){0};
     encoder_forward(encoder, batch->ids, batch->types, batch->start, batch->texts, &arena, out);
     const uint64_t begin_ns = clock_ns();
-    struct floor now = {peak_fp32(), floor->read};
+    struct floor now = *floor;
+    floor_measure(&now);
     for (; self->n < RUNS_MAX; self->n++) {
         if (self->n >= RUNS_MIN && clock_ns() - begin_ns >= 1000000000u)
             break;
@@ -240,11 +278,12 @@ static void passes_run(struct passes *self, const encoder_t *encoder, const stru
         encoder_forward_profiled(encoder, batch->ids, batch->types, batch->start, batch->texts,
                                  &arena, out, profiled ? &profile : NULL);
         const double ns = (double)(clock_ns() - from_ns);
-        const double before = now.gflops;
-        now.gflops = peak_fp32();
-        const struct floor around = {(before + now.gflops) / 2, floor->read};
+        struct floor around = now;
+        floor_measure(&now);
+        around.f32_gflops = (around.f32_gflops + now.f32_gflops) / 2;
+        around.products_gflops = (around.products_gflops + now.products_gflops) / 2;
         self->ns[self->n] = ns;
-        self->ratio[self->n] = ns / floor_ns(&around, &encoder->shape, batch);
+        self->ratio[self->n] = ns / floor_ns(&around, encoder, batch);
         if (ns < best_ns) {
             best_ns = ns;
             self->best = profile;
@@ -261,11 +300,12 @@ static void bench(const encoder_t *encoder, const struct options *options,
     static struct passes passes;
     passes_run(&passes, encoder, floor, batch, options->profile);
     const double median_ns = passes.ns[passes.n / 2];
-    printf("%-9s %-7s %-9s median %9.3f ms  min %9.3f  x floor %5.3f (least %5.3f)  "
+    const struct flops flops = batch_flops(&encoder->shape, batch);
+    printf("%-11s %-7s %-9s median %9.3f ms  min %9.3f  x floor %5.3f (least %5.3f)  "
            "%6.1f GFLOP/s  %8.0f tokens/s\n",
            encoder->gemm->name, options->shape_name, name, median_ns / 1e6, passes.ns[0] / 1e6,
            passes.ratio[passes.n / 2], passes.ratio[passes.n / 10],
-           batch_flops(&encoder->shape, batch) / median_ns, batch->tokens / median_ns * 1e9);
+           (flops.products + flops.attention) / median_ns, batch->tokens / median_ns * 1e9);
     if (options->profile)
         print_profile(&passes.best);
     fflush(stdout);
@@ -345,11 +385,13 @@ static bool bench_kernel(const struct options *options, const struct gemm_kernel
         fprintf(stderr, "%s\n", err.text);
         return false;
     }
-    printf("# %s %s, rows by %s: %.1f MB of weights, ready in %.0f ms\n", options->shape_name,
-           kernel->name, encoder->kernels->name, (double)encoder_weight_bytes(encoder) / 1e6,
-           (double)(clock_us() - from_us) / 1e3);
-    const struct floor floor = {peak_fp32(), peak_read()};
-    printf("# registers %.1f GFLOP/s, memory %.1f GB/s\n", floor.gflops, floor.read);
+    printf("# %s %s %s, rows by %s: %.1f MB of weights, ready in %.0f ms\n", options->shape_name,
+           gemm_precision_name(kernel->precision), kernel->name, encoder->kernels->name,
+           (double)encoder_weight_bytes(encoder) / 1e6, (double)(clock_us() - from_us) / 1e3);
+    struct floor floor = floor_make(kernel->precision);
+    floor_measure(&floor);
+    printf("# registers %.1f GFLOP/s in float32, %.1f for products, memory %.1f GB/s\n",
+           floor.f32_gflops, floor.products_gflops, floor.read);
     uint32_t lengths[1024];
     for (uint32_t i = 0; i < options->n_cases; i++) {
         char name[32];
@@ -371,9 +413,9 @@ int main(int argc, char **argv) {
     if (!parse(argc, argv, &options))
         return usage();
     if (strcmp(options.kernel, "best") == 0)
-        return bench_kernel(&options, gemm_choose(GEMM_F32)) ? 0 : 1;
+        return bench_kernel(&options, gemm_choose(options.precision)) ? 0 : 1;
     bool found = false;
-    for (const struct gemm_kernel *const *kernel = gemm_list(GEMM_F32); *kernel; kernel++)
+    for (const struct gemm_kernel *const *kernel = gemm_list(options.precision); *kernel; kernel++)
         if ((*kernel)->usable() &&
             (strcmp(options.kernel, "all") == 0 || strcmp(options.kernel, (*kernel)->name) == 0))
             found = bench_kernel(&options, *kernel);

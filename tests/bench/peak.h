@@ -5,6 +5,7 @@
 #define EMBER_PEAK_H
 
 #include "base/clock.h"
+#include "model/gemm.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+
 /* Twelve sums that do not wait for each other, written in assembly so that no compiler moves them
  * to memory. */
 #define PEAK_12(op, r)                                                                             \
@@ -35,23 +38,54 @@
     }
 PEAK_DEFINE(peak_fma512, "vfmadd231ps", "zmm")
 PEAK_DEFINE(peak_fma256, "vfmadd231ps", "ymm")
+PEAK_DEFINE(peak_bf16, "vdpbf16ps", "zmm")
+PEAK_DEFINE(peak_i8_512, "vpdpbusd", "zmm")
+PEAK_DEFINE(peak_i8_256, "%{vex%} vpdpbusd", "ymm")
 #endif
 
-/* GFLOP/s of float32 multiply-adds on one core, each counted as two; 0 where it is not known. Takes
- * about 50 microseconds, so that it can be asked again and again while the clock moves. */
-static inline double peak_fp32(void) {
-    double best = 0;
+/* Multiply-adds from registers: which loop this CPU runs, and what one instruction does. */
+struct peak_loop {
+    uint64_t (*run)(uint64_t steps); /* NULL: not known */
+    double flops;
+};
+
+static inline struct peak_loop peak_loop_of(enum gemm_precision precision) {
 #if defined(__x86_64__)
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    switch (precision) {
+    case GEMM_F32:
+        if (__builtin_cpu_supports("avx512f"))
+            return (struct peak_loop){peak_fma512, 32};
+        if (__builtin_cpu_supports("fma"))
+            return (struct peak_loop){peak_fma256, 16};
+        break;
+    case GEMM_BF16:
+        if (__builtin_cpu_supports("avx512bf16"))
+            return (struct peak_loop){peak_bf16, 64};
+        break;
+    case GEMM_I8:
+        if (__builtin_cpu_supports("avx512vnni"))
+            return (struct peak_loop){peak_i8_512, 128};
+        if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1))
+            return (struct peak_loop){peak_i8_256, 64};
+        break;
+    }
+#else
+    (void)precision;
+#endif
+    return (struct peak_loop){NULL, 0};
+}
+
+/* GFLOP/s of multiply-adds of this precision on one core, each counted as two; 0 where it is not
+ * known. Takes about 50 microseconds, so that it can be asked again and again while the clock
+ * moves. */
+static inline double peak_of(const struct peak_loop *loop) {
     enum { STEPS = 4000, TRIES = 8 };
-    const bool wide = __builtin_cpu_supports("avx512f");
-    if (!wide && !__builtin_cpu_supports("fma"))
-        return 0;
-    for (int i = 0; i < TRIES; i++) {
-        const uint64_t took_ns = wide ? peak_fma512(STEPS) : peak_fma256(STEPS);
-        const double flops = 12.0 * STEPS * (wide ? 32 : 16) / (double)took_ns;
+    double best = 0;
+    for (int i = 0; loop->run && i < TRIES; i++) {
+        const double flops = 12.0 * STEPS * loop->flops / (double)loop->run(STEPS);
         best = flops > best ? flops : best;
     }
-#endif
     return best;
 }
 

@@ -1,0 +1,344 @@
+/* gemm_dot.h - struct gemm_kernel for numbers narrower than a float, written once for int8 and
+ * bfloat16 and all instruction sets.
+ *
+ * Such instructions take several numbers of k at once: a word. Rows of A are converted to words
+ * once per call, in call->scratch; weights lie in words already:
+ *
+ *               v vectors of 16 (8, 4) columns
+ *             +------+------+------+
+ *    a[0][s]  | sum  | sum  | sum  |   each step: v loads of words of W, one broadcast word per
+ *    a[1][s]  | sum  | sum  | sum  |   row, rows x v instructions that multiply DOT_DEPTH numbers
+ *      ...    |      |      |      |   in each lane and add them to its sum
+ *             +------+------+------+
+ *
+ * The sums stay in registers until they are floats with scale, bias and residual, and are stored
+ * once. An activation runs over the stored tile, which is in the first-level cache still.
+ *
+ * Packed weights are panels, left to right, each end to end
+ *     [head: DOT_HEAD, v, VEC_LANES of 4 bytes][steps, v, VEC_LANES, DOT_DEPTH numbers]
+ * where the head is bias, and scale and offset if the numbers need them: there and not elsewhere,
+ * because then it is asked for together with the panel (gemm_packed.h tells why asking pays).
+ * Columns that do not exist and numbers past k are zeros.
+ *
+ * The including file has one vec_*.h and defines
+ *     DOT_ROWS, DOT_VECS      the largest tile
+ *     DOT_DEPTH, DOT_HEAD     numbers of k in a word; vectors of a head per vector of columns
+ *     DOT_W_BYTES             of one vector of weights
+ *     dot_word_t              a word of A in memory
+ *     dot_sum_t, dot_a_t, dot_w_t, dot_a(), dot_w(), dot_add()
+ *     dot_start(), dot_end()  a sum before the first step; a float after the last
+ *     dot_convert()           a row of A to words; returns the row's scale
+ *     dot_pack()              rows of W to one vector of a panel and its head */
+#ifndef EMBER_MODEL_GEMM_DOT_H
+#define EMBER_MODEL_GEMM_DOT_H
+
+#include "model/gemm.h"
+#include "model/gemm_split.h"
+#include "model/vec_math.h"
+
+#include <string.h>
+
+enum { DOT_BLOCK_BYTES = 192 * 1024 }; /* words of A in one block of rows: part of the L2 cache */
+
+struct dot_tile {
+    const dot_word_t *a; /* [rows, steps] */
+    size_t lda;          /* words */
+    const char *head;    /* of the panel */
+    uint32_t steps;
+    uint32_t last; /* columns of the last vector that exist in C: 1..VEC_LANES */
+    float *c;      /* [rows, ..], first column of the panel */
+    size_t ldc;
+    const float *residual; /* as c, added, or NULL; may be c */
+    size_t ld_residual;
+    const float *row_scale; /* [rows] */
+    uintptr_t next;         /* address of what will be wanted after this panel: only asked for */
+    uint32_t next_vecs;     /* vectors of it to ask for in each step: 1..DOT_VECS */
+};
+
+VEC_INLINE void dot_finish(const struct dot_tile *t, const int rows, const int vecs,
+                           dot_sum_t sum[DOT_ROWS][DOT_VECS]) {
+    UNROLLED
+    for (int j = 0; j < vecs; j++) {
+        const uint32_t lanes = j == vecs - 1 ? t->last : VEC_LANES;
+        const size_t column = (size_t)j * VEC_LANES;
+        UNROLLED
+        for (int i = 0; i < rows; i++) {
+            vec_t x = dot_end(sum[i][j], t->head, vecs, j, t->row_scale[i]);
+            float *c = t->c + (size_t)i * t->ldc + column;
+            const float *residual =
+                t->residual ? t->residual + (size_t)i * t->ld_residual + column : NULL;
+            if (lanes == VEC_LANES) {
+                if (residual)
+                    x = x + vec_load(residual);
+                vec_store(c, x);
+            } else {
+                if (residual)
+                    x = x + vec_load_first(residual, lanes);
+                vec_store_first(c, x, lanes);
+            }
+        }
+    }
+}
+
+VEC_INLINE void dot_sum(const struct dot_tile *t, const int rows, const int vecs, const int asked,
+                        dot_sum_t sum[DOT_ROWS][DOT_VECS]) {
+    const dot_word_t *a[DOT_ROWS];
+    UNROLLED
+    for (int i = 0; i < rows; i++)
+        a[i] = t->a + (size_t)i * t->lda;
+    const char *w = t->head + (size_t)DOT_HEAD * (size_t)vecs * VEC_LANES * 4;
+    uintptr_t next = t->next;
+    const size_t steps = t->steps;
+    for (size_t s = 0; s < steps; s++, w += vecs * DOT_W_BYTES) {
+        dot_w_t words[DOT_VECS];
+        UNROLLED
+        for (int j = 0; j < asked; j++, next += DOT_W_BYTES)
+            __builtin_prefetch((const void *)next, 0, 3);
+        UNROLLED
+        for (int j = 0; j < vecs; j++)
+            words[j] = dot_w(w + j * DOT_W_BYTES);
+        UNROLLED
+        for (int i = 0; i < rows; i++) {
+            const dot_a_t x = dot_a(a[i] + s);
+            UNROLLED
+            for (int j = 0; j < vecs; j++)
+                sum[i][j] = dot_add(sum[i][j], x, words[j]);
+        }
+    }
+}
+
+VEC_INLINE void dot_run_tile(const struct dot_tile *t, const int rows, const int vecs) {
+    dot_sum_t sum[DOT_ROWS][DOT_VECS];
+    UNROLLED
+    for (int i = 0; i < rows; i++) {
+        UNROLLED
+        for (int j = 0; j < vecs; j++)
+            sum[i][j] = dot_start(t->head, vecs, j);
+    }
+    if (DOT_VECS > 2 && t->next_vecs == 3)
+        dot_sum(t, rows, vecs, 3, sum);
+    else if (t->next_vecs == 2)
+        dot_sum(t, rows, vecs, 2, sum);
+    else
+        dot_sum(t, rows, vecs, 1, sum);
+    dot_finish(t, rows, vecs, sum);
+}
+
+typedef void (*dot_fn)(const struct dot_tile *);
+
+#define DOT_DEFINE(rows, vecs)                                                                     \
+    static __attribute__((noinline)) void dot_##rows##_##vecs(const struct dot_tile *t) {          \
+        dot_run_tile(t, rows, vecs);                                                               \
+    }
+#define DOT_DEFINE_4(vecs)                                                                         \
+    DOT_DEFINE(1, vecs) DOT_DEFINE(2, vecs) DOT_DEFINE(3, vecs) DOT_DEFINE(4, vecs)
+#define DOT_ROW_4(vecs) NULL, dot_1_##vecs, dot_2_##vecs, dot_3_##vecs, dot_4_##vecs
+#if DOT_ROWS == 8
+#define DOT_DEFINE_ALL(vecs)                                                                       \
+    DOT_DEFINE_4(vecs)                                                                             \
+    DOT_DEFINE(5, vecs) DOT_DEFINE(6, vecs) DOT_DEFINE(7, vecs) DOT_DEFINE(8, vecs)
+#define DOT_ROW(vecs)                                                                              \
+    { DOT_ROW_4(vecs), dot_5_##vecs, dot_6_##vecs, dot_7_##vecs, dot_8_##vecs }
+#elif DOT_ROWS == 6
+#define DOT_DEFINE_ALL(vecs) DOT_DEFINE_4(vecs) DOT_DEFINE(5, vecs) DOT_DEFINE(6, vecs)
+#define DOT_ROW(vecs)                                                                              \
+    { DOT_ROW_4(vecs), dot_5_##vecs, dot_6_##vecs }
+#else
+#define DOT_DEFINE_ALL(vecs) DOT_DEFINE_4(vecs)
+#define DOT_ROW(vecs)                                                                              \
+    { DOT_ROW_4(vecs) }
+#endif
+
+DOT_DEFINE_ALL(1)
+DOT_DEFINE_ALL(2)
+#if DOT_VECS == 3
+DOT_DEFINE_ALL(3)
+#endif
+
+/* By vectors, then rows. */
+static const dot_fn dot_table[DOT_VECS + 1][DOT_ROWS + 1] = {
+    {NULL},
+    DOT_ROW(1),
+    DOT_ROW(2),
+#if DOT_VECS == 3
+    DOT_ROW(3),
+#endif
+};
+
+/* c = act(c) + residual over a tile that was just stored. */
+VEC_INLINE void dot_act_as(const struct dot_tile *t, uint32_t rows, uint32_t columns,
+                           const float *residual, const enum kernel_act act) {
+    for (uint32_t i = 0; i < rows; i++) {
+        float *c = t->c + i * t->ldc;
+        const float *r = residual ? residual + i * t->ld_residual : NULL;
+        for (uint32_t j = 0; j < columns; j += VEC_LANES) {
+            const uint32_t left = columns - j;
+            vec_t x;
+            if (left >= VEC_LANES) {
+                x = vec_act(vec_load(c + j), act);
+                if (r)
+                    x = x + vec_load(r + j);
+                vec_store(c + j, x);
+            } else {
+                x = vec_act(vec_load_first(c + j, left), act);
+                if (r)
+                    x = x + vec_load_first(r + j, left);
+                vec_store_first(c + j, x, left);
+            }
+        }
+    }
+}
+
+static void dot_act(const struct dot_tile *t, uint32_t rows, uint32_t columns,
+                    const float *residual, enum kernel_act act) {
+    switch (act) {
+    case KERNEL_ACT_NONE:
+        break;
+    case KERNEL_ACT_GELU:
+        dot_act_as(t, rows, columns, residual, KERNEL_ACT_GELU);
+        break;
+    case KERNEL_ACT_GELU_NEW:
+        dot_act_as(t, rows, columns, residual, KERNEL_ACT_GELU_NEW);
+        break;
+    case KERNEL_ACT_RELU:
+        dot_act_as(t, rows, columns, residual, KERNEL_ACT_RELU);
+        break;
+    case KERNEL_ACT_SILU:
+        dot_act_as(t, rows, columns, residual, KERNEL_ACT_SILU);
+        break;
+    }
+}
+
+/* ---- layout ---------------------------------------------------------------------------------- */
+
+static inline uint32_t dot_steps(uint32_t k) {
+    return k / DOT_DEPTH + (k % DOT_DEPTH != 0);
+}
+
+/* Bytes of a panel, or of panels, `vecs` vectors wide. */
+static inline size_t dot_panel_bytes(uint32_t vecs, uint32_t steps) {
+    return (size_t)vecs * ((size_t)DOT_HEAD * VEC_LANES * 4 + (size_t)steps * DOT_W_BYTES);
+}
+
+static size_t dot_packed_bytes(uint32_t n, uint32_t k) {
+    const size_t bytes = dot_panel_bytes(tile_vecs(n), dot_steps(k));
+    return (bytes + GEMM_ALIGN - 1) / GEMM_ALIGN * GEMM_ALIGN;
+}
+
+static void dot_pack_all(const float *w, const float *bias, uint32_t n, uint32_t k, void *packed) {
+    const struct tile_split panels = tile_split(tile_vecs(n), DOT_VECS);
+    const uint32_t steps = dot_steps(k);
+    memset(packed, 0, dot_packed_bytes(n, k));
+    char *panel = packed;
+    for (uint32_t p = 0; p < panels.parts; p++) {
+        const uint32_t width = tile_part_size(&panels, p);
+        const uint32_t first = tile_part_start(&panels, p) * VEC_LANES;
+        char *words = panel + (size_t)DOT_HEAD * width * VEC_LANES * 4;
+        for (uint32_t i = first; i < first + width * VEC_LANES && i < n; i++) {
+            const uint32_t lane = i - first;
+            dot_pack(w + (size_t)i * k, bias ? bias[i] : 0.0f, k, panel, width * VEC_LANES, lane,
+                     words);
+        }
+        panel += dot_panel_bytes(width, steps);
+    }
+}
+
+/* Words from row to row of converted A: whole cache lines, so that conversion may write whole
+ * vectors. */
+static inline size_t dot_row_words(uint32_t k) {
+    const size_t bytes = (size_t)dot_steps(k) * sizeof(dot_word_t);
+    return (bytes + GEMM_ALIGN - 1) / GEMM_ALIGN * GEMM_ALIGN / sizeof(dot_word_t);
+}
+
+/* Rows of A that are converted and multiplied together. */
+static inline uint32_t dot_block_rows(uint32_t k) {
+    const size_t rows = DOT_BLOCK_BYTES / (dot_row_words(k) * sizeof(dot_word_t));
+    return rows < DOT_ROWS ? DOT_ROWS : (uint32_t)rows / DOT_ROWS * DOT_ROWS;
+}
+
+/* Scratch: [scale of each row of a block, filled up to cache lines][its words] */
+static inline size_t dot_scale_bytes(uint32_t rows) {
+    return ((size_t)rows * sizeof(float) + GEMM_ALIGN - 1) / GEMM_ALIGN * GEMM_ALIGN;
+}
+
+static size_t dot_scratch_bytes(uint32_t k, uint32_t m) {
+    const uint32_t most = dot_block_rows(k), rows = m < most ? m : most;
+    return dot_scale_bytes(rows) + rows * dot_row_words(k) * sizeof(dot_word_t);
+}
+
+/* ---- a product ------------------------------------------------------------------------------- */
+
+/* All rows of a block against one panel whose first column is `column`. */
+static void dot_run_panel(const struct gemm_call *call, uint32_t first_row, uint32_t rows,
+                          uint32_t column, uint32_t columns, struct dot_tile t) {
+    const struct tile_split tiles = tile_split(rows, DOT_ROWS);
+    const uint32_t vecs = tile_vecs(columns);
+    const dot_word_t *words = t.a;
+    const float *scales = t.row_scale;
+    t.last = columns - (vecs - 1) * VEC_LANES;
+    uint32_t unasked = vecs; /* vectors of the next panel's steps */
+    for (uint32_t i = 0; i < tiles.parts; i++) {
+        const uint32_t start = tile_part_start(&tiles, i), n = tile_part_size(&tiles, i);
+        const size_t row = first_row + start;
+        const float *residual =
+            call->residual ? call->residual + row * call->ld_residual + column : NULL;
+        t.a = words + start * t.lda;
+        t.row_scale = scales + start;
+        t.c = call->c + row * call->ldc + column;
+        t.residual = call->act == KERNEL_ACT_NONE ? residual : NULL;
+        if (unasked) {
+            const uint32_t left = tiles.parts - i;
+            t.next_vecs = (unasked + left - 1) / left;
+            unasked -= t.next_vecs;
+        } else {
+            t.next_vecs = 1;
+            t.next = (uintptr_t)t.head; /* nothing: it is there already */
+        }
+        dot_table[vecs][n](&t);
+        t.next += (size_t)t.next_vecs * DOT_W_BYTES * t.steps;
+        dot_act(&t, n, columns, residual, call->act);
+    }
+}
+
+static void dot_run(const struct gemm_weights *weights, const struct gemm_call *call) {
+    const uint32_t n = weights->n, k = weights->k, steps = dot_steps(k);
+    const struct tile_split panels = tile_split(tile_vecs(n), DOT_VECS);
+    const size_t row_words = dot_row_words(k);
+    const uint32_t most = dot_block_rows(k), block = call->m < most ? call->m : most;
+    float *scales = call->scratch;
+    dot_word_t *words = (dot_word_t *)(void *)((char *)call->scratch + dot_scale_bytes(block));
+    for (uint32_t row = 0; row < call->m; row += block) {
+        const uint32_t rows = call->m - row < block ? call->m - row : block;
+        for (uint32_t i = 0; i < rows; i++)
+            scales[i] =
+                dot_convert(call->a + (row + i) * call->lda, k, steps, words + i * row_words);
+        struct dot_tile t = {.a = words,
+                             .lda = row_words,
+                             .head = weights->packed,
+                             .steps = steps,
+                             .ldc = call->ldc,
+                             .ld_residual = call->ld_residual,
+                             .row_scale = scales};
+        for (uint32_t p = 0; p < panels.parts; p++) {
+            const uint32_t width = tile_part_size(&panels, p);
+            const uint32_t column = tile_part_start(&panels, p) * VEC_LANES;
+            const uint32_t left = n - column;
+            const char *next = t.head + dot_panel_bytes(width, steps);
+            t.next = (uintptr_t)next + (size_t)DOT_HEAD * width * VEC_LANES * 4;
+            for (uint32_t i = 0; i < DOT_HEAD * width; i++)
+                __builtin_prefetch(next + (size_t)i * VEC_LANES * 4, 0, 3);
+            dot_run_panel(call, row, rows, column,
+                          left < width * VEC_LANES ? left : width * VEC_LANES, t);
+            t.head = next;
+        }
+    }
+}
+
+#define DOT_KERNEL(kernel_name, kernel_precision, kernel_layout)                                   \
+    {                                                                                              \
+        .name = kernel_name, .precision = kernel_precision, .layout = kernel_layout,               \
+        .usable = dot_usable, .packed_bytes = dot_packed_bytes, .pack = dot_pack_all,              \
+        .scratch_bytes = dot_scratch_bytes, .run = dot_run,                                        \
+    }
+
+#endif
