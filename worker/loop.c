@@ -113,7 +113,8 @@ static uint32_t tasks_of(const struct engine_info *info) {
     return tasks;
 }
 
-static void send_ready(loop_t *self, struct broker *broker) {
+/* False when there is no connection. */
+static bool send_ready(loop_t *self, struct broker *broker) {
     struct wire_model models[LIMIT_MODELS];
     for (uint32_t i = 0; i < self->cfg.models->n; i++) {
         const struct model *model = &self->cfg.models->model[i];
@@ -139,9 +140,9 @@ static void send_ready(loop_t *self, struct broker *broker) {
                                .models = models,
                                .n_models = self->cfg.models->n};
     if (session_ready_encode(&ready, &self->out) != STATUS_OK)
-        return; /* no memory: the next greeting may have some */
+        return true; /* no memory: the next greeting may have some */
     struct header header = {.type = WIRE_READY};
-    send_frame(self, broker, &header, wire_out_view(&self->out));
+    return send_frame(self, broker, &header, wire_out_view(&self->out));
 }
 
 static uint64_t rss_bytes(void) {
@@ -354,8 +355,10 @@ static void tick_broker(loop_t *self, uint32_t index) {
     while ((type = upstream_tick(&broker->upstream, self->now_us, draining, idle, &lost))) {
         if (lost)
             lost_broker(self, index);
-        if (type == WIRE_READY)
-            send_ready(self, broker);
+        if (type == WIRE_READY && !send_ready(self, broker))
+            upstream_unsent(&broker->upstream, self->now_us);
+        else if (type == WIRE_READY)
+            continue;
         else if (type == WIRE_HEARTBEAT)
             send_heartbeat(self, broker);
         else

@@ -17,6 +17,7 @@ void upstream_init(struct upstream *self, uint64_t now_us) {
     memset(self, 0, sizeof *self);
     self->state = UPSTREAM_GREETING;
     self->next_us = now_us;
+    self->retry_us = UPSTREAM_RETRY_US;
 }
 
 static void greet(struct upstream *self, uint64_t now_us) {
@@ -80,6 +81,14 @@ uint8_t upstream_tick(struct upstream *self, uint64_t now_us, bool draining, boo
     default:
         return 0;
     }
+}
+
+void upstream_unsent(struct upstream *self, uint64_t now_us) {
+    if (self->state != UPSTREAM_GREETING)
+        return;
+    self->next_us = now_us + self->retry_us;
+    self->retry_us =
+        2 * self->retry_us < UPSTREAM_GREET_US ? 2 * self->retry_us : UPSTREAM_GREET_US;
 }
 
 uint64_t upstream_deadline_us(const struct upstream *self) {

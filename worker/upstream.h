@@ -6,7 +6,8 @@
  *                               v
  *                           DRAINING --all answered--> LEAVING --BYE_OK, or UPSTREAM_BYE_US--> GONE
  *
- * A broker that cannot be reached is greeted for ever: sending fails at once and costs nothing.
+ * A broker that cannot be reached is greeted for ever: sending fails at once and costs nothing. At
+ * first it is tried often, because a connection takes a millisecond or two to be made.
  *
  * Threads: owner only. */
 #ifndef EMBER_WORKER_UPSTREAM_H
@@ -17,6 +18,7 @@
 
 enum {
     UPSTREAM_GREET_US = 250 * 1000,
+    UPSTREAM_RETRY_US = 2 * 1000, /* doubling to UPSTREAM_GREET_US */
     UPSTREAM_BYE_US = 1000 * 1000,
     UPSTREAM_SERVICES = 16 * 4, /* LIMIT_MODELS times tasks */
 };
@@ -42,6 +44,7 @@ struct upstream {
     uint64_t heard_us; /* last message from it */
     uint64_t next_us;  /* next READY, HEARTBEAT or end of waiting */
     uint64_t ping_us;  /* next PING, when it is silent */
+    uint64_t retry_us; /* how long to wait when READY could not be sent */
     struct upstream_service services[UPSTREAM_SERVICES];
     uint32_t n_services;
 };
@@ -53,6 +56,8 @@ void upstream_init(struct upstream *self, uint64_t now_us);
  * dispatched is finished all the same, since a broker drops results that it no longer wants.
  * `idle`: nothing of any broker is in hand. */
 uint8_t upstream_tick(struct upstream *self, uint64_t now_us, bool draining, bool idle, bool *lost);
+/* The READY that upstream_tick() asked for could not be sent: there is no connection yet. */
+void upstream_unsent(struct upstream *self, uint64_t now_us);
 uint64_t upstream_deadline_us(const struct upstream *self);
 
 /* A message came. */

@@ -1,6 +1,6 @@
-/* stamp.h - what is remembered of a model directory: its fingerprint and the shapes of its tensors,
- * and how the files looked when they were read. While they look the same, gigabytes need not be read
- * again to learn the same.
+/* stamp.h - what is remembered of a model directory: its fingerprint and the shapes of its
+ * tensors, and how the files looked when they were read. While they look the same, gigabytes need
+ * not be read again to learn the same.
  *
  *     ember-stamp 1
  *     scheme 6f0c9d2b1a3e4f55             what a fingerprint covers, in this version of ours
@@ -11,11 +11,11 @@
  *     tensor f32 2 30522 384 embeddings.word_embeddings.weight
  *     sum 0123456789abcdef                hash_bytes() of all lines above
  *
- * file: device, inode, size, times of the last change of contents and of the inode in nanoseconds,
- * as Git keeps them in its index. That is as strong: whoever alters a file without any of the five
- * changing (setting the clock back, writing to the disk underneath) is believed. A file that changed
- * within a moment of being read is not remembered, because a clock that ticks could hide a second
- * change.
+ * file: device, inode, size, times of the last change of contents and of the inode in
+ * nanoseconds, as Git keeps them in its index. That is as strong: whoever alters a file without
+ * any of the five changing (setting the clock back, writing to the disk underneath) is believed.
+ * A file that changed within a moment of being read is not remembered, because a clock that ticks
+ * could hide a second change.
  *
  * Threads: none of it is shared. Bytes of a stamp are not trusted: stamp_parse() checks all. */
 #ifndef EMBER_MODEL_STAMP_H
@@ -61,8 +61,8 @@ bool stamp_holds(const struct stamp *self);
  * seconds where the file system keeps whole seconds), the time at which they were looked at. */
 bool stamp_settled(const struct stamp_file *files, uint32_t n, int64_t now_ns);
 
-/* The text of a stamp. `tensors` may have values, and self->tensors is not looked at.
- * *out: malloc'd. STATUS_OUT_OF_RANGE when a name has a control character or it would have more than
+/* The text of a stamp. `tensors` may have values, and self->tensors is not looked at. *out:
+ * malloc'd. STATUS_OUT_OF_RANGE when a name has a control character or it would have more than
  * STAMP_BYTES_MAX. */
 enum status stamp_print(const struct stamp *self, const weights_t *tensors, char **out,
                         size_t *bytes, struct err *err);

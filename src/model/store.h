@@ -47,8 +47,8 @@ enum status store_file(const struct store *self, const char *name, int *fd, uint
 enum status store_write(const struct store *self, const char *name, struct view first,
                         struct view second, struct err *err);
 
-/* Waits at most wait_us until we alone hold the directory's lock; *lock is a descriptor, and closing
- * it (or dying) gives the lock back. STATUS_DEADLINE_EXCEEDED somebody else has it still,
+/* Waits at most wait_us until we alone hold the directory's lock; *lock is a descriptor, and
+ * closing it (or dying) gives the lock back. STATUS_DEADLINE_EXCEEDED somebody else has it still,
  * STATUS_UNAVAILABLE it cannot be had here (a read-only directory). */
 enum status store_lock(const struct store *self, uint64_t wait_us, int *lock, struct err *err);
 

@@ -1,6 +1,6 @@
-/* fuzz_prepared.c - any bytes as the head of a file of prepared weights: refused, or what is in them
- * is what was wanted. An input is a head, then the file's size; the sums in it are made right, so
- * that the comparisons behind them are reached. */
+/* fuzz_prepared.c - any bytes as the head of a file of prepared weights: refused, or what is in
+ * them is what was wanted. An input is a head, then the file's size; the sums in it are made
+ * right, so that the comparisons behind them are reached. */
 #include "base/check.h"
 #include "base/hash.h"
 #include "model/prepared.h"

@@ -1,5 +1,5 @@
-/* fuzz_stamp.c - any bytes as a stamp: refused, or a list whose names stay inside the directory. The
- * sum is made right first, so that the lines are reached. */
+/* fuzz_stamp.c - any bytes as a stamp: refused, or a list whose names stay inside the directory.
+ * The sum is made right first, so that the lines are reached. */
 #include "base/check.h"
 #include "base/hash.h"
 #include "model/stamp.h"

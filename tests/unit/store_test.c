@@ -1,5 +1,5 @@
-/* store_test.c - who may have altered a directory or a file, writing in one step, the lock, and what
- * is swept. */
+/* store_test.c - who may have altered a directory or a file, writing in one step, the lock, and
+ * what is swept. */
 #include "model/store.h"
 
 #include "support/golden.h"

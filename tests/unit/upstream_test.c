@@ -52,6 +52,28 @@ static void test_greeting(void **state) {
     TEST_TRUE(ready_ok(&up, 78, 302 * MS));  /* started anew */
 }
 
+/* No connection yet: soon again, then more and more seldom, then as often as any greeting. */
+static void test_unsent(void **state) {
+    (void)state;
+    struct upstream up;
+    uint64_t now_us = 1000, last_us = now_us, waited_us = 0;
+    upstream_init(&up, now_us);
+    for (int i = 0; i < 20; i++) {
+        TEST_EQ(tick(&up, now_us), WIRE_READY);
+        upstream_unsent(&up, now_us);
+        TEST_EQ(tick(&up, now_us), 0);
+        now_us = upstream_deadline_us(&up);
+        TEST_TRUE(now_us - last_us >= waited_us && now_us - last_us <= UPSTREAM_GREET_US);
+        waited_us = now_us - last_us;
+        last_us = now_us;
+        if (i == 0)
+            TEST_EQ(waited_us, UPSTREAM_RETRY_US);
+    }
+    TEST_EQ(waited_us, UPSTREAM_GREET_US);
+    TEST_EQ(tick(&up, now_us), WIRE_READY); /* sent: the answer gets its time */
+    TEST_EQ(upstream_deadline_us(&up), now_us + UPSTREAM_GREET_US);
+}
+
 static void test_silence(void **state) {
     (void)state;
     struct upstream up;
@@ -128,6 +150,7 @@ static void test_leaving(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_greeting),
+        cmocka_unit_test(test_unsent),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_leaving),
     };
