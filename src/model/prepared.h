@@ -74,10 +74,10 @@ struct prepared {
 /* Writes the image, over zeros. */
 typedef enum status prepared_make_fn(void *arg, void *image, struct err *err);
 
-/* The image of `key`: from the directory `cache` when it has it, else from `make`, and then kept in
- * the directory for all. `cache` NULL: private memory. Processes that ask at the same time make it
- * once: the others wait, PREPARED_WAIT_US at most. Only `make`'s errors and STATUS_RESOURCE_EXHAUSTED
- * (no memory) are errors. */
+/* The image of `key`: from the directory `cache` when it has it, else from `make`, and then kept
+ * in the directory for all. `cache` NULL: private memory. Processes that ask at the same time
+ * make it once: the others wait, PREPARED_WAIT_US at most. Only `make`'s errors and
+ * STATUS_RESOURCE_EXHAUSTED (no memory) are errors. */
 enum status prepared_get(const char *cache, const struct prepared_key *key, prepared_make_fn *make,
                          void *arg, struct prepared *out, struct err *err);
 void prepared_done(struct prepared *self); /* a zeroed one is fine */

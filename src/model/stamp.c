@@ -1,6 +1,6 @@
-/* stamp.c - see stamp.h. Reading is a cursor over lines; the sum is checked before anything else, so
- * what is parsed is what somebody of ours wrote, or made to look like it: every number and every
- * name is checked all the same. */
+/* stamp.c - see stamp.h. Reading is a cursor over lines; the sum is checked before anything else,
+ * so what is parsed is what somebody of ours wrote, or made to look like it: every number and
+ * every name is checked all the same. */
 #include "model/stamp.h"
 
 #include "base/hash.h"
