@@ -9,9 +9,30 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* Answers alone and in company may differ by float32 rounding; anything wrong differs far more. */
-#define SELF_CHECK_COSINE 0.99999f
+/* Answers alone and in company may differ by float32 rounding; anything wrong differs far more.
+ * With narrower numbers a difference in the last digit can tip a rounding. */
+#define SELF_CHECK_COSINE        0.99999f
+#define SELF_CHECK_COSINE_NARROW 0.999f
+#define SELF_CHECK_LOGIT         1e-3f /* of the largest logit, or of 1 */
+#define SELF_CHECK_LOGIT_NARROW  5e-2f
+
+static const char *const precisions[] = {
+    [ENGINE_F32] = "f32", [ENGINE_BF16] = "bf16", [ENGINE_I8] = "i8"};
+
+const char *engine_precision_name(enum engine_precision precision) {
+    return precisions[precision];
+}
+
+bool engine_precision_parse(const char *name, enum engine_precision *out) {
+    for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++)
+        if (strcmp(precisions[i], name) == 0) {
+            *out = (enum engine_precision)i;
+            return true;
+        }
+    return false;
+}
 
 void engine_destroy(engine_t **self) {
     if (*self)
@@ -95,27 +116,51 @@ static const char *const known[] = {
 };
 enum { N_KNOWN = sizeof known / sizeof *known };
 
-static enum status judge(const float *alone, const float *together, uint32_t dim, const char *text,
-                         struct err *err) {
+static enum status judge_vector(const struct engine_info *info, const float *alone,
+                                const float *together, const char *text, struct err *err) {
     double squares = 0;
-    for (uint32_t i = 0; i < dim; i++)
+    for (uint32_t i = 0; i < info->dim; i++)
         squares += (double)alone[i] * (double)alone[i];
     if (!(squares > 0) || !isfinite(squares))
         return err_set(err, STATUS_INTERNAL, "self-check: the vector of \"%.20s\" has length %g",
                        text, sqrt(squares));
-    float cosine = vector_cosine(alone, together, dim);
-    if (!(cosine >= SELF_CHECK_COSINE))
+    const bool narrow = strcmp(info->precision, precisions[ENGINE_F32]) != 0;
+    float cosine = vector_cosine(alone, together, info->dim);
+    if (!(cosine >= (narrow ? SELF_CHECK_COSINE_NARROW : SELF_CHECK_COSINE)))
         return err_set(err, STATUS_INTERNAL,
                        "self-check: \"%.20s\" alone and in a batch have cosine %g", text,
                        (double)cosine);
     return STATUS_OK;
 }
 
+static enum status judge_logits(const struct engine_info *info, const float *alone,
+                                const float *together, const char *text, struct err *err) {
+    const bool narrow = strcmp(info->precision, precisions[ENGINE_F32]) != 0;
+    float largest = 1, apart = 0;
+    for (uint32_t i = 0; i < info->dim; i++) {
+        if (!isfinite(alone[i]) || !isfinite(together[i]))
+            return err_set(err, STATUS_INTERNAL, "self-check: logit %u of \"%.20s\" is %g, %g", i,
+                           text, (double)alone[i], (double)together[i]);
+        largest = fmaxf(largest, fabsf(alone[i]));
+        apart = fmaxf(apart, fabsf(alone[i] - together[i]));
+    }
+    if (!(apart <= largest * (narrow ? SELF_CHECK_LOGIT_NARROW : SELF_CHECK_LOGIT)))
+        return err_set(err, STATUS_INTERNAL,
+                       "self-check: a logit of \"%.20s\" alone and in a batch differs by %g", text,
+                       (double)apart);
+    return STATUS_OK;
+}
+
 static enum status run_known(const engine_t *self, engine_seat_t *seat, uint32_t first, uint32_t n,
                              float *out, struct err *err) {
     struct engine_item items[N_KNOWN] = {0};
+    const bool pairs = self->info.head == ENGINE_HEAD_NLI || self->info.head == ENGINE_HEAD_SCORE;
     for (uint32_t i = 0; i < n; i++) {
         items[i].text = view_of(known[first + i]);
+        if (pairs) {
+            items[i].pair = ENGINE_PAIR_LONGEST_FIRST;
+            items[i].second = view_of(known[(first + i + 1) % N_KNOWN]);
+        }
         items[i].out = out + (size_t)(first + i) * self->info.dim;
     }
     engine_run(self, seat, items, n, NULL);
@@ -138,8 +183,11 @@ enum status engine_self_check(const engine_t *self, engine_seat_t *seat, struct 
         st = run_known(self, seat, i, 1, alone, err);
     for (uint32_t i = 0; i < N_KNOWN && st == STATUS_OK; i += company)
         st = run_known(self, seat, i, company < N_KNOWN - i ? company : N_KNOWN - i, together, err);
-    for (uint32_t i = 0; i < N_KNOWN && st == STATUS_OK; i++)
-        st = judge(alone + (size_t)i * dim, together + (size_t)i * dim, dim, known[i], err);
+    for (uint32_t i = 0; i < N_KNOWN && st == STATUS_OK; i++) {
+        const float *a = alone + (size_t)i * dim, *b = together + (size_t)i * dim;
+        st = self->info.head == ENGINE_HEAD_NONE ? judge_vector(&self->info, a, b, known[i], err)
+                                                 : judge_logits(&self->info, a, b, known[i], err);
+    }
     free(alone);
     free(together);
     return st;

@@ -26,6 +26,10 @@ typedef struct engine_seat engine_seat_t;
 
 enum engine_precision { ENGINE_F32, ENGINE_BF16, ENGINE_I8 };
 
+/* "f32", "bf16", "i8": in settings, file names, log lines. */
+const char *engine_precision_name(enum engine_precision precision);
+bool engine_precision_parse(const char *name, enum engine_precision *out); /* false: no such name */
+
 struct engine_options {
     enum engine_precision precision;
     const char *kernel; /* name of a matrix kernel, NULL: the best of this CPU (gemm_choose) */
@@ -46,12 +50,13 @@ enum {
 };
 
 struct engine_info {
-    char fingerprint[65]; /* SHA-256 in hex of everything that alters a vector */
+    char fingerprint
+        [65]; /* SHA-256 in hex of everything that alters an answer, precision included */
     char fingerprint8[9]; /* its first eight digits: stands in cache keys */
-    char family[16];      /* "bert" ... */
-    char pooling[8];      /* "mean", "cls" */
-    char kernel[32];      /* "avx512-f32" ... */
-    char precision[8];    /* "f32" */
+    char family[16];      /* "bert", "nomic", "distilbert", "static" */
+    char pooling[8];      /* "mean", "cls"; heads stand on the first token: "cls" */
+    char kernel[32];      /* "avx512-f32", "avx512-vnni-i8" ... */
+    char precision[8];    /* "f32", "bf16", "i8" */
     uint32_t dim;         /* numbers of an output: of a full vector, or logits */
     uint32_t max_tokens;  /* the published limit of a sequence, special tokens included */
     uint32_t
@@ -73,7 +78,8 @@ struct engine_info {
 /* Open a published model directory (model/dir.h says which files). `options` NULL: float32 on
  * the best kernel of this CPU. Errors as dir, weights and tokenizer give them, and
  * STATUS_DATA_LOSS when files do not fit each other; the message names the file.
- * STATUS_INVALID_ARGUMENT: no kernel of that name runs on this CPU. */
+ * STATUS_INVALID_ARGUMENT: no kernel of that name and precision runs on this CPU; the message lists
+ * those that do. */
 enum status engine_open(const char *dir, const struct engine_options *options, engine_t **out,
                         struct err *err);
 void engine_destroy(engine_t **self); /* NULL is fine; after all of its seats */
@@ -115,9 +121,10 @@ struct engine_item {
     struct view second; /* the other text of a pair (hypothesis, document); may be empty */
     enum engine_pair pair;
     enum engine_side side;
-    uint32_t max_tokens; /* 0: info->max_tokens; else 2 to info->max_positions, brought into that */
-    float *out;          /* [dim], written when status is OK, else undefined */
-    uint32_t tokens;     /* tokens that were used, special ones included; 0 with OUT_OF_RANGE */
+    uint32_t max_tokens;  /* 0: info->max_tokens; else 2 (a pair: 3) to info->max_positions, brought
+                          * into that */
+    float *out;           /* [dim], written when status is OK, else undefined */
+    uint32_t tokens;      /* tokens that were used, special ones included; 0 with OUT_OF_RANGE */
     uint32_t tokens_full; /* tokens the whole text has, special ones included */
     enum status status;   /* OK, or
                            * OUT_OF_RANGE  too long and side is OFF
@@ -146,9 +153,9 @@ struct view engine_piece(const engine_t *self, int32_t id);
  * thread. */
 uint32_t engine_estimate(const engine_t *self, struct view text);
 
-/* Known-text self-check: runs fixed texts alone and together and compares; STATUS_INTERNAL
- * when an answer is NaN, zero, or depends on its company. Run at start and for /readyz. It
- * allocates a little; STATUS_RESOURCE_EXHAUSTED when it cannot. */
+/* Known-text self-check: runs fixed texts (pairs, where the head wants them) alone and together
+ * and compares; STATUS_INTERNAL when an answer is NaN, a vector zero, or depends on its company.
+ * Run at start and for /readyz. It allocates a little; STATUS_RESOURCE_EXHAUSTED when it cannot. */
 enum status engine_self_check(const engine_t *self, engine_seat_t *seat, struct err *err);
 
 #endif

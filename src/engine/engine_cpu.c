@@ -1,12 +1,15 @@
-/* engine_cpu.c - tokenizer, encoder and pooling of a published model on this CPU.
+/* engine_cpu.c - tokenizer, encoder, pooling or head of a published model on this CPU.
  *
- *     items    text 0      text 1   text 2                    text 3 ...
- *                |           |        |                         |        tokenizer_encode()
- *     ids      [CLS ... SEP|CLS ... SEP|CLS ............... SEP|CLS ...   end to end, no padding
+ *     items    text 0      text 1   text 2                    pair 3 ...
+ *                |           |        |                         |       tokenizer_encode(), _pair()
+ *     ids      [CLS ... SEP|CLS ... SEP|CLS ............... SEP|CLS a SEP b SEP|...  end to end
+ *     types    [0 ...       0 ...       0 ...                   0 ...... 1 ...       no padding
  *                                  |
  *                            encoder_forward()   which runs it in pieces that stay in the caches
  *                                  |
  *     rows     [vector 0    |vector 1   |vector 2              |...      copied to the items
+ *
+ * With a head a row holds logits instead of a vector; nothing else differs.
  *
  * Texts are tokenised until the seat's ids are full, then run; so a batch may be of any size,
  * and the batcher's token estimate need not be exact. The tokenizer writes behind what is queued
@@ -15,7 +18,7 @@
  * Invariants: a queued sequence has 2 to max_positions ids, all below the word table's rows
  * (checked at open against the vocabulary), so nothing a text says can make the encoder read
  * outside its tables. */
-#include "engine/engine.h"
+#include "engine/engine_cpu.h"
 
 #include "base/arena.h"
 #include "base/check.h"
@@ -33,6 +36,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { PAIR_TOKENS_MIN = 3 }; /* [CLS] [SEP] [SEP] */
+
 struct cpu {
     struct engine base;
     struct model_dir *dir;
@@ -45,7 +50,7 @@ struct cpu_seat {
     struct arena arena; /* encoder_forward()'s scratch */
     uint32_t tokens;    /* most that are run together */
     int32_t *ids;    /* [tokens + max_positions] queued sequences, end to end, and the spare room */
-    int32_t *types;  /* [tokens] zeros: a text alone is all segment 0 */
+    int32_t *types;  /* the same of their segments */
     uint32_t *start; /* [max_items + 1] queued sequence i is ids[start[i]] .. ids[start[i + 1]] */
     uint32_t *item;  /* [max_items] which item queued sequence i belongs to */
     float *rows;     /* [max_items, dim] */
@@ -73,18 +78,52 @@ static const char *vocabulary_name(const char *dir) {
     return there ? "tokenizer.json" : "vocab.txt";
 }
 
-static enum status choose_kernel(const char *name, const struct gemm_kernel **out,
-                                 struct err *err) {
-    *out = name ? gemm_by_name(GEMM_F32, name) : gemm_choose(GEMM_F32);
-    if (*out)
-        return STATUS_OK;
-    char names[200] = "";
+/* engine.h keeps model/ out of what its users see. */
+static enum gemm_precision gemm_of(enum engine_precision precision) {
+    switch (precision) {
+    case ENGINE_F32:
+        return GEMM_F32;
+    case ENGINE_BF16:
+        return GEMM_BF16;
+    case ENGINE_I8:
+        return GEMM_I8;
+    }
+    CHECK(false); /* all of the enum are above */
+    return GEMM_F32;
+}
+
+/* "f32: avx2 portable; i8: portable": what runs here. */
+static void list_kernels(char *out, size_t out_bytes) {
     size_t used = 0;
-    for (const struct gemm_kernel *const *k = gemm_list(GEMM_F32); *k; k++)
-        if ((*k)->usable() && used < sizeof names)
-            used += (size_t)snprintf(names + used, sizeof names - used, " %s", (*k)->name);
+    *out = '\0';
+    for (int p = 0; p < GEMM_PRECISIONS; p++) {
+        const enum gemm_precision precision = (enum gemm_precision)p;
+        const char *head = gemm_precision_name(precision);
+        for (const struct gemm_kernel *const *k = gemm_list(precision); *k; k++) {
+            if (!(*k)->usable() || used >= out_bytes)
+                continue;
+            used += (size_t)snprintf(out + used, out_bytes - used, "%s%s%s %s",
+                                     head && used ? "; " : "", head ? head : "", head ? ":" : "",
+                                     (*k)->name);
+            head = NULL;
+        }
+    }
+}
+
+static enum status choose_kernel(const struct engine_options *options,
+                                 const struct gemm_kernel **out, struct err *err) {
+    const enum gemm_precision precision = gemm_of(options->precision);
+    for (const struct gemm_kernel *const *k = gemm_list(precision); *k; k++)
+        if ((*k)->usable() && (!options->kernel || strcmp((*k)->name, options->kernel) == 0)) {
+            *out = *k;
+            return STATUS_OK;
+        }
+    char names[240];
+    list_kernels(names, sizeof names);
     return err_set(err, STATUS_INVALID_ARGUMENT,
-                   "no matrix kernel '%s' runs on this CPU; there are:%s", name, names);
+                   "no matrix kernel %s%.40s%sfor %s runs on this CPU; there are: %s",
+                   options->kernel ? "'" : "", options->kernel ? options->kernel : "",
+                   options->kernel ? "' " : "", gemm_precision_name(precision), names);
 }
 
 /* What the position table allows; shape->max_tokens, the published limit, may be less. */
@@ -103,52 +142,100 @@ static enum status load_weights(struct cpu *self, const struct gemm_kernel *kern
     return st;
 }
 
-static enum status load(struct cpu *self, const char *path, const struct gemm_kernel *kernel,
-                        struct err *err) {
-    enum status st = model_dir_open(path, &self->dir, err);
-    if (st != STATUS_OK)
-        return st;
-    st = tokenizer_load(path, &self->tokenizer, err);
-    if (st != STATUS_OK)
-        return st;
+static enum status check_sizes(const struct cpu *self, struct err *err) {
     const struct model_shape *shape = &self->dir->shape;
-    if (shape->family != MODEL_BERT || shape->head != MODEL_HEAD_NONE)
-        return err_set(err, STATUS_UNIMPLEMENTED,
-                       "'%s/config.json': not an embedder of BERT's family", path);
-    uint32_t pieces = tokenizer_vocab_size(self->tokenizer);
+    const char *path = self->dir->path;
+    const uint32_t pieces = tokenizer_vocab_size(self->tokenizer);
     if (pieces > shape->vocab_rows) /* before the weights: ids past the end of the word table */
         return err_set(err, STATUS_DATA_LOSS,
                        "'%s/%s': %u pieces, but config.json gives the word table %u rows", path,
                        vocabulary_name(path), pieces, shape->vocab_rows);
-    if (shape->max_tokens < 2 || shape->types < 1)
-        return err_set(err, STATUS_DATA_LOSS,
-                       "'%s/config.json': %u tokens and %u segments are too few", path,
-                       shape->max_tokens, shape->types);
-    return load_weights(self, kernel, err);
+    if (shape->max_tokens < PAIR_TOKENS_MIN)
+        return err_set(err, STATUS_DATA_LOSS, "'%s/config.json': %u tokens are too few", path,
+                       shape->max_tokens);
+    return STATUS_OK;
+}
+
+static enum status load(struct cpu *self, const struct gemm_kernel *kernel, struct err *err) {
+    enum status st = STATUS_OK;
+    if (self->dir->shape.family != MODEL_BERT || self->dir->shape.head != MODEL_HEAD_NONE)
+        return err_set(err, STATUS_UNIMPLEMENTED,
+                       "'%s/config.json': not an embedder of BERT's family", self->dir->path);
+    if (kernel->precision != GEMM_F32) /* other answers: they must not share a cache */
+        st = model_dir_mark(self->dir, gemm_precision_name(kernel->precision), err);
+    if (st == STATUS_OK)
+        st = tokenizer_load(self->dir->path, &self->tokenizer, err);
+    if (st == STATUS_OK)
+        st = check_sizes(self, err);
+    return st == STATUS_OK ? load_weights(self, kernel, err) : st;
+}
+
+static const char *family_name(enum model_family family) {
+    static const char *const names[] = {[MODEL_BERT] = "bert",
+                                        [MODEL_NOMIC] = "nomic",
+                                        [MODEL_DISTILBERT] = "distilbert",
+                                        [MODEL_STATIC] = "static"};
+    return names[family];
+}
+
+static enum engine_head head_of(enum model_head head) {
+    switch (head) {
+    case MODEL_HEAD_NONE:
+        return ENGINE_HEAD_NONE;
+    case MODEL_HEAD_LABELS:
+        return ENGINE_HEAD_LABELS;
+    case MODEL_HEAD_NLI:
+        return ENGINE_HEAD_NLI;
+    case MODEL_HEAD_SCORE:
+        return ENGINE_HEAD_SCORE;
+    }
+    CHECK(false); /* all of the enum are above */
+    return ENGINE_HEAD_NONE;
+}
+
+static uint32_t tasks_of(enum engine_head head) {
+    switch (head) {
+    case ENGINE_HEAD_NONE:
+        return ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY | ENGINE_TASK_TOKENIZE;
+    case ENGINE_HEAD_LABELS:
+    case ENGINE_HEAD_NLI:
+        return ENGINE_TASK_CLASSIFY;
+    case ENGINE_HEAD_SCORE:
+        return ENGINE_TASK_RERANK;
+    }
+    CHECK(false); /* all of the enum are above */
+    return 0;
 }
 
 static void fill_info(struct cpu *self, const struct gemm_kernel *kernel) {
-    const struct model_shape *shape = &self->dir->shape;
+    const struct model_shape *shape = encoder_shape(self->encoder);
     struct engine_info *info = &self->base.info;
     for (int i = 0; i < MODEL_FINGERPRINT_BYTES; i++)
         snprintf(info->fingerprint + 2 * i, 3, "%02x", self->dir->fingerprint[i]);
     memcpy(info->fingerprint8, info->fingerprint, 8);
-    snprintf(info->family, sizeof info->family, "bert");
+    const char *precision = gemm_precision_name(kernel->precision);
+    snprintf(info->family, sizeof info->family, "%s", family_name(shape->family));
     snprintf(info->pooling, sizeof info->pooling, "%s",
              shape->pooling == MODEL_POOL_CLS ? "cls" : "mean");
-    snprintf(info->kernel, sizeof info->kernel, "%s-f32", kernel->name);
-    snprintf(info->precision, sizeof info->precision, "f32");
-    info->dim = info->hidden = shape->hidden;
-    info->max_tokens = shape->max_tokens;
+    snprintf(info->kernel, sizeof info->kernel, "%s-%s", kernel->name, precision);
+    snprintf(info->precision, sizeof info->precision, "%s", precision);
+    info->dim = model_outputs(shape);
+    info->hidden = shape->hidden;
+    info->max_tokens = self->dir->shape.max_tokens;
     info->max_positions = longest_sequence(shape);
     info->vocab = tokenizer_vocab_size(self->tokenizer);
     info->layers = shape->layers;
     info->heads = shape->heads;
     info->inner = shape->inner;
-    info->tasks = ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY | ENGINE_TASK_TOKENIZE;
+    info->head = head_of(shape->head);
+    info->tasks = tasks_of(info->head);
     info->normalize = shape->normalize;
     info->weight_bytes = encoder_weight_bytes(self->encoder);
     info->n_prompts = self->dir->n_prompts;
+    info->n_labels = shape->head == MODEL_HEAD_NONE ? 0 : shape->classes;
+    info->sigmoid = shape->sigmoid;
+    info->entailment = shape->entailment;
+    info->contradiction = shape->contradiction;
 }
 
 /* ---- prompts ---- */
@@ -168,6 +255,10 @@ static void cpu_prompt_at(const engine_t *engine, uint32_t i, struct view *name,
     const struct model_prompt *prompt = &cpu_of(engine)->dir->prompts[i];
     *name = view_of(prompt->name);
     *text = view_of(prompt->text);
+}
+
+static struct view cpu_label(const engine_t *engine, uint32_t i) {
+    return view_of(cpu_of(engine)->dir->labels[i]);
 }
 
 /* ---- seats ---- */
@@ -190,8 +281,9 @@ static enum status cpu_seat_new(const engine_t *engine, uint32_t max_tokens, uin
     if (!seat)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a seat");
     seat->tokens = max_tokens; /* at least the longest: engine_seat_new() sees to it */
-    seat->ids = calloc((size_t)max_tokens + engine->info.max_positions, sizeof *seat->ids);
-    seat->types = calloc(max_tokens, sizeof *seat->types);
+    const size_t room = (size_t)max_tokens + engine->info.max_positions;
+    seat->ids = calloc(room, sizeof *seat->ids);
+    seat->types = calloc(room, sizeof *seat->types);
     seat->start = calloc((size_t)max_items + 1, sizeof *seat->start);
     seat->item = calloc(max_items, sizeof *seat->item);
     seat->rows = calloc((size_t)max_items * engine->info.dim, sizeof *seat->rows);
@@ -239,6 +331,24 @@ static uint32_t encode(const struct cpu *self, struct view text, enum engine_sid
     return tokenizer_encode(self->tokenizer, text, max_tokens, cut, ids, n_full);
 }
 
+/* The item's tokens behind those that are queued; returns how many. */
+static uint32_t encode_item(const struct cpu *self, struct engine_item *item, int32_t *ids,
+                            int32_t *types) {
+    const uint32_t limit = engine_item_limit(&self->base, item);
+    uint32_t n;
+    if (item->pair == ENGINE_SINGLE) {
+        n = encode(self, item->text, item->side, limit, ids, &item->tokens_full);
+    } else {
+        n = tokenizer_encode_pair(self->tokenizer, item->text, item->second, limit,
+                                  item->pair == ENGINE_PAIR_ONLY_FIRST ? TOKENIZER_ONLY_FIRST
+                                                                       : TOKENIZER_LONGEST_FIRST,
+                                  ids, types, &item->tokens_full);
+    }
+    if (item->pair == ENGINE_SINGLE || self->dir->shape.types < 2)
+        memset(types, 0, n * sizeof *types);
+    return n;
+}
+
 static void cpu_run(const engine_t *engine, engine_seat_t *base, struct engine_item *items,
                     uint32_t n, struct engine_times *times) {
     const struct cpu *self = cpu_of(engine);
@@ -250,8 +360,8 @@ static void cpu_run(const engine_t *engine, engine_seat_t *base, struct engine_i
         struct engine_item *item = &items[i];
         uint32_t used = seat->start[queued];
         int32_t *ids = seat->ids + used; /* room for the longest behind what is there */
-        uint32_t limit = engine_item_limit(engine, item);
-        uint32_t tokens = encode(self, item->text, item->side, limit, ids, &item->tokens_full);
+        int32_t *types = seat->types + used;
+        uint32_t tokens = encode_item(self, item, ids, types);
         bool refused = item->side == ENGINE_CUT_OFF && item->tokens_full > tokens;
         item->tokens = refused ? 0 : tokens;
         item->status =
@@ -263,6 +373,7 @@ static void cpu_run(const engine_t *engine, engine_seat_t *base, struct engine_i
             run_queued(self, seat, items, queued);
             infer_us += clock_us() - before_us;
             memmove(seat->ids, ids, tokens * sizeof *ids);
+            memmove(seat->types, types, tokens * sizeof *types);
             queued = used = 0;
         }
         seat->item[queued++] = i;
@@ -296,6 +407,7 @@ static const struct engine_ops cpu_ops = {
     .destroy = cpu_destroy,
     .prompt = cpu_prompt,
     .prompt_at = cpu_prompt_at,
+    .label = cpu_label,
     .seat_new = cpu_seat_new,
     .seat_destroy = cpu_seat_destroy,
     .run = cpu_run,
@@ -304,17 +416,19 @@ static const struct engine_ops cpu_ops = {
     .estimate = cpu_estimate,
 };
 
-enum status engine_open(const char *dir, const struct engine_options *options, engine_t **out,
-                        struct err *err) {
+enum status engine_open_dir(struct model_dir **dir, const struct engine_options *options,
+                            engine_t **out, struct err *err) {
     const struct gemm_kernel *kernel;
-    enum status st = choose_kernel(options ? options->kernel : NULL, &kernel, err);
+    enum status st = choose_kernel(options ? options : &(struct engine_options){0}, &kernel, err);
     if (st != STATUS_OK)
         return st;
     struct cpu *self = calloc(1, sizeof *self);
     if (!self)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for an engine");
     self->base.ops = &cpu_ops;
-    st = load(self, dir, kernel, err);
+    self->dir = *dir; /* moved, as far as a failure is concerned */
+    *dir = NULL;
+    st = load(self, kernel, err);
     if (st != STATUS_OK) {
         cpu_destroy(&self->base);
         return st;
@@ -322,4 +436,27 @@ enum status engine_open(const char *dir, const struct engine_options *options, e
     fill_info(self, kernel);
     *out = &self->base;
     return STATUS_OK;
+}
+
+enum status engine_open(const char *path, const struct engine_options *options, engine_t **out,
+                        struct err *err) {
+    const struct gemm_kernel *kernel; /* a wrong name is found before gigabytes are read */
+    enum status st = choose_kernel(options ? options : &(struct engine_options){0}, &kernel, err);
+    struct model_dir *dir = NULL;
+    if (st == STATUS_OK)
+        st = model_dir_open(path, &dir, err);
+    if (st == STATUS_OK)
+        st = engine_open_dir(&dir, options, out, err);
+    model_dir_close(&dir);
+    return st;
+}
+
+const struct model_dir *engine_dir(const engine_t *self) {
+    CHECK(self->ops == &cpu_ops);
+    return cpu_of(self)->dir;
+}
+
+const tokenizer_t *engine_tokenizer(const engine_t *self) {
+    CHECK(self->ops == &cpu_ops);
+    return cpu_of(self)->tokenizer;
 }

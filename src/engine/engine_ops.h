@@ -39,12 +39,12 @@ struct engine_seat {
     uint32_t max_items;
 };
 
-/* The limit that holds for an item: the published one, or its own within 2 and what the model
- * can take. */
+/* The limit that holds for an item: the published one, or its own within its special tokens and
+ * what the model can take. */
 static inline uint32_t engine_item_limit(const engine_t *self, const struct engine_item *item) {
     uint32_t wanted = item->max_tokens ? item->max_tokens : self->info.max_tokens;
-    uint32_t most = self->info.max_positions;
-    return wanted < 2 ? 2 : wanted < most ? wanted : most;
+    uint32_t least = item->pair == ENGINE_SINGLE ? 2 : 3, most = self->info.max_positions;
+    return wanted < least ? least : wanted < most ? wanted : most;
 }
 
 #endif

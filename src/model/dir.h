@@ -7,8 +7,8 @@
  *     sentence_bert_config.json          longest sequence
  *     tokenizer_config.json              longest sequence where the one above is silent
  *     config_sentence_transformers.json  prompts
- *     configuration.json                 task, and architecture where config.json has none (ModelScope)
- *     label_mapping.json                 names of labels where config.json is silent (ModelScope)
+ *     configuration.json                 task, architecture where config.json is silent: ModelScope
+ *     label_mapping.json                 names of labels where config.json is silent: ModelScope
  *
  * The vocabulary is read by text/tokenizer.h; here it is only hashed.
  * Threads: immutable once open. */

@@ -428,27 +428,6 @@ enum status model_dir_parse_config(struct view text, const char *what, const cha
 
 /* ---- what the tensors decide ---- */
 
-static const struct tensor *find_matrix(const struct model_dir *dir, const char *name) {
-    static const char *const prefixes[] = {"", "bert.", "model."};
-    char full[LIMIT_NAME_BYTES];
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-        snprintf(full, sizeof full, "%s%s", prefixes[i], name);
-        const struct tensor *t = weights_find(dir->weights, full);
-        if (t && t->rank == 2)
-            return t;
-    }
-    return NULL;
-}
-
-/* The published NomicBERT class rounds n_inner up to a multiple of 256 where it builds the layer,
- * without saying so in the file. */
-static void settle_inner(struct model_dir *dir) {
-    struct model_shape *s = &dir->shape;
-    const struct tensor *t = find_matrix(dir, "encoder.layers.0.mlp.fc11.weight");
-    if (t && t->shape[1] == s->hidden && t->shape[0] == (s->inner + 255ULL) / 256 * 256)
-        s->inner = (uint32_t)t->shape[0];
-}
-
 static enum status settle_table(struct model_dir *dir, struct err *err) {
     struct model_shape *s = &dir->shape;
     const char *file = weights_files(dir->weights) ? weights_file_name(dir->weights, 0) : "weights";
@@ -473,7 +452,5 @@ static enum status settle_table(struct model_dir *dir, struct err *err) {
 }
 
 enum status dir_settle_sizes(struct model_dir *dir, struct err *err) {
-    if (dir->shape.family == MODEL_NOMIC)
-        settle_inner(dir);
     return dir->shape.family == MODEL_STATIC ? settle_table(dir, err) : STATUS_OK;
 }

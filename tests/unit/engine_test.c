@@ -4,6 +4,7 @@
 #include "engine/engine.h"
 
 #include "base/hash.h"
+#include "engine/engine_cpu.h"
 #include "engine/engine_fake.h"
 #include "engine/engine_ops.h"
 #include "engine/vector.h"
@@ -132,6 +133,8 @@ static void test_open_errors(void **state) {
     } rows[] = {
         {"no directory", GOLDEN_DIR "/nowhere", NULL, STATUS_NOT_FOUND, "nowhere"},
         {"no kernel", MODEL, "abacus", STATUS_INVALID_ARGUMENT, "portable"},
+        {"no directory and no kernel", GOLDEN_DIR "/nowhere", "abacus", STATUS_INVALID_ARGUMENT,
+         "'abacus' for f32"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
@@ -143,6 +146,35 @@ static void test_open_errors(void **state) {
         TEST_TRUE(out == (engine_t *)1);
         TEST_HAS(err.text, rows[i].has);
     }
+}
+
+/* Over an open directory: taken when the options make sense, and not hashed again. */
+static void test_open_dir(void **state) {
+    (void)state;
+    struct model_dir *dir = NULL;
+    engine_t *out = NULL;
+    struct err err;
+    TEST_EQ(model_dir_open(MODEL, &dir, NULL), STATUS_OK);
+    const struct model_dir *same = dir;
+    TEST_EQ(engine_open_dir(&dir, &(struct engine_options){.kernel = "abacus"}, &out, &err),
+            STATUS_INVALID_ARGUMENT);
+    TEST_TRUE(dir == same && !out);
+    TEST_EQ(engine_open_dir(&dir, NULL, &out, &err), STATUS_OK);
+    TEST_TRUE(!dir && engine_dir(out) == same && !same->weights);
+    TEST_STR_EQ(engine_info(out)->fingerprint, engine_info(engine)->fingerprint);
+    TEST_TRUE(tokenizer_lowercase(engine_tokenizer(out)));
+    engine_destroy(&out);
+}
+
+static void test_precision_names(void **state) {
+    (void)state;
+    static const enum engine_precision all[] = {ENGINE_F32, ENGINE_BF16, ENGINE_I8};
+    enum engine_precision got = ENGINE_I8;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        TEST_TRUE(engine_precision_parse(engine_precision_name(all[i]), &got));
+        TEST_EQ(got, all[i]);
+    }
+    TEST_TRUE(!engine_precision_parse("f64", &got) && got == ENGINE_I8);
 }
 
 static void test_more_pieces_than_rows(void **state) {
@@ -582,6 +614,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_info),
         cmocka_unit_test(test_open_errors),
+        cmocka_unit_test(test_open_dir),
+        cmocka_unit_test(test_precision_names),
         cmocka_unit_test(test_more_pieces_than_rows),
         cmocka_unit_test(test_prompts),
         cmocka_unit_test(test_truncation),
