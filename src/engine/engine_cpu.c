@@ -158,9 +158,9 @@ static enum status check_sizes(const struct cpu *self, struct err *err) {
 
 static enum status load(struct cpu *self, const struct gemm_kernel *kernel, struct err *err) {
     enum status st = STATUS_OK;
-    if (self->dir->shape.family != MODEL_BERT || self->dir->shape.head != MODEL_HEAD_NONE)
-        return err_set(err, STATUS_UNIMPLEMENTED,
-                       "'%s/config.json': not an embedder of BERT's family", self->dir->path);
+    if (self->dir->shape.family == MODEL_STATIC)
+        return err_set(err, STATUS_UNIMPLEMENTED, "'%s/config.json': a static model",
+                       self->dir->path);
     if (kernel->precision != GEMM_F32) /* other answers: they must not share a cache */
         st = model_dir_mark(self->dir, gemm_precision_name(kernel->precision), err);
     if (st == STATUS_OK)
