@@ -217,7 +217,9 @@ static void fill_info(struct cpu *self, const struct gemm_kernel *kernel) {
     snprintf(info->family, sizeof info->family, "%s", family_name(shape->family));
     snprintf(info->pooling, sizeof info->pooling, "%s",
              shape->pooling == MODEL_POOL_CLS ? "cls" : "mean");
-    snprintf(info->kernel, sizeof info->kernel, "%s-%s", kernel->name, precision);
+    const size_t name = strlen(kernel->name), tail = strlen(precision);
+    const bool told = name > tail && strcmp(kernel->name + name - tail, precision) == 0;
+    snprintf(info->kernel, sizeof info->kernel, told ? "%s" : "%s-%s", kernel->name, precision);
     snprintf(info->precision, sizeof info->precision, "%s", precision);
     info->dim = model_outputs(shape);
     info->hidden = shape->hidden;
