@@ -27,9 +27,10 @@
 
 struct sink {
     int32_t *ids;
-    uint32_t room; /* ids that may be kept */
-    bool ring;     /* keep the last ones, not the first */
-    uint32_t n;    /* tokens so far */
+    uint32_t room;   /* ids that may be kept */
+    bool ring;       /* keep the last ones, not the first */
+    int32_t dropped; /* a token that counts for nothing, or VOCAB_NONE */
+    uint32_t n;      /* tokens so far */
 };
 
 struct run {
@@ -43,6 +44,8 @@ struct run {
 };
 
 static inline void push(struct sink *sink, int32_t id) {
+    if (id == sink->dropped)
+        return;
     if (sink->n < sink->room)
         sink->ids[sink->n] = id;
     else if (sink->ring && sink->room)
@@ -207,7 +210,7 @@ static uint32_t tokens_of(const tokenizer_t *tok, struct view text, int32_t *ids
                           bool ring, bool exact) {
     struct run run; /* not cleared: word[] is written before it is read */
     run.tok = tok;
-    run.sink = (struct sink){.ids = ids, .room = room, .ring = ring};
+    run.sink = (struct sink){.ids = ids, .room = room, .ring = ring, .dropped = tok->dropped};
     run.stop_at = exact || ring ? UINT32_MAX : room;
     run.word_n = run.word_size = run.fence = 0;
     if (text.bytes)
@@ -232,18 +235,21 @@ static void straighten(int32_t *ids, uint32_t n, uint32_t oldest) {
 
 uint32_t tokenizer_encode(const tokenizer_t *self, struct view text, uint32_t max_tokens,
                           enum tokenizer_side side, int32_t *ids, uint32_t *n_full) {
-    CHECK(max_tokens >= 2);
-    uint32_t room = max_tokens - 2;
+    const uint32_t mark = self->bare ? 0 : 1; /* one before, one behind */
+    CHECK(max_tokens >= 1 + mark);
+    uint32_t room = max_tokens - 2 * mark;
     bool left = side == TOKENIZER_CUT_LEFT;
-    uint32_t n = tokens_of(self, text, ids + 1, room, left, n_full != NULL);
+    uint32_t n = tokens_of(self, text, ids + mark, room, left, n_full != NULL);
     if (left && n > room && room)
-        straighten(ids + 1, room, n % room);
+        straighten(ids + mark, room, n % room);
     if (n_full)
-        *n_full = n + 2;
+        *n_full = n + 2 * mark;
     uint32_t kept = n < room ? n : room;
-    ids[0] = self->cls;
-    ids[kept + 1] = self->sep;
-    return kept + 2;
+    if (!self->bare) {
+        ids[0] = self->cls;
+        ids[kept + 1] = self->sep;
+    }
+    return kept + 2 * mark;
 }
 
 /* How many tokens of a and b stay when there is room for `room` of them. */
@@ -270,24 +276,28 @@ uint32_t tokenizer_encode_pair(const tokenizer_t *self, struct view a, struct vi
                                uint32_t max_tokens, enum tokenizer_pair_cut cut, int32_t *ids,
                                int32_t *types, uint32_t *n_full) {
     CHECK(max_tokens >= 3);
-    uint32_t room = max_tokens - 3;
-    uint32_t full_a = tokens_of(self, a, ids + 1, room, false, true);
+    const uint32_t mark = self->bare ? 0 : 1;
+    uint32_t room = max_tokens - 3 * mark;
+    uint32_t full_a = tokens_of(self, a, ids + mark, room, false, true);
     uint32_t kept_a = full_a < room ? full_a : room;
-    uint32_t full_b = tokens_of(self, b, ids + 2 + kept_a, room - kept_a, false, true);
+    uint32_t full_b = tokens_of(self, b, ids + 2 * mark + kept_a, room - kept_a, false, true);
     uint32_t n_a = full_a, n_b = full_b;
     share(cut, room, &n_a, &n_b);
     if (n_a < kept_a) /* b was written behind more of a than stays: once more, further left */
-        tokens_of(self, b, ids + 2 + n_a, n_b, false, false);
-    ids[0] = self->cls;
-    ids[n_a + 1] = self->sep;
-    ids[n_a + n_b + 2] = self->sep;
-    for (uint32_t i = 0; i < n_a + 2; i++)
+        tokens_of(self, b, ids + 2 * mark + n_a, n_b, false, false);
+    if (!self->bare) {
+        ids[0] = self->cls;
+        ids[n_a + 1] = self->sep;
+        ids[n_a + n_b + 2] = self->sep;
+    }
+    const uint32_t second = n_a + 2 * mark, end = second + n_b + mark;
+    for (uint32_t i = 0; i < second; i++)
         types[i] = 0;
-    for (uint32_t i = n_a + 2; i < n_a + n_b + 3; i++)
+    for (uint32_t i = second; i < end; i++)
         types[i] = self->second_type;
     if (n_full)
-        *n_full = full_a + full_b + 3;
-    return n_a + n_b + 3;
+        *n_full = full_a + full_b + 3 * mark;
+    return end;
 }
 
 uint32_t tokenizer_vocab_size(const tokenizer_t *self) {
@@ -296,6 +306,30 @@ uint32_t tokenizer_vocab_size(const tokenizer_t *self) {
 
 bool tokenizer_lowercase(const tokenizer_t *self) {
     return self->normal.options.lowercase;
+}
+
+static uint32_t code_points(struct view piece) {
+    uint32_t n = 0;
+    for (size_t i = 0; i < piece.bytes; i++)
+        n += ((unsigned char)piece.data[i] & 0xc0) != 0x80;
+    return n;
+}
+
+uint32_t tokenizer_median_piece(const tokenizer_t *self) {
+    enum { LONGEST = 1024 }; /* whatever is longer lies above every median that makes sense */
+    uint32_t of_length[LONGEST + 1] = {0}, n = 0;
+    for (uint32_t id = 0; id < self->size; id++) {
+        const uint32_t length = code_points(tokenizer_piece(self, (int32_t)id));
+        of_length[length < LONGEST ? length : LONGEST]++;
+        n += length > 0;
+    }
+    uint32_t below = 0, length = 0, middle = 0;
+    for (uint32_t half = 0; half < 2 && n; half++) { /* the two in the middle, or one twice */
+        while (below <= (n - 1 + half) / 2)
+            below += of_length[++length];
+        middle += length;
+    }
+    return middle / 2;
 }
 
 struct view tokenizer_piece(const tokenizer_t *self, int32_t id) {

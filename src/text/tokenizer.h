@@ -40,27 +40,44 @@ enum tokenizer_pair_cut {
  * The message names the file and what is wrong or missing in it. */
 enum status tokenizer_load(const char *dir, tokenizer_t **out, struct err *err);
 
+/* How models without an encoder want their tokens: averages of token vectors (model2vec,
+ * StaticEmbedding) know neither position nor mark. */
+struct tokenizer_options {
+    bool bare;         /* no [CLS], no [SEP]; the files need not have them */
+    bool drop_unknown; /* [UNK] is left out, and not counted */
+};
+
+/* tokenizer_load() with options; NULL: none of them. */
+enum status tokenizer_load_with(const char *dir, const struct tokenizer_options *options,
+                                tokenizer_t **out, struct err *err);
+
 /* The same from bytes: `vocab` one piece per line split at LF only, the line number is the id. */
 enum status tokenizer_from_vocab(struct view vocab, bool lowercase, tokenizer_t **out,
                                  struct err *err);
 
 /* The same from the bytes of a tokenizer.json. */
 enum status tokenizer_from_json(struct view text, tokenizer_t **out, struct err *err);
+enum status tokenizer_from_json_with(struct view text, const struct tokenizer_options *options,
+                                     tokenizer_t **out, struct err *err);
 void tokenizer_destroy(tokenizer_t **self); /* NULL is fine; sets *self to NULL */
 
 uint32_t tokenizer_vocab_size(const tokenizer_t *self); /* largest id + 1 */
 bool tokenizer_lowercase(const tokenizer_t *self);
 
+/* The median length of all pieces in code points, prefixes of pieces included, rounded down: what
+ * model2vec multiplies with its limit of tokens to cut a text before it looks at it. */
+uint32_t tokenizer_median_piece(const tokenizer_t *self);
+
 /* Encode `text` (any bytes, of any length; bytes that are not UTF-8 read as U+FFFD) into
- * ids[0..max_tokens), [CLS] and [SEP] included, max_tokens >= 2. Returns how many ids were written
+ * ids[0..max_tokens), [CLS] and [SEP] included, max_tokens >= 2 (bare: >= 1). Returns how many ids were written
  * and, in *n_full when it is not NULL, how many there would be without the cut. It cannot fail.
  * TOKENIZER_CUT_LEFT keeps the last max_tokens - 2 tokens. Without n_full a cut on the right ends
  * early. */
 uint32_t tokenizer_encode(const tokenizer_t *self, struct view text, uint32_t max_tokens,
                           enum tokenizer_side side, int32_t *ids, uint32_t *n_full);
 
-/* [CLS] a [SEP] b [SEP] with segments types[] 0..0 1..1; an empty b is still a pair. max_tokens
- * >= 3. Both are cut on the right. ids[] and types[] have max_tokens entries. */
+/* [CLS] a [SEP] b [SEP] with segments types[] 0..0 1..1; an empty b is still a pair. Bare: a b.
+ * max_tokens >= 3. Both are cut on the right. ids[] and types[] have max_tokens entries. */
 uint32_t tokenizer_encode_pair(const tokenizer_t *self, struct view a, struct view b,
                                uint32_t max_tokens, enum tokenizer_pair_cut cut, int32_t *ids,
                                int32_t *types, uint32_t *n_full);

@@ -32,10 +32,12 @@ struct settings {
     const char *prefix;
     uint32_t word_chars;
     int32_t second_type;
+    struct tokenizer_options asked;
 };
 
-static struct settings settings_default(void) {
+static struct settings settings_default(const struct tokenizer_options *asked) {
     return (struct settings){
+        .asked = asked ? *asked : (struct tokenizer_options){0},
         .normal = {.clean = true, .ideograph = true, .strip = true, .lowercase = true},
         .cls = "[CLS]",
         .sep = "[SEP]",
@@ -186,7 +188,7 @@ static bool read_templates(const json_t *self, struct settings *out) {
 
 static enum status read_post_processor(const json_t *root, struct settings *out, struct err *err) {
     const json_t *self = json_get(root, "post_processor");
-    if (absent(self))
+    if (absent(self) || out->asked.bare) /* all it could do is add special tokens */
         return STATUS_OK;
     const char *type = type_of(self);
     if (strcmp(type, "BertProcessing") == 0) {
@@ -350,12 +352,15 @@ static enum status assemble(const struct settings *settings, vocab_t **vocab,
     *vocab = NULL;
     self->word_chars = settings->word_chars;
     self->second_type = settings->second_type;
+    self->bare = settings->asked.bare;
+    self->cls = self->sep = VOCAB_NONE;
     enum status st = build_added(self, added, err);
     if (st == STATUS_OK)
         st = find_special(self, settings->unk, &self->unk, err);
-    if (st == STATUS_OK)
+    self->dropped = settings->asked.drop_unknown ? self->unk : VOCAB_NONE;
+    if (st == STATUS_OK && !self->bare)
         st = find_special(self, settings->cls, &self->cls, err);
-    if (st == STATUS_OK)
+    if (st == STATUS_OK && !self->bare)
         st = find_special(self, settings->sep, &self->sep, err);
     if (st == STATUS_OK &&
         (!build_singles(self) || !normalizer_init(&self->normal, settings->normal)))
@@ -382,8 +387,9 @@ void tokenizer_destroy(tokenizer_t **self) {
     *self = NULL;
 }
 
-static enum status from_json(const json_t *root, tokenizer_t **out, struct err *err) {
-    struct settings settings = settings_default();
+static enum status from_json(const json_t *root, const struct tokenizer_options *options,
+                             tokenizer_t **out, struct err *err) {
+    struct settings settings = settings_default(options);
     const json_t *model = json_get(root, "model"), *list = json_get(root, "added_tokens");
     enum status st = read_model(model, &settings, err);
     if (st == STATUS_OK)
@@ -415,11 +421,16 @@ static enum status from_json(const json_t *root, tokenizer_t **out, struct err *
 }
 
 enum status tokenizer_from_json(struct view text, tokenizer_t **out, struct err *err) {
+    return tokenizer_from_json_with(text, NULL, out, err);
+}
+
+enum status tokenizer_from_json_with(struct view text, const struct tokenizer_options *options,
+                                     tokenizer_t **out, struct err *err) {
     json_t *root = NULL;
     enum status st = json_parse(text, LIMIT_JSON_BYTES, "tokenizer.json", &root, err);
     if (st != STATUS_OK)
         return st;
-    st = from_json(root, out, err);
+    st = from_json(root, options, out, err);
     json_destroy(&root);
     return st == STATUS_OK ? st : err_prefix(err, st, "tokenizer.json");
 }
@@ -497,7 +508,7 @@ static enum status from_vocab(struct view text, const struct settings *settings,
 
 enum status tokenizer_from_vocab(struct view vocab, bool lowercase, tokenizer_t **out,
                                  struct err *err) {
-    struct settings settings = settings_default();
+    struct settings settings = settings_default(NULL);
     settings.normal.lowercase = settings.normal.strip = lowercase;
     enum status st = from_vocab(vocab, &settings, NULL, out, err);
     return st == STATUS_OK ? st : err_prefix(err, st, "vocab.txt");
@@ -548,7 +559,8 @@ static enum status join(char path[PATH_MAX], const char *dir, const char *name, 
     return STATUS_OK;
 }
 
-static enum status load_vocab(const char *dir, tokenizer_t **out, struct err *err) {
+static enum status load_vocab(const char *dir, const struct tokenizer_options *options,
+                              tokenizer_t **out, struct err *err) {
     char vocab_path[PATH_MAX], config_path[PATH_MAX];
     enum status st = join(vocab_path, dir, "vocab.txt", err);
     if (st == STATUS_OK)
@@ -563,7 +575,7 @@ static enum status load_vocab(const char *dir, tokenizer_t **out, struct err *er
     if (st != STATUS_OK)
         return st;
     json_t *config = NULL;
-    struct settings settings = settings_default();
+    struct settings settings = settings_default(options);
     st = json_load(config_path, LIMIT_JSON_BYTES, &config, err);
     if (st == STATUS_NOT_FOUND)
         st = STATUS_OK; /* all defaults */
@@ -582,6 +594,11 @@ static enum status load_vocab(const char *dir, tokenizer_t **out, struct err *er
 }
 
 enum status tokenizer_load(const char *dir, tokenizer_t **out, struct err *err) {
+    return tokenizer_load_with(dir, NULL, out, err);
+}
+
+enum status tokenizer_load_with(const char *dir, const struct tokenizer_options *options,
+                                tokenizer_t **out, struct err *err) {
     char path[PATH_MAX];
     enum status st = join(path, dir, "tokenizer.json", err);
     if (st != STATUS_OK)
@@ -589,10 +606,10 @@ enum status tokenizer_load(const char *dir, tokenizer_t **out, struct err *err) 
     json_t *root = NULL;
     st = json_load(path, LIMIT_JSON_BYTES, &root, err);
     if (st == STATUS_NOT_FOUND)
-        return load_vocab(dir, out, err);
+        return load_vocab(dir, options, out, err);
     if (st != STATUS_OK)
         return st;
-    st = from_json(root, out, err);
+    st = from_json(root, options, out, err);
     json_destroy(&root);
     return st == STATUS_OK ? st : err_prefix(err, st, "'%s'", path);
 }

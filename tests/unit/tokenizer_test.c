@@ -395,6 +395,86 @@ static void test_json(void **state) {
     }
 }
 
+/* Models that average token vectors: no marks around a text, and the files need not name any. */
+static void test_bare(void **state) {
+    (void)state;
+    static const char JSON[] =
+        "{\"normalizer\": {\"type\": \"BertNormalizer\"}, \"pre_tokenizer\": {\"type\": "
+        "\"BertPreTokenizer\"}, \"post_processor\": {\"type\": \"ByteLevel\"}, "
+        "\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", \"vocab\": "
+        "{\"[UNK]\": 0, \"a\": 1, \"b\": 2, \"##b\": 3, \"long\": 4}}}";
+    static const struct {
+        const char *name, *text;
+        bool drop;
+        uint32_t max;
+        enum tokenizer_side side;
+        uint32_t n_full, n;
+        int32_t ids[8];
+    } rows[] = {
+        {"empty", "", false, 1, TOKENIZER_CUT_RIGHT, 0, 0, {0}},
+        {"words", "a ab x long", false, 8, TOKENIZER_CUT_RIGHT, 5, 5, {1, 1, 3, 0, 4}},
+        {"unknown ones dropped", "a ab x long", true, 8, TOKENIZER_CUT_RIGHT, 4, 4, {1, 1, 3, 4}},
+        {"before the cut", "x x a x b a", true, 2, TOKENIZER_CUT_RIGHT, 3, 2, {1, 2}},
+        {"one token", "b a", false, 1, TOKENIZER_CUT_RIGHT, 2, 1, {2}},
+        {"the last ones", "a b a b b", false, 3, TOKENIZER_CUT_LEFT, 5, 3, {1, 2, 2}},
+        {"the last known ones", "a x b x x", true, 1, TOKENIZER_CUT_LEFT, 2, 1, {2}},
+        {"nothing known", "x y [UNK]", true, 4, TOKENIZER_CUT_RIGHT, 0, 0, {0}},
+    };
+    tokenizer_t *t[2] = {NULL, NULL};
+    struct err err = {0};
+    TEST_EQ(tokenizer_from_json(view_of(JSON), &t[0], &err), STATUS_UNIMPLEMENTED);
+    for (int drop = 0; drop < 2; drop++)
+        TEST_EQ(tokenizer_from_json_with(
+                    view_of(JSON), &(struct tokenizer_options){.bare = true, .drop_unknown = drop},
+                    &t[drop], &err),
+                STATUS_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        int32_t ids[8];
+        uint32_t n_full = 77;
+        const tokenizer_t *one = t[rows[i].drop];
+        uint32_t n =
+            tokenizer_encode(one, view_of(rows[i].text), rows[i].max, rows[i].side, ids, &n_full);
+        expect_ids(ids, n, rows[i].ids, rows[i].n);
+        TEST_EQ(n_full, rows[i].n_full);
+    }
+    int32_t ids[8], types[8];
+    uint32_t n = tokenizer_encode_pair(t[0], view_of("a b a"), view_of("x b"), 4,
+                                       TOKENIZER_ONLY_FIRST, ids, types, NULL);
+    expect_ids(ids, n, (int32_t[]){1, 2, 0, 2}, 4);
+    expect_ids(types, n, (int32_t[]){0, 0, 1, 1}, 4);
+    tokenizer_destroy(&t[0]);
+    tokenizer_destroy(&t[1]);
+}
+
+static void test_median_piece(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *vocab;
+        uint32_t want;
+    } rows[] = {
+        {"odd number", "\"[UNK]\": 0, \"a\": 1, \"##bc\": 2", 4},
+        {"even number, halves go down", "\"[UNK]\": 0, \"ab\": 1, \"c\": 2, \"defgh\": 9", 3},
+        {"code points, not bytes", "\"[UNK]\": 0, \"\xe4\xb8\xad\xe4\xb8\xad\": 1, \"e\": 2", 2},
+        {"one", "\"[UNK]\": 0", 5},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        char json[512];
+        tokenizer_t *t = NULL;
+        struct err err = {0};
+        snprintf(json, sizeof json,
+                 "{\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}, \"model\": {\"type\": "
+                 "\"WordPiece\", \"vocab\": {%s}}}",
+                 rows[i].vocab);
+        TEST_EQ(tokenizer_from_json_with(view_of(json), &(struct tokenizer_options){.bare = true},
+                                         &t, &err),
+                STATUS_OK);
+        TEST_EQ(tokenizer_median_piece(t), rows[i].want);
+        tokenizer_destroy(&t);
+    }
+}
+
 static void write_file(const char *folder, const char *name, const char *text) {
     char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -471,11 +551,12 @@ static void test_folders(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encode),     cmocka_unit_test(test_cased),
-        cmocka_unit_test(test_mark_order), cmocka_unit_test(test_long_words),
-        cmocka_unit_test(test_cut),        cmocka_unit_test(test_pair_shares),
-        cmocka_unit_test(test_pieces),     cmocka_unit_test(test_estimate),
-        cmocka_unit_test(test_json),       cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_encode),       cmocka_unit_test(test_cased),
+        cmocka_unit_test(test_mark_order),   cmocka_unit_test(test_long_words),
+        cmocka_unit_test(test_cut),          cmocka_unit_test(test_pair_shares),
+        cmocka_unit_test(test_pieces),       cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_json),         cmocka_unit_test(test_bare),
+        cmocka_unit_test(test_median_piece), cmocka_unit_test(test_folders),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
