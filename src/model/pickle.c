@@ -107,7 +107,7 @@ static const struct {
 } storages[] = {
     {"FloatStorage", 4, WEIGHTS_F32},     {"HalfStorage", 2, WEIGHTS_F16},
     {"BFloat16Storage", 2, WEIGHTS_BF16}, {"DoubleStorage", 8, WEIGHTS_F64},
-    {"LongStorage", 8, WEIGHTS_I64},      {"IntStorage", 4, WEIGHTS_OTHER},
+    {"LongStorage", 8, WEIGHTS_I64},      {"IntStorage", 4, WEIGHTS_I32},
     {"ShortStorage", 2, WEIGHTS_OTHER},   {"CharStorage", 1, WEIGHTS_OTHER},
     {"ByteStorage", 1, WEIGHTS_OTHER},    {"BoolStorage", 1, WEIGHTS_OTHER},
 };

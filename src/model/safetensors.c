@@ -41,7 +41,7 @@ static const struct dtype {
 } dtypes[] = {
     {"F32", 4, WEIGHTS_F32},    {"F16", 2, WEIGHTS_F16},   {"BF16", 2, WEIGHTS_BF16},
     {"F64", 8, WEIGHTS_F64},    {"I64", 8, WEIGHTS_I64},   {"U64", 8, WEIGHTS_OTHER},
-    {"I32", 4, WEIGHTS_OTHER},  {"U32", 4, WEIGHTS_OTHER}, {"I16", 2, WEIGHTS_OTHER},
+    {"I32", 4, WEIGHTS_I32},    {"U32", 4, WEIGHTS_OTHER}, {"I16", 2, WEIGHTS_OTHER},
     {"U16", 2, WEIGHTS_OTHER},  {"I8", 1, WEIGHTS_OTHER},  {"U8", 1, WEIGHTS_OTHER},
     {"BOOL", 1, WEIGHTS_OTHER},
 };

@@ -20,8 +20,8 @@ enum {
 };
 
 static const char *const type_names[] = {
-    [WEIGHTS_F32] = "f32", [WEIGHTS_F16] = "f16", [WEIGHTS_BF16] = "bf16",
-    [WEIGHTS_F64] = "f64", [WEIGHTS_I64] = "i64", [WEIGHTS_OTHER] = "other",
+    [WEIGHTS_F32] = "f32", [WEIGHTS_F16] = "f16", [WEIGHTS_BF16] = "bf16",   [WEIGHTS_F64] = "f64",
+    [WEIGHTS_I64] = "i64", [WEIGHTS_I32] = "i32", [WEIGHTS_OTHER] = "other",
 };
 enum { N_TYPES = sizeof type_names / sizeof *type_names };
 

@@ -77,6 +77,7 @@ void weights_destroy(weights_t **self) {
 size_t weights_type_bytes(enum weights_type type) {
     switch (type) {
     case WEIGHTS_F32:
+    case WEIGHTS_I32:
         return 4;
     case WEIGHTS_F16:
     case WEIGHTS_BF16:
@@ -468,6 +469,7 @@ static bool widen(enum weights_type type, const char *src, size_t step, size_t n
     case WEIGHTS_F64:
         return widen_f64((const f64_any *)src, step, n, out);
     case WEIGHTS_I64:
+    case WEIGHTS_I32:
     case WEIGHTS_OTHER:
         break;
     }
@@ -478,7 +480,7 @@ static enum status check_tensor(const struct tensor *t, const char *name, uint64
                                 uint64_t cols, struct err *err) {
     if (!t)
         return err_set(err, STATUS_NOT_FOUND, "tensor '%s' is missing", name);
-    if (t->type == WEIGHTS_I64 || t->type == WEIGHTS_OTHER)
+    if (t->type == WEIGHTS_I64 || t->type == WEIGHTS_I32 || t->type == WEIGHTS_OTHER)
         return err_set(err, STATUS_UNIMPLEMENTED,
                        "tensor '%s' is of a type other than F32, F16, BF16 and F64", name);
     bool fits = t->rank == 2   ? t->shape[0] == rows && t->shape[1] == cols

@@ -25,6 +25,7 @@ enum weights_type {
     WEIGHTS_BF16,
     WEIGHTS_F64,
     WEIGHTS_I64,
+    WEIGHTS_I32,
     WEIGHTS_OTHER
 };
 enum { WEIGHTS_RANK_MAX = 8 };

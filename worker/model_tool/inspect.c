@@ -173,8 +173,9 @@ static void put_head(struct facts *p, const struct subject *s) {
 
 static void put_weights(struct facts *p, const struct subject *s) {
     static const char *const names[] = {
-        [WEIGHTS_F32] = "F32", [WEIGHTS_F16] = "F16", [WEIGHTS_BF16] = "BF16",
-        [WEIGHTS_F64] = "F64", [WEIGHTS_I64] = "I64", [WEIGHTS_OTHER] = "other"};
+        [WEIGHTS_F32] = "F32",    [WEIGHTS_F16] = "F16", [WEIGHTS_BF16] = "BF16",
+        [WEIGHTS_F64] = "F64",    [WEIGHTS_I64] = "I64", [WEIGHTS_I32] = "I32",
+        [WEIGHTS_OTHER] = "other"};
     uint64_t all = 0;
     facts_key(p, "weights");
     if (p->json)
