@@ -18,7 +18,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "bench/peak.h"
-#include "support/random_encoder.h"
+#include "model/encoder_random.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -3,7 +3,7 @@
 #ifndef EMBER_SLOW_ENCODER_H
 #define EMBER_SLOW_ENCODER_H
 
-#include "support/random_encoder.h"
+#include "model/encoder_random.h"
 
 #include <math.h>
 #include <stdio.h>

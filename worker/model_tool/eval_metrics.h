@@ -1,5 +1,5 @@
-/* eval_metrics.h - figures by which models are judged. All of them know ties: equal values share the
- * average of the ranks they take, so that a model which says the same of everything is not
+/* eval_metrics.h - figures by which models are judged. All of them know ties: equal values share
+ * the average of the ranks they take, so that a model which says the same of everything is not
  * flattered by the order of the file.
  *
  * Threads: pure functions. */

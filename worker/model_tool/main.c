@@ -11,6 +11,7 @@ static const struct command {
 } commands[] = {
     {"inspect", inspect_main, "what a model directory is: family, sizes, pooling, weights, memory"},
     {"check", check_main, "compare with golden vectors, token ids and hostile files"},
+    {"bench", bench_main, "time forward passes, beside what this core could do at most"},
     {"eval", eval_main, "judge a model by rows with known answers: similarity, retrieval, labels"},
     {"synth", synth_main, "write a model with random weights in a published shape"},
 };

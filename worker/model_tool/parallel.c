@@ -73,14 +73,13 @@ enum status parallel_run(const struct parallel *job, struct err *err) {
     const uint32_t wanted = job->threads < chunks ? job->threads : chunks;
     enum status st = STATUS_OK;
     uint32_t n = 1;
-    for (; n < wanted && st == STATUS_OK; n++) {
+    while (n < wanted && st == STATUS_OK) {
         members[n] = (struct member){.crew = &crew, .number = n};
         st = thread_start(&members[n].thread, "tool", member_run, &members[n], err);
+        n += st == STATUS_OK;
     }
     if (st == STATUS_OK)
         lead(&crew);
-    else
-        n--; /* the last one was not started */
     for (uint32_t i = 1; i < n; i++)
         pthread_join(members[i].thread, NULL);
     return st;

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "model/dir.h"
+#include "shapes.h"
 #include "synth_dir.h"
 #include "tool.h"
 
@@ -57,55 +58,6 @@ static const struct cfg cfg = {
     .n_rows = sizeof rows / sizeof *rows,
 };
 
-/* Sizes as the published config.json files have them. */
-static const struct named_shape {
-    const char *name;
-    struct model_shape shape;
-} shapes[] = {
-    {"minilm-l6",
-     {.layers = 6,
-      .hidden = 384,
-      .heads = 12,
-      .inner = 1536,
-      .vocab_rows = 30522,
-      .positions = 512,
-      .max_tokens = 256}},
-    {"bert-base",
-     {.layers = 12,
-      .hidden = 768,
-      .heads = 12,
-      .inner = 3072,
-      .vocab_rows = 30522,
-      .positions = 512,
-      .max_tokens = 512}},
-    {"bert-tiny",
-     {.layers = 2,
-      .hidden = 128,
-      .heads = 2,
-      .inner = 512,
-      .vocab_rows = 30522,
-      .positions = 512,
-      .max_tokens = 512}},
-    {"gte-base-zh",
-     {.layers = 12,
-      .hidden = 768,
-      .heads = 12,
-      .inner = 3072,
-      .vocab_rows = 21128,
-      .positions = 512,
-      .max_tokens = 512,
-      .pooling = MODEL_POOL_CLS}},
-    {"bge-small-zh",
-     {.layers = 4,
-      .hidden = 512,
-      .heads = 8,
-      .inner = 2048,
-      .vocab_rows = 21128,
-      .positions = 512,
-      .max_tokens = 512,
-      .pooling = MODEL_POOL_CLS}},
-};
-
 static enum status shape_from_file(const char *path, struct model_shape *out, struct err *err) {
     struct view text;
     enum status st = synth_read(path, LIMIT_JSON_BYTES, &text, err);
@@ -117,15 +69,10 @@ static enum status shape_from_file(const char *path, struct model_shape *out, st
 }
 
 static enum status find_shape(const struct settings *s, struct model_shape *out, struct err *err) {
-    size_t n = sizeof shapes / sizeof *shapes, i = 0;
-    while (i < n && strcmp(shapes[i].name, s->shape) != 0)
-        i++;
     enum status st = STATUS_OK;
-    if (i < n) {
-        *out = shapes[i].shape;
-        out->types = 2;
-        out->eps = 1e-12f;
-        out->normalize = true;
+    if (shapes_find(s->shape, out)) {
+        if (out->family != MODEL_BERT)
+            return err_set(err, STATUS_UNIMPLEMENTED, "--shape: synth writes BERT models alone");
     } else if (access(s->shape, F_OK) == 0) {
         st = shape_from_file(s->shape, out, err);
         out->normalize = true;

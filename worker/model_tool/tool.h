@@ -15,6 +15,7 @@ enum tool_exit {
 enum tool_exit inspect_main(int argc, char **argv);
 enum tool_exit check_main(int argc, char **argv);
 enum tool_exit synth_main(int argc, char **argv);
+enum tool_exit bench_main(int argc, char **argv);
 enum tool_exit eval_main(int argc, char **argv);
 
 /* "ember-model: <text>" on stderr; returns TOOL_USAGE for STATUS_INVALID_ARGUMENT, else

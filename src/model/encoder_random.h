@@ -1,7 +1,11 @@
-/* random_encoder.h - weights made up from their names, the same every time, for tests and
- * benchmarks that need a model's shape and not its knowledge. */
-#ifndef EMBER_RANDOM_ENCODER_H
-#define EMBER_RANDOM_ENCODER_H
+/* encoder_random.h - weights made up from their names, the same every time, for benchmarks and
+ * tests that need a model's shape and not its knowledge.
+ *
+ *     encoder_load_from(&shape, &random_source, kernel, &encoder, &err);
+ *
+ * Threads: pure functions. */
+#ifndef EMBER_MODEL_ENCODER_RANDOM_H
+#define EMBER_MODEL_ENCODER_RANDOM_H
 
 #include "model/encoder_parts.h"
 
