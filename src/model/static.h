@@ -3,7 +3,7 @@
  *     model2vec        "embeddings" [rows, d], maybe "weights" [V] and "mapping" [V]
  *     StaticEmbedding  "embedding.weight" [V, d]         (sentence-transformers)
  *
- *     out = 1/n  sum over the n tokens of  weights[id] embeddings[mapping[id]]      no tokens: zeros
+ *     out = 1/n sum over the n tokens of weights[id] embeddings[mapping[id]]; no tokens: zeros
  *
  * without "mapping" the row is the id, without "weights" the factor is 1 (files that share rows
  * between tokens have both). How texts become tokens is for text/tokenizer.h: options.bare, and
@@ -30,9 +30,9 @@ typedef struct static_model static_model_t;
 /* shape->vocab_rows tokens (rows of "mapping" where there is one) and shape->hidden numbers.
  * `weights` must outlive the model. All numbers are looked at once.
  *   STATUS_NOT_FOUND           no table
- *   STATUS_DATA_LOSS           another shape, NaN or infinity, a mapping that leads out of the table
- *   STATUS_UNIMPLEMENTED       a table that is not of F32, F16, BF16, F64 (as int8); a mapping that is
- *                              not of I32, I64
+ *   STATUS_DATA_LOSS           another shape, NaN or infinity, a mapping out of the table
+ *   STATUS_UNIMPLEMENTED       a table that is not of F32, F16, BF16 or F64 (but of int8); a
+ *                              mapping that is not of I32 or I64
  *   STATUS_RESOURCE_EXHAUSTED  no memory */
 enum status static_load(const struct model_shape *shape, const weights_t *weights,
                         static_model_t **out, struct err *err);

@@ -69,10 +69,10 @@ bool tokenizer_lowercase(const tokenizer_t *self);
 uint32_t tokenizer_median_piece(const tokenizer_t *self);
 
 /* Encode `text` (any bytes, of any length; bytes that are not UTF-8 read as U+FFFD) into
- * ids[0..max_tokens), [CLS] and [SEP] included, max_tokens >= 2 (bare: >= 1). Returns how many ids were written
- * and, in *n_full when it is not NULL, how many there would be without the cut. It cannot fail.
- * TOKENIZER_CUT_LEFT keeps the last max_tokens - 2 tokens. Without n_full a cut on the right ends
- * early. */
+ * ids[0..max_tokens), [CLS] and [SEP] included, max_tokens >= 2 (bare: >= 1). Returns how many
+ * ids were written and, in *n_full when it is not NULL, how many there would be without the cut.
+ * It cannot fail. TOKENIZER_CUT_LEFT keeps the last max_tokens - 2 tokens. Without n_full a cut
+ * on the right ends early. */
 uint32_t tokenizer_encode(const tokenizer_t *self, struct view text, uint32_t max_tokens,
                           enum tokenizer_side side, int32_t *ids, uint32_t *n_full);
 

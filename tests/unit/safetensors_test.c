@@ -144,7 +144,7 @@ static void test_contents(void **state) {
     TEST_EQ(t->bytes, 12);
     TEST_TRUE(t->dense);
     TEST_EQ((const char *)t->data - file, (long long)bytes - 12);
-    TEST_EQ(weights_find(into, "i")->type, WEIGHTS_OTHER);
+    TEST_EQ(weights_find(into, "i")->type, WEIGHTS_I32);
     weights_destroy(&into);
     free(file);
 }
