@@ -29,16 +29,24 @@
 enum {
     CHUNK_ROWS = 256, /* tokens that go through the layers together, unless one sequence has more */
     BLOCK_ROWS = 128, /* of those, rows that go through the feed-forward part together */
+    TEAM_ROWS = 16,   /* fewest rows that are worth a part of their own for another thread */
+    TEAM_SHARES = 2,  /* parts a thread, so that one who comes late or is slow gets fewer */
+};
+
+/* Scratch of one thread. */
+struct desk {
+    float *mid;       /* [BLOCK_ROWS, I], gated [BLOCK_ROWS, 2I] */
+    float *attention; /* for kernels->attention */
+    void *gemm;       /* for the product with most need, or NULL */
 };
 
 /* Scratch of a forward pass, all from the caller's arena. */
 struct work {
     float *x;               /* [rows, H] */
     float *qkv;             /* [rows, 3H]; attention leaves its result in the first third */
-    float *mid;             /* [BLOCK_ROWS, I], gated [BLOCK_ROWS, 2I] */
     float *cosines, *sines; /* [rows, d/2] of sequences with angles of their own, or NULL */
-    float *attention;       /* for kernels->attention */
-    void *gemm;             /* for the product with most need, or NULL */
+    struct desk desk;       /* of the thread that leads */
+    struct team *team;      /* that helps, or NULL */
     uint32_t layer;         /* that is being computed */
     struct encoder_profile *profile;
 };
@@ -100,20 +108,27 @@ size_t encoder_scratch_bytes(const encoder_t *self, uint32_t n_tokens, uint32_t 
            arena_need(n.attention, sizeof(float)) + arena_need(n.gemm, 1);
 }
 
+static struct desk desk_take(const struct work_sizes *n, struct arena *arena) {
+    struct desk desk = {
+        .mid = arena_array(arena, float, n->mid),
+        .attention = arena_array(arena, float, n->attention),
+        .gemm = n->gemm ? arena_take(arena, n->gemm) : NULL,
+    };
+    CHECK(desk.mid && desk.attention); /* encoder_scratch_bytes() counted it */
+    CHECK(desk.gemm || !n->gemm);
+    return desk;
+}
+
 static struct work work_take(const encoder_t *self, uint32_t n_tokens, struct arena *arena) {
     const struct work_sizes n = work_sizes(self, n_tokens);
     struct work work = {
         .x = arena_array(arena, float, n.x),
         .qkv = arena_array(arena, float, n.qkv),
-        .mid = arena_array(arena, float, n.mid),
         .cosines = n.angles ? arena_array(arena, float, n.angles) : NULL,
         .sines = n.angles ? arena_array(arena, float, n.angles) : NULL,
-        .attention = arena_array(arena, float, n.attention),
-        .gemm = n.gemm ? arena_take(arena, n.gemm) : NULL,
+        .desk = desk_take(&n, arena),
     };
-    CHECK(work.x && work.qkv && work.mid &&
-          work.attention); /* encoder_scratch_bytes() counted it */
-    CHECK((work.gemm || !n.gemm) && (work.sines || !n.angles));
+    CHECK(work.x && work.qkv && (work.sines || !n.angles));
     return work;
 }
 
@@ -186,28 +201,87 @@ static void turn(const encoder_t *self, const struct chunk *chunk, struct work *
     }
 }
 
-/* ---- blocks of a layer */
+/* ---- blocks of a layer. Each is a step of parts that do not depend on each other: a thread alone
+ * has one part (or one a block of rows), a team shares them. How a step is cut changes no number:
+ * a row's sums are formed in the same order whatever rows are beside it. */
 
-/* Every sequence, every head. The result of a head takes the place of its queries. With
- * first_only, only the first row of each sequence is computed. */
-static void attend(const encoder_t *self, const struct chunk *chunk, struct work *work,
-                   bool first_only) {
+struct step {
+    const encoder_t *self;
+    const struct encoder_layer *layer;
+    const struct chunk *chunk;
+    struct work *work;
+    uint32_t rows, parts;
+    bool first_only;
+};
+
+static void run_step(struct step *step, team_fn *fn, uint32_t parts) {
+    struct work *work = step->work;
+    step->parts = parts;
+    if (work->team) {
+        team_run(work->team, fn, step, parts, &work->desk);
+        return;
+    }
+    for (uint32_t part = 0; part < parts; part++)
+        fn(step, part, &work->desk);
+}
+
+/* Threads that would share a step now. */
+static uint32_t threads(const struct work *work) {
+    return work->team ? 1 + team_helpers(work->team) : 1;
+}
+
+static uint32_t row_parts(const struct work *work, uint32_t rows, uint32_t alone) {
+    const uint32_t n = threads(work), most = (rows + TEAM_ROWS - 1) / TEAM_ROWS;
+    if (n == 1)
+        return alone;
+    const uint32_t parts = min_u32(n * TEAM_SHARES, most);
+    return parts > alone ? parts : alone;
+}
+
+/* Where part i of n begins, of `total` in all. */
+static uint32_t part_start(uint32_t total, uint32_t i, uint32_t n) {
+    return (uint32_t)((uint64_t)total * i / n);
+}
+
+static void project_part(void *arg, uint32_t part, void *own) {
+    const struct step *step = arg;
+    const struct desk *desk = own;
+    const size_t h = step->self->shape.hidden;
+    const uint32_t row = part_start(step->rows, part, step->parts);
+    gemm_run(&step->layer->qkv,
+             &(struct gemm_call){.a = step->work->x + row * h,
+                                 .lda = h,
+                                 .m = part_start(step->rows, part + 1, step->parts) - row,
+                                 .c = step->work->qkv + row * 3 * h,
+                                 .ldc = 3 * h,
+                                 .scratch = desk->gemm});
+}
+
+/* Every sequence, and a part's share of the heads. The result of a head takes the place of its
+ * queries. With first_only, only the first row of each sequence is computed. */
+static void attend_part(void *arg, uint32_t part, void *own) {
+    const struct step *step = arg;
+    const struct desk *desk = own;
+    const encoder_t *self = step->self;
+    const struct chunk *chunk = step->chunk;
     const uint32_t h = self->shape.hidden, heads = self->shape.heads, dim = h / heads;
+    const uint32_t end = part_start(heads, part + 1, step->parts);
     for (uint32_t s = 0; s < chunk->n_seqs; s++) {
         const uint32_t n = chunk->start[s + 1] - chunk->start[s];
-        float *qkv = work->qkv + (size_t)(chunk->start[s] - chunk->start[0]) * 3 * h;
-        for (uint32_t head = 0; head < heads; head++) {
+        float *qkv = step->work->qkv + (size_t)(chunk->start[s] - chunk->start[0]) * 3 * h;
+        for (uint32_t head = part_start(heads, part, step->parts); head < end; head++) {
             float *q = qkv + (size_t)head * dim;
-            self->kernels->attention(&(struct kernel_attention){.q = q,
-                                                                .k = q + h,
-                                                                .v = q + 2 * (size_t)h,
-                                                                .ld = 3 * (size_t)h,
-                                                                .n = n,
-                                                                .n_queries = first_only ? 1 : n,
-                                                                .dim = dim,
-                                                                .out = q,
-                                                                .ld_out = 3 * (size_t)h,
-                                                                .scratch = work->attention});
+            self->kernels->attention(
+                &(struct kernel_attention){.q = q,
+                                           .k = q + h,
+                                           .v = q + 2 * (size_t)h,
+                                           .ld = 3 * (size_t)h,
+                                           .n = n,
+                                           .n_queries = step->first_only ? 1 : n,
+                                           .dim = dim,
+                                           .out = q,
+                                           .ld_out = 3 * (size_t)h,
+                                           .scratch = desk->attention});
         }
     }
 }
@@ -225,58 +299,61 @@ static void keep_first_rows(const encoder_t *self, const struct chunk *chunk, st
 
 /* mid = act(x W1 + b), gated or not; returns the numbers from row to row of it. */
 static size_t expand(const encoder_t *self, const struct encoder_layer *layer, const float *x,
-                    uint32_t m, struct work *work) {
+                     uint32_t m, const struct desk *desk) {
     const uint32_t inner = self->shape.inner;
     const bool gated = self->shape.gated;
     const size_t ld = gated ? 2 * (size_t)inner : inner;
     gemm_run(&layer->ffn1, &(struct gemm_call){.a = x,
                                                .lda = self->shape.hidden,
                                                .m = m,
-                                               .c = work->mid,
+                                               .c = desk->mid,
                                                .ldc = ld,
                                                .act = gated ? KERNEL_ACT_NONE : self->act,
-                                               .scratch = work->gemm});
+                                               .scratch = desk->gemm});
     if (gated)
-        self->kernels->gate(work->mid, ld, m, inner, self->act);
+        self->kernels->gate(desk->mid, ld, m, inner, self->act);
     return ld;
 }
 
 /* What comes after attention, for rows that no longer depend on each other. */
-static void feed_forward(const encoder_t *self, const struct encoder_layer *layer, uint32_t rows,
-                         struct work *work) {
+static void feed_part(void *arg, uint32_t part, void *own) {
+    const struct step *step = arg;
+    const struct desk *desk = own;
+    const encoder_t *self = step->self;
+    const struct encoder_layer *layer = step->layer;
+    struct work *work = step->work;
     const uint32_t h = self->shape.hidden;
-    for (uint32_t row = 0; row < rows; row += BLOCK_ROWS) {
-        const uint32_t m = min_u32(rows - row, BLOCK_ROWS);
-        float *x = work->x + (size_t)row * h;
-        gemm_run(&layer->out, &(struct gemm_call){.a = work->qkv + (size_t)row * 3 * h,
-                                                  .lda = 3 * (size_t)h,
-                                                  .m = m,
-                                                  .c = x,
-                                                  .ldc = h,
-                                                  .residual = x,
-                                                  .ld_residual = h,
-                                                  .scratch = work->gemm});
-        spent(work, ENCODER_OUT);
-        norm(self, x, m, &layer->norm1);
-        spent(work, ENCODER_NORM);
-        see(work, "attention.out", x, h, m, h);
-        const size_t ld_mid = expand(self, layer, x, m, work);
-        spent(work, ENCODER_FFN1);
-        see(work, self->shape.gated ? "gated" : "intermediate", work->mid, ld_mid, m,
-            self->shape.inner);
-        gemm_run(&layer->ffn2, &(struct gemm_call){.a = work->mid,
-                                                   .lda = ld_mid,
-                                                   .m = m,
-                                                   .c = x,
-                                                   .ldc = h,
-                                                   .residual = x,
-                                                   .ld_residual = h,
-                                                   .scratch = work->gemm});
-        spent(work, ENCODER_FFN2);
-        norm(self, x, m, &layer->norm2);
-        spent(work, ENCODER_NORM);
-        see(work, "out", x, h, m, h);
-    }
+    const uint32_t row = part_start(step->rows, part, step->parts);
+    const uint32_t m = part_start(step->rows, part + 1, step->parts) - row;
+    float *x = work->x + (size_t)row * h;
+    gemm_run(&layer->out, &(struct gemm_call){.a = work->qkv + (size_t)row * 3 * h,
+                                              .lda = 3 * (size_t)h,
+                                              .m = m,
+                                              .c = x,
+                                              .ldc = h,
+                                              .residual = x,
+                                              .ld_residual = h,
+                                              .scratch = desk->gemm});
+    spent(work, ENCODER_OUT);
+    norm(self, x, m, &layer->norm1);
+    spent(work, ENCODER_NORM);
+    see(work, "attention.out", x, h, m, h);
+    const size_t ld_mid = expand(self, layer, x, m, desk);
+    spent(work, ENCODER_FFN1);
+    see(work, self->shape.gated ? "gated" : "intermediate", desk->mid, ld_mid, m,
+        self->shape.inner);
+    gemm_run(&layer->ffn2, &(struct gemm_call){.a = desk->mid,
+                                               .lda = ld_mid,
+                                               .m = m,
+                                               .c = x,
+                                               .ldc = h,
+                                               .residual = x,
+                                               .ld_residual = h,
+                                               .scratch = desk->gemm});
+    spent(work, ENCODER_FFN2);
+    norm(self, x, m, &layer->norm2);
+    spent(work, ENCODER_NORM);
+    see(work, "out", x, h, m, h);
 }
 
 /* x: the first rows. BERT's pooler and DistilBERT's pre_classifier differ in what follows them. */
@@ -290,7 +367,7 @@ static void classify(const encoder_t *self, uint32_t n_seqs, struct work *work, 
                                                     .c = inner,
                                                     .ldc = h,
                                                     .act = relu ? KERNEL_ACT_RELU : KERNEL_ACT_NONE,
-                                                    .scratch = work->gemm});
+                                                    .scratch = work->desk.gemm});
     for (size_t i = 0; !relu && i < (size_t)n_seqs * h; i++)
         inner[i] = tanhf(inner[i]);
     see(work, "pooler.out", inner, h, n_seqs, h);
@@ -299,7 +376,7 @@ static void classify(const encoder_t *self, uint32_t n_seqs, struct work *work, 
                                                     .m = n_seqs,
                                                     .c = out,
                                                     .ldc = self->shape.classes,
-                                                    .scratch = work->gemm});
+                                                    .scratch = work->desk.gemm});
 }
 
 static void pool(const encoder_t *self, const struct chunk *chunk, const float *x, float *out) {
@@ -328,29 +405,27 @@ static void forward_chunk(const encoder_t *self, const struct chunk *chunk, stru
     see(work, "embeddings.out", work->x, h, rows, h);
     prepare_angles(self, chunk, work);
     spent(work, ENCODER_EMBED);
+    struct step step = {.self = self, .chunk = chunk, .work = work};
     for (uint32_t l = 0; l < shape->layers; l++) {
-        const struct encoder_layer *layer = &self->layers[l];
-        const bool first_only = first && l + 1 == shape->layers;
+        step.layer = &self->layers[l];
+        step.first_only = first && l + 1 == shape->layers;
+        step.rows = rows;
         work->layer = l;
-        gemm_run(&layer->qkv, &(struct gemm_call){.a = work->x,
-                                                  .lda = h,
-                                                  .m = rows,
-                                                  .c = work->qkv,
-                                                  .ldc = 3 * (size_t)h,
-                                                  .scratch = work->gemm});
+        run_step(&step, project_part, row_parts(work, rows, 1));
         spent(work, ENCODER_QKV);
         turn(self, chunk, work);
         see(work, "query", work->qkv, 3 * (size_t)h, rows, h);
         see(work, "key", work->qkv + h, 3 * (size_t)h, rows, h);
         see(work, "value", work->qkv + 2 * (size_t)h, 3 * (size_t)h, rows, h);
-        attend(self, chunk, work, first_only);
-        if (first_only) {
+        run_step(&step, attend_part,
+                 threads(work) == 1 ? 1 : min_u32(shape->heads, threads(work) * TEAM_SHARES));
+        if (step.first_only) {
             keep_first_rows(self, chunk, work);
-            rows = chunk->n_seqs;
+            step.rows = rows = chunk->n_seqs;
         }
         spent(work, ENCODER_ATTENTION);
         see(work, "context", work->qkv, 3 * (size_t)h, rows, h);
-        feed_forward(self, layer, rows, work);
+        run_step(&step, feed_part, row_parts(work, rows, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS));
     }
     if (head)
         classify(self, chunk->n_seqs, work, out);
@@ -359,11 +434,12 @@ static void forward_chunk(const encoder_t *self, const struct chunk *chunk, stru
     spent(work, ENCODER_POOL);
 }
 
-void encoder_forward_profiled(const encoder_t *self, const int32_t *ids, const int32_t *types,
-                              const uint32_t *start, uint32_t n_seqs, struct arena *arena,
-                              float *out, struct encoder_profile *profile) {
+static void forward(const encoder_t *self, const int32_t *ids, const int32_t *types,
+                    const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out,
+                    struct team *team, struct encoder_profile *profile) {
     const size_t mark = arena->used;
     struct work work = work_take(self, start[n_seqs] - start[0], arena);
+    work.team = team;
     work.profile = profile;
     if (profile)
         profile->last_ns = clock_ns();
@@ -384,5 +460,26 @@ void encoder_forward_profiled(const encoder_t *self, const int32_t *ids, const i
 
 void encoder_forward(const encoder_t *self, const int32_t *ids, const int32_t *types,
                      const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out) {
-    encoder_forward_profiled(self, ids, types, start, n_seqs, arena, out, NULL);
+    forward(self, ids, types, start, n_seqs, arena, out, NULL, NULL);
+}
+
+void encoder_forward_team(const encoder_t *self, const int32_t *ids, const int32_t *types,
+                          const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out,
+                          struct team *team) {
+    forward(self, ids, types, start, n_seqs, arena, out, team, NULL);
+}
+
+void encoder_forward_profiled(const encoder_t *self, const int32_t *ids, const int32_t *types,
+                              const uint32_t *start, uint32_t n_seqs, struct arena *arena,
+                              float *out, struct encoder_profile *profile) {
+    forward(self, ids, types, start, n_seqs, arena, out, NULL, profile);
+}
+
+void encoder_help(const encoder_t *self, uint32_t n_tokens, struct arena *arena, struct team *team,
+                  bool (*leave)(void *arg), void *leave_arg) {
+    const size_t mark = arena->used;
+    const struct work_sizes sizes = work_sizes(self, n_tokens);
+    struct desk desk = desk_take(&sizes, arena);
+    team_help(team, leave, leave_arg, &desk);
+    arena_rewind(arena, mark);
 }

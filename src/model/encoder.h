@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/team.h"
 #include "model/gemm.h"
 #include "model/shape.h"
 #include "model/weights.h"
@@ -44,6 +45,17 @@ size_t encoder_scratch_bytes(const encoder_t *self, uint32_t n_tokens, uint32_t 
  * was found. A result does not depend on what else is in the batch beyond float32 rounding. */
 void encoder_forward(const encoder_t *self, const int32_t *ids, const int32_t *types,
                      const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out);
+
+/* The same, shared with threads that help (base/team.h): between team_begin() and team_end(), while
+ * helpers are in encoder_help(). The numbers are those of encoder_forward(). */
+void encoder_forward_team(const encoder_t *self, const int32_t *ids, const int32_t *types,
+                          const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out,
+                          struct team *team);
+
+/* A helper's side, as team_help(). n_tokens: the most that the leader's batch may have; the arena
+ * has encoder_scratch_bytes() of them and is left as it was found. */
+void encoder_help(const encoder_t *self, uint32_t n_tokens, struct arena *arena, struct team *team,
+                  bool (*leave)(void *arg), void *leave_arg);
 
 /* What was loaded, with the sizes that only the tensors tell (inner of gated models, classes of a
  * head whose labels have no names). Lives as long as the encoder. */

@@ -1,7 +1,7 @@
 /* model_bench.c - time of one forward pass over random weights: texts x tokens, one thread.
  *
  *     model_bench [--shape minilm|base|small] [--precision f32|bf16|i8] [--kernel NAME|all]
- *                 [--pool mean|cls] [--profile] [--threads N] [--mixed] [b,s ...]
+ *                 [--pool mean|cls] [--profile] [--threads N] [--team N] [--mixed] [b,s ...]
  *
  * The floor is the arithmetic of all matrix products at the registers' peak, or the weights read
  * once from memory where that takes longer and they are more than twice what the last cache holds.
@@ -11,6 +11,7 @@
  * are printed.
  *
  * --profile  the parts of the fastest run.
+ * --team     N threads share one pass; beside it the pass of one thread
  * --threads  N threads run passes of their own at the same time; throughput of all beside that of
  *            one thread alone, in turns within the same run, best turn of each.
  * --mixed    one more case: 256 texts with 8,420 tokens in all, lengths as mixed_lengths() draws
@@ -69,14 +70,15 @@ struct options {
     enum gemm_precision precision;
     const char *shape_name, *kernel;
     bool profile, mixed;
-    uint32_t threads;
+    uint32_t threads, team;
     uint32_t n_cases, texts[CASES_MAX], tokens[CASES_MAX];
 };
 
 static int usage(void) {
-    fprintf(stderr, "usage: model_bench [--shape minilm|base|small] [--precision f32|bf16|i8] "
-                    "[--kernel NAME|all] [--pool mean|cls] [--profile] [--threads N] [--mixed] "
-                    "[b,s ...]\n");
+    fprintf(stderr,
+            "usage: model_bench [--shape minilm|base|small] [--precision f32|bf16|i8] "
+            "[--kernel NAME|all] [--pool mean|cls] [--profile] [--threads N] [--team N] [--mixed] "
+            "[b,s ...]\n");
     return 2;
 }
 
@@ -113,6 +115,10 @@ static bool parse(int argc, char **argv, struct options *out) {
             out->profile = true;
         } else if (strcmp(argv[i], "--mixed") == 0) {
             out->mixed = true;
+        } else if (strcmp(argv[i], "--team") == 0) {
+            if (sscanf(value, "%u", &out->team) != 1 || out->team < 2 || out->team > THREADS_MAX)
+                return false;
+            i++;
         } else if (strcmp(argv[i], "--threads") == 0) {
             if (sscanf(value, "%u", &out->threads) != 1 || out->threads < 1 ||
                 out->threads > THREADS_MAX)
@@ -365,6 +371,70 @@ static void bench_threads(const encoder_t *encoder, uint32_t n, const struct bat
     fflush(stdout);
 }
 
+/* ---- one pass by several threads */
+
+struct helper {
+    const encoder_t *encoder;
+    const struct batch *batch;
+    struct team *team;
+    atomic_bool *stop;
+    pthread_t thread;
+};
+
+static void *helper_thread(void *arg) {
+    struct helper *self = arg;
+    struct arena arena;
+    CHECK(arena_init(&arena, encoder_scratch_bytes(self->encoder, self->batch->tokens, 1)));
+    while (!*self->stop) /* between two passes too: an idle runner sleeps there */
+        encoder_help(self->encoder, self->batch->tokens, &arena, self->team, NULL, NULL);
+    arena_done(&arena);
+    return NULL;
+}
+
+static double pass_ns(const encoder_t *encoder, const struct batch *batch, struct arena *arena,
+                      float *out, struct team *team) {
+    const uint64_t from_ns = clock_ns();
+    encoder_forward_team(encoder, batch->ids, batch->types, batch->start, batch->texts, arena, out,
+                         team);
+    return (double)(clock_ns() - from_ns);
+}
+
+/* Passes alone and with n - 1 helpers in turn. */
+static void bench_team(const encoder_t *encoder, uint32_t n, const struct batch *batch,
+                       const char *name) {
+    enum { PASSES = 60 };
+    double alone[PASSES], shared[PASSES];
+    float *out = calloc((size_t)batch->texts * encoder->shape.hidden, sizeof *out);
+    struct arena arena;
+    CHECK(out && arena_init(&arena, encoder_scratch_bytes(encoder, batch->tokens, batch->texts)));
+    struct team team = {0};
+    atomic_bool stop = false;
+    struct helper helpers[THREADS_MAX];
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        helpers[i] = (struct helper){encoder, batch, &team, &stop, 0};
+        CHECK(pthread_create(&helpers[i].thread, NULL, helper_thread, &helpers[i]) == 0);
+    }
+    for (uint32_t i = 0; i < PASSES; i++) {
+        alone[i] = pass_ns(encoder, batch, &arena, out, NULL);
+        team_begin(&team);
+        while (team_helpers(&team) + 1 < n)
+            ;
+        shared[i] = pass_ns(encoder, batch, &arena, out, &team);
+        team_end(&team);
+    }
+    stop = true;
+    for (uint32_t i = 0; i + 1 < n; i++)
+        pthread_join(helpers[i].thread, NULL);
+    qsort(alone, PASSES, sizeof *alone, by_size);
+    qsort(shared, PASSES, sizeof *shared, by_size);
+    printf("    %s: alone %.3f ms, shared by %u threads %.3f: %.2f x (least %.3f, %.3f)\n", name,
+           alone[PASSES / 2] / 1e6, n, shared[PASSES / 2] / 1e6,
+           alone[PASSES / 2] / shared[PASSES / 2], alone[0] / 1e6, shared[0] / 1e6);
+    fflush(stdout);
+    arena_done(&arena);
+    free(out);
+}
+
 /* ---- cases */
 
 static void bench_case(const encoder_t *encoder, const struct options *options,
@@ -374,6 +444,8 @@ static void bench_case(const encoder_t *encoder, const struct options *options,
     bench(encoder, options, floor, &batch, name);
     if (options->threads)
         bench_threads(encoder, options->threads, &batch, name);
+    if (options->team)
+        bench_team(encoder, options->team, &batch, name);
     batch_done(&batch);
 }
 

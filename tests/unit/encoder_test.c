@@ -7,6 +7,9 @@
 #include "support/slow_encoder.h"
 
 #include <malloc.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 enum { TOKENS_MAX = SLOW_TOKENS, HIDDEN_MAX = SLOW_HIDDEN };
 
@@ -218,14 +221,16 @@ static void test_chunks(void **state) {
 
 /* The answer to a text is the same to the last bit whatever comes with it: our kernels add in one
  * order whatever the number of rows. OpenBLAS does not promise that. */
+static const struct gemm_kernel *own_kernel(void) {
+    const struct gemm_kernel *kernel = gemm_choose(GEMM_F32);
+    return strcmp(kernel->name, "openblas") == 0 ? gemm_by_name(GEMM_F32, "portable") : kernel;
+}
+
 static void check_company(const struct model_shape *shape) {
     static const uint32_t lengths[] = {9, 30, 9, 200, 9, 100};
     static struct batch batch, single;
     static float out[6 * HIDDEN_MAX], alone[HIDDEN_MAX];
-    const struct gemm_kernel *kernel = gemm_choose(GEMM_F32);
-    if (strcmp(kernel->name, "openblas") == 0)
-        kernel = gemm_by_name(GEMM_F32, "portable");
-    encoder_t *encoder = load(shape, kernel);
+    encoder_t *encoder = load(shape, own_kernel());
     const uint32_t n = model_outputs(shape);
     batch_make(&batch, shape, lengths, 6);
     batch_run(encoder, &batch, out);
@@ -236,6 +241,67 @@ static void check_company(const struct model_shape *shape) {
         batch_run(encoder, &single, alone);
         TEST_MEM_EQ(alone, out + s * n, n * sizeof(float));
     }
+    encoder_destroy(&encoder);
+}
+
+/* ---- a team */
+
+enum { HELPERS = 2 };
+
+struct helper {
+    const encoder_t *encoder;
+    uint32_t n_tokens;
+    struct team *team;
+    atomic_bool *stop;
+    pthread_t thread;
+};
+
+static void *help(void *arg) {
+    struct helper *self = arg;
+    struct arena arena;
+    TEST_TRUE(arena_init(&arena, encoder_scratch_bytes(self->encoder, self->n_tokens, 1)));
+    while (!atomic_load(self->stop))
+        encoder_help(self->encoder, self->n_tokens, &arena, self->team, NULL, NULL);
+    TEST_EQ(arena.used, 0);
+    arena_done(&arena);
+    return NULL;
+}
+
+/* The same to the last bit, whoever helps and whenever. */
+static void check_team(const struct model_shape *shape) {
+    enum { PASSES = 12 };
+    static const uint32_t lengths[] = {9, 130, 40, 200};
+    static struct batch batch;
+    static float alone[4 * HIDDEN_MAX], shared[4 * HIDDEN_MAX];
+    encoder_t *encoder = load(shape, own_kernel());
+    const size_t bytes = 4 * model_outputs(shape) * sizeof(float);
+    batch_make(&batch, shape, lengths, 4);
+    batch_run(encoder, &batch, alone);
+    const uint32_t n_tokens = batch.start[4];
+    struct team team = {0};
+    atomic_bool stop = false;
+    struct helper helpers[HELPERS];
+    for (int i = 0; i < HELPERS; i++) {
+        helpers[i] = (struct helper){encoder, n_tokens, &team, &stop, 0};
+        TEST_EQ(pthread_create(&helpers[i].thread, NULL, help, &helpers[i]), 0);
+    }
+    struct arena arena;
+    TEST_TRUE(arena_init(&arena, encoder_scratch_bytes(encoder, n_tokens, 4)));
+    for (uint32_t pass = 0; pass < PASSES; pass++) {
+        team_begin(&team);
+        while (pass >= PASSES / 3 && team_helpers(&team) < (pass >= PASSES / 2 ? HELPERS : 1))
+            sched_yield(); /* first whoever is there, then one, then both */
+        memset(shared, 0, bytes);
+        encoder_forward_team(encoder, batch.ids, batch.types, batch.start, 4, &arena, shared,
+                             &team);
+        team_end(&team);
+        TEST_MEM_EQ(shared, alone, bytes);
+        TEST_EQ(arena.used, 0);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < HELPERS; i++)
+        pthread_join(helpers[i].thread, NULL);
+    arena_done(&arena);
     encoder_destroy(&encoder);
 }
 
@@ -258,6 +324,7 @@ static void test_company_changes_nothing(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
         check_company(rows[i].shape);
+        check_team(rows[i].shape);
     }
 }
 

@@ -8,8 +8,8 @@
 enum { PARTS = 37, STEPS = 20000, HELPERS = 3 };
 
 struct job {
-    uint32_t runs[PARTS];  /* of the parts of this step, each written by whoever takes it */
-    uint32_t step;         /* plain memory: the team must make it visible */
+    uint32_t runs[PARTS]; /* of the parts of this step, each written by whoever takes it */
+    uint32_t step;        /* plain memory: the team must make it visible */
     _Atomic uint32_t wrong;
 };
 
