@@ -8,7 +8,7 @@
 
 struct settings {
     char golden[CFG_TEXT_MAX], tokenizer[CFG_TEXT_MAX], corrupt[CFG_TEXT_MAX];
-    char formats[CFG_TEXT_MAX], cases[CFG_TEXT_MAX], kernel[64];
+    char formats[CFG_TEXT_MAX], cases[CFG_TEXT_MAX], kernel[64], precision[16];
     struct cfg_list only;
 };
 
@@ -16,11 +16,11 @@ struct settings {
 static const struct cfg_row rows[] = {
     CFG_HEADING("What to check, one or more"),
     CFG_TEXT("golden", struct settings, golden, NULL, "DIR",
-             "models of DIR/index.json: vectors and token ids within the published tolerances"),
+             "models of DIR/index.json: token ids, vectors, logits and scores within tolerances"),
     CFG_TEXT("tokenizer", struct settings, tokenizer, NULL, "MODELDIR",
              "token ids of this model's tokenizer; needs --cases FILE.jsonl"),
     CFG_TEXT("corrupt", struct settings, corrupt, NULL, "DIR",
-             "hostile files: each must be refused, with a message, within 2 s and 100 MB"),
+             "hostile files: each must be refused, with a message, in 1 s and little memory"),
     CFG_TEXT("formats", struct settings, formats, NULL, "DIR",
              "unusual but legal files: each must load and give the same vectors"),
     CFG_HEADING("Details"),
@@ -30,6 +30,8 @@ static const struct cfg_row rows[] = {
              "this one alone: a folder like bert-mean or an id like bert-mean/f32; repeatable"),
     CFG_TEXT("kernel", struct settings, kernel, NULL, "NAME",
              "with --golden: compute with this matrix kernel; `inspect` lists them"),
+    CFG_TEXT("precision", struct settings, precision, "f32", "NAME",
+             "with --golden: f32, bf16 or i8; the narrower ones are judged by cosine and by order"),
 };
 /* clang-format on */
 
@@ -41,6 +43,7 @@ static const struct cfg cfg = {
              "sum; every failure says what differs.",
     .epilog = "Examples:\n"
               "  ember-model check --golden tests/data/golden --only bert-mean --only bert-cls-zh\n"
+              "  ember-model check --golden tests/data/golden --precision i8\n"
               "  ember-model check --corrupt tests/data/golden/corrupt\n\n"
               "Exit status: 0 something ran and all of it passed, 1 not so, 2 wrong usage.",
     .rows = rows,
@@ -57,11 +60,14 @@ bool check_wanted(const struct cfg_list *only, const char *id) {
     return only->n == 0;
 }
 
-static enum status run(const struct settings *s, struct check_tally *tally, struct err *err) {
+static enum status run(const struct settings *s, enum engine_precision precision,
+                       struct check_tally *tally, struct err *err) {
     enum status st = STATUS_OK;
+    const struct engine_options options = {.precision = precision,
+                                           .kernel = *s->kernel ? s->kernel : NULL};
     if (*s->golden)
         st = check_golden(s->golden, *s->cases && !*s->tokenizer ? s->cases : s->golden, &s->only,
-                          *s->kernel ? s->kernel : NULL, tally, err);
+                          &options, tally, err);
     if (st == STATUS_OK && *s->tokenizer)
         st = check_tokenizer(s->tokenizer, s->cases, tally, err);
     if (st == STATUS_OK && *s->corrupt)
@@ -88,8 +94,14 @@ enum tool_exit check_main(int argc, char **argv) {
         err_set(&err, STATUS_INVALID_ARGUMENT, "--tokenizer needs --cases FILE.jsonl");
         return tool_fail(&err);
     }
+    enum engine_precision precision;
+    if (!engine_precision_parse(s.precision, &precision)) {
+        err_set(&err, STATUS_INVALID_ARGUMENT, "--precision is f32, bf16 or i8, not '%s'",
+                s.precision);
+        return tool_fail(&err);
+    }
     struct check_tally tally = {0};
-    if (run(&s, &tally, &err) != STATUS_OK) {
+    if (run(&s, precision, &tally, &err) != STATUS_OK) {
         tool_fail(&err);
         return TOOL_FAILED; /* also for an index that makes no sense: the command line was fine */
     }

@@ -35,8 +35,8 @@ static enum status lay_out(const char *dir, const json_t *model, struct overlay 
 }
 
 static enum status run_model(const char *dir, const char *cases_dir, const json_t *model,
-                             const char *id, const char *kernel, struct cases_result *result,
-                             struct err *err) {
+                             const char *id, const struct engine_options *options,
+                             struct cases_result *result, struct err *err) {
     struct overlay overlay = {0};
     engine_t *engine = NULL;
     char path[TOOL_PATH_MAX], name[TOOL_PATH_MAX], cases[TOOL_PATH_MAX];
@@ -47,7 +47,7 @@ static enum status run_model(const char *dir, const char *cases_dir, const json_
     if (st == STATUS_OK)
         st = lay_out(dir, model, &overlay, path, err);
     if (st == STATUS_OK)
-        st = engine_open(path, &(struct engine_options){.kernel = kernel}, &engine, err);
+        st = engine_open(path, options, &engine, err);
     if (st == STATUS_OK) {
         result->cases = 0;
         st = cases_run(cases, id, engine, result, err);
@@ -57,13 +57,26 @@ static enum status run_model(const char *dir, const char *cases_dir, const json_
     return st;
 }
 
+/* "vectors 1.2e-07  logits 3.1e-06  scores 2.0e-07": the largest differences, of what there was. */
+static void print_differences(const struct cases_result *r, bool narrow) {
+    if (r->vectors && narrow)
+        printf("cosine least %.6f median %.6f  ", r->cosine_least, r->cosine_median);
+    else if (r->vectors)
+        printf("vectors %.1e  ",
+               r->difference > r->difference_raw ? r->difference : r->difference_raw);
+    if (r->answers)
+        printf("logits %.1e  scores %.1e  ", r->difference_logit, r->difference_score);
+    if (r->answers && narrow)
+        printf("clear leads kept %u of %u  ", r->leads - r->leads_lost, r->leads);
+}
+
 static void one_model(const char *dir, const char *cases_dir, const json_t *model, const char *id,
-                      const char *kernel, struct check_tally *tally) {
+                      const struct engine_options *options, struct check_tally *tally) {
     struct cases_result result = {0};
     struct err err;
     const char *note = json_text(json_get(model, "note"));
     bool optional = note && strncmp(note, "OPTIONAL", 8) == 0;
-    enum status st = run_model(dir, cases_dir, model, id, kernel, &result, &err);
+    enum status st = run_model(dir, cases_dir, model, id, options, &result, &err);
     if (optional && st == STATUS_UNIMPLEMENTED) {
         printf("%-24s %4u cases  skipped, it is optional: %s\n", id, result.cases, err.text);
         return;
@@ -76,9 +89,7 @@ static void one_model(const char *dir, const char *cases_dir, const json_t *mode
         printf("FAIL: %s\n", err.text);
         return;
     }
-    double largest =
-        result.difference > result.difference_raw ? result.difference : result.difference_raw;
-    printf("largest difference %.1e  ", largest);
+    print_differences(&result, options->precision != ENGINE_F32);
     if (passed)
         puts("pass");
     else if (result.cases == 0)
@@ -88,7 +99,8 @@ static void one_model(const char *dir, const char *cases_dir, const json_t *mode
 }
 
 enum status check_golden(const char *dir, const char *cases, const struct cfg_list *only,
-                         const char *kernel, struct check_tally *tally, struct err *err) {
+                         const struct engine_options *options, struct check_tally *tally,
+                         struct err *err) {
     char path[TOOL_PATH_MAX];
     json_t *index = NULL;
     enum status st = tool_path(path, dir, "index.json", err);
@@ -104,7 +116,7 @@ enum status check_golden(const char *dir, const char *cases, const struct cfg_li
             break;
         }
         if (check_wanted(only, id))
-            one_model(dir, cases, m, id, kernel, tally);
+            one_model(dir, cases, m, id, options, tally);
         fflush(stdout);
     }
     json_destroy(&index);

@@ -5,6 +5,7 @@
 
 #include "base/cfg.h"
 #include "base/err.h"
+#include "engine/engine.h"
 
 #include <stdint.h>
 
@@ -14,9 +15,10 @@ struct check_tally {
 
 /* Every model of DIR/index.json against CASES/<name>/cases.jsonl. `only` keeps models whose id,
  * or whose folder (what is in front of the slash), it lists; empty: all. A model whose note
- * begins with OPTIONAL may be refused as unimplemented. `kernel` NULL: the best. */
+ * begins with OPTIONAL may be refused as unimplemented. */
 enum status check_golden(const char *dir, const char *cases, const struct cfg_list *only,
-                         const char *kernel, struct check_tally *tally, struct err *err);
+                         const struct engine_options *options, struct check_tally *tally,
+                         struct err *err);
 
 /* Token ids: lines with text, text_b, max_length, truncation, ids, type_ids, n_full. */
 enum status check_tokenizer(const char *model_dir, const char *cases, struct check_tally *tally,
