@@ -1,5 +1,5 @@
-/* cases_parts.h - the inside of cases.c (files, running, vectors), shared with cases_heads.c (logits
- * and scores). Everybody else uses cases.h. */
+/* cases_parts.h - the inside of cases.c (files, running, vectors), shared with cases_heads.c
+ * (logits and scores). Everybody else uses cases.h. */
 #ifndef EMBER_MODEL_TOOL_CASES_PARTS_H
 #define EMBER_MODEL_TOOL_CASES_PARTS_H
 
