@@ -281,6 +281,7 @@ static void attend_part(void *arg, uint32_t part, void *own) {
                                            .dim = dim,
                                            .out = q,
                                            .ld_out = 3 * (size_t)h,
+                                           .more = head + 1 < end,
                                            .scratch = desk->attention});
         }
     }

@@ -31,7 +31,7 @@ static void packed_pack(const float *w, const float *bias, uint32_t n, uint32_t 
     float *out = packed;
     for (uint32_t i = 0; i < columns; i++)
         out[i] = bias && i < n ? bias[i] : 0.0f;
-    tile_pack(w, k, n, k, out + columns);
+    tile_pack(w, k, n, k, 1.0f, out + columns);
 }
 
 static size_t packed_scratch_bytes(uint32_t k, uint32_t m) {
@@ -98,6 +98,7 @@ static void packed_run(const struct gemm_weights *weights, const struct gemm_cal
             const uint32_t width = tile_part_size(&panels, p) * VEC_LANES;
             const uint32_t column = tile_part_start(&panels, p) * VEC_LANES;
             const uint32_t columns = n - column < width ? n - column : width;
+            t.ldb = width;
             t.bias = bias + column;
             t.next = (uintptr_t)(t.b + (size_t)width * k);
             packed_panel(call, row, rows, column, columns, t);

@@ -26,7 +26,8 @@
 struct tile {
     const float *a; /* [rows, k] */
     size_t lda;
-    const float *b; /* one panel */
+    const float *b; /* one panel, ldb numbers from one k to the next: w * VEC_LANES when packed */
+    size_t ldb;
     uint32_t k;
     float *c; /* [rows, ..], first column of the panel */
     size_t ldc;
@@ -41,27 +42,31 @@ struct tile {
     uint32_t last;      /* columns of the last vector that exist in C: 1..VEC_LANES */
 };
 
+/* The fields are copied first: after a store to C the compiler would load them again. */
 VEC_INLINE void tile_finish(const struct tile *t, const int rows, const int vecs,
                             vec_t sum[TILE_ROWS][TILE_VECS]) {
+    const float *bias = t->bias, *row_scale = t->row_scale, *residual = t->residual;
+    const size_t ldc = t->ldc, ld_residual = t->ld_residual;
+    const uint32_t last = t->last;
+    float *c = t->c;
     UNROLLED
-    for (int j = 0; j < vecs; j++) {
-        const uint32_t lanes = j == vecs - 1 ? t->last : VEC_LANES;
-        const size_t column = (size_t)j * VEC_LANES;
-        const vec_t bias = t->bias ? vec_load(t->bias + column) : vec_set(0.0f);
+    for (int i = 0; i < rows; i++, c += ldc) {
         UNROLLED
-        for (int i = 0; i < rows; i++) {
-            vec_t x = sum[i][j] + bias;
-            if (t->row_scale)
-                x = x * vec_set(t->row_scale[i]);
-            if (t->residual) {
-                const float *residual = t->residual + (size_t)i * t->ld_residual + column;
-                x = x + (lanes == VEC_LANES ? vec_load(residual) : vec_load_first(residual, lanes));
+        for (int j = 0; j < vecs; j++) {
+            const bool full = j < vecs - 1 || last == VEC_LANES;
+            vec_t x = sum[i][j];
+            if (bias)
+                x = x + vec_load(bias + j * VEC_LANES);
+            if (row_scale)
+                x = x * vec_set(row_scale[i]);
+            if (residual) {
+                const float *r = residual + (size_t)i * ld_residual + j * VEC_LANES;
+                x = x + (full ? vec_load(r) : vec_load_first(r, last));
             }
-            float *c = t->c + (size_t)i * t->ldc + column;
-            if (lanes == VEC_LANES)
-                vec_store(c, x);
+            if (full)
+                vec_store(c + j * VEC_LANES, x);
             else
-                vec_store_first(c, x, lanes);
+                vec_store_first(c + j * VEC_LANES, x, last);
         }
     }
 }
@@ -75,8 +80,8 @@ VEC_INLINE void tile_sum(const struct tile *t, const int rows, const int vecs, c
         a[i] = t->a + (size_t)i * t->lda;
     const float *b = t->b;
     uintptr_t next = t->next;
-    const size_t depth = t->k;
-    for (size_t k = 0; k < depth; k++, b += vecs * VEC_LANES) {
+    const size_t depth = t->k, ldb = t->ldb;
+    for (size_t k = 0; k < depth; k++, b += ldb) {
         vec_t w[TILE_VECS];
         UNROLLED
         for (int j = 0; j < asked; j++, next += sizeof(vec_t))
@@ -94,14 +99,18 @@ VEC_INLINE void tile_sum(const struct tile *t, const int rows, const int vecs, c
     }
 }
 
-VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
-    vec_t sum[TILE_ROWS][TILE_VECS];
+VEC_INLINE void tile_zero(const int rows, const int vecs, vec_t sum[TILE_ROWS][TILE_VECS]) {
     UNROLLED
     for (int i = 0; i < rows; i++) {
         UNROLLED
         for (int j = 0; j < vecs; j++)
             sum[i][j] = vec_set(0.0f);
     }
+}
+
+VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
+    vec_t sum[TILE_ROWS][TILE_VECS];
+    tile_zero(rows, vecs, sum);
     if (TILE_VECS > 2 && t->next_vecs == 3)
         tile_sum(t, rows, vecs, 3, sum);
     else if (t->next_vecs == 2)
@@ -111,62 +120,59 @@ VEC_INLINE void tile_run(const struct tile *t, const int rows, const int vecs) {
     tile_finish(t, rows, vecs, sum);
 }
 
+/* A function per size. DEFINE(rows, vecs) defines NAME_rows_vecs, TILE_TABLE(NAME) lists them by
+ * vectors, then rows. A constant of C can not be asked in #if, so the register file of the target
+ * is. */
+#define TILE_EACH_6(DEFINE, vecs)                                                                  \
+    DEFINE(1, vecs) DEFINE(2, vecs) DEFINE(3, vecs) DEFINE(4, vecs) DEFINE(5, vecs) DEFINE(6, vecs)
+#define TILE_LIST_6(name, vecs)                                                                    \
+    NULL, name##_1_##vecs, name##_2_##vecs, name##_3_##vecs, name##_4_##vecs, name##_5_##vecs,     \
+        name##_6_##vecs
+#define TILE_EACH_8(DEFINE, vecs) TILE_EACH_6(DEFINE, vecs) DEFINE(7, vecs) DEFINE(8, vecs)
+#define TILE_LIST_8(name, vecs)   TILE_LIST_6(name, vecs), name##_7_##vecs, name##_8_##vecs
+/* clang-format off */
+#if defined(__AVX512F__)
+#define TILE_EACH(DEFINE) TILE_EACH_8(DEFINE, 1) TILE_EACH_8(DEFINE, 2) TILE_EACH_8(DEFINE, 3)
+#define TILE_TABLE(name)                                                                           \
+    { {NULL}, {TILE_LIST_8(name, 1)}, {TILE_LIST_8(name, 2)}, {TILE_LIST_8(name, 3)} }
+#elif defined(__aarch64__)
+#define TILE_EACH(DEFINE) TILE_EACH_8(DEFINE, 1) TILE_EACH_8(DEFINE, 2)
+#define TILE_TABLE(name)                                                                           \
+    { {NULL}, {TILE_LIST_8(name, 1)}, {TILE_LIST_8(name, 2)} }
+#else
+#define TILE_EACH(DEFINE) TILE_EACH_6(DEFINE, 1) TILE_EACH_6(DEFINE, 2)
+#define TILE_TABLE(name)                                                                           \
+    { {NULL}, {TILE_LIST_6(name, 1)}, {TILE_LIST_6(name, 2)} }
+#endif
+/* clang-format on */
+
 typedef void (*tile_fn)(const struct tile *);
 
 #define TILE_DEFINE(rows, vecs)                                                                    \
     static __attribute__((noinline)) void tile_##rows##_##vecs(const struct tile *t) {             \
         tile_run(t, rows, vecs);                                                                   \
     }
-#define TILE_DEFINE_6(vecs)                                                                        \
-    TILE_DEFINE(1, vecs)                                                                           \
-    TILE_DEFINE(2, vecs)                                                                           \
-    TILE_DEFINE(3, vecs)                                                                           \
-    TILE_DEFINE(4, vecs)                                                                           \
-    TILE_DEFINE(5, vecs)                                                                           \
-    TILE_DEFINE(6, vecs)
-#define TILE_ROW_6(vecs)                                                                           \
-    NULL, tile_1_##vecs, tile_2_##vecs, tile_3_##vecs, tile_4_##vecs, tile_5_##vecs, tile_6_##vecs
+TILE_EACH(TILE_DEFINE)
 
-/* A template's constant can not be asked in #if, so the register file of the target is. */
-#if defined(__AVX512F__) || defined(__aarch64__)
-#define TILE_DEFINE_ALL(vecs) TILE_DEFINE_6(vecs) TILE_DEFINE(7, vecs) TILE_DEFINE(8, vecs)
-#define TILE_ROW(vecs)                                                                             \
-    { TILE_ROW_6(vecs), tile_7_##vecs, tile_8_##vecs }
-#else
-#define TILE_DEFINE_ALL(vecs) TILE_DEFINE_6(vecs)
-#define TILE_ROW(vecs)                                                                             \
-    { TILE_ROW_6(vecs) }
-#endif
+static const tile_fn tile_table[TILE_VECS + 1][TILE_ROWS + 1] = TILE_TABLE(tile);
 
-TILE_DEFINE_ALL(1)
-TILE_DEFINE_ALL(2)
-#if defined(__AVX512F__)
-TILE_DEFINE_ALL(3)
-#endif
-
-/* By vectors, then rows. */
-static const tile_fn tile_table[TILE_VECS + 1][TILE_ROWS + 1] = {
-    {NULL},
-    TILE_ROW(1),
-    TILE_ROW(2),
-#if defined(__AVX512F__)
-    TILE_ROW(3),
-#endif
-};
-
-/* C = A B over all panels, `rows` in balanced blocks. t holds what is the same everywhere: a, lda,
- * b, k, c, ldc, row_scale; columns is the width of C. */
-static inline void tile_rows(struct tile t, uint32_t rows, uint32_t columns) {
+/* C = A B over all panels, `rows` in balanced blocks. t holds what is the same everywhere: a,
+ * lda, b, k, c, ldc, residual, row_scale; columns is the width of C. B is in panels, or with ldb
+ * other than 0 it is [k, columns] and columns are a multiple of VEC_LANES. */
+static inline void tile_rows(struct tile t, uint32_t rows, uint32_t columns, size_t ldb) {
     const uint32_t vecs = tile_vecs(columns);
     const struct tile_split panels = tile_split(vecs, TILE_VECS);
     const uint32_t last = columns - (vecs - 1) * VEC_LANES;
     for (uint32_t p = 0; p < panels.parts; p++) {
         const uint32_t width = tile_part_size(&panels, p);
         t.last = p + 1 == panels.parts ? last : VEC_LANES;
+        t.ldb = ldb ? ldb : (size_t)width * VEC_LANES;
         t.next = (uintptr_t)t.b; /* nothing: it is there already */
         tile_table[width][rows](&t);
-        t.b += (size_t)width * VEC_LANES * t.k;
+        t.b += (size_t)width * VEC_LANES * (ldb ? 1 : t.k);
         t.c += (size_t)width * VEC_LANES;
+        if (t.residual)
+            t.residual += (size_t)width * VEC_LANES;
     }
 }
 
@@ -188,9 +194,10 @@ VEC_INLINE void tile_transpose(vec_t r[VEC_LANES]) {
     }
 }
 
-/* One vector of a panel: out[j * stride + lane] = rows[lane][j] for j < k; lanes >= n are 0. */
-static inline void tile_pack_vec(const float *rows, size_t ld, uint32_t n, uint32_t k, float *out,
-                                 size_t stride) {
+/* One vector of a panel: out[j * stride + lane] = rows[lane][j] * scale for j < k; lanes >= n are
+ * 0. */
+static inline void tile_pack_vec(const float *rows, size_t ld, uint32_t n, uint32_t k, float scale,
+                                 float *out, size_t stride) {
     for (uint32_t j = 0; j < k; j += VEC_LANES) {
         const uint32_t deep = k - j < VEC_LANES ? k - j : VEC_LANES;
         vec_t block[VEC_LANES];
@@ -206,16 +213,17 @@ static inline void tile_pack_vec(const float *rows, size_t ld, uint32_t n, uint3
         if (deep == VEC_LANES) {
             UNROLLED
             for (uint32_t i = 0; i < VEC_LANES; i++)
-                vec_store(out + (j + i) * stride, block[i]);
+                vec_store(out + (j + i) * stride, block[i] * vec_set(scale));
         } else {
             for (uint32_t i = 0; i < deep; i++)
-                vec_store(out + (j + i) * stride, block[i]);
+                vec_store(out + (j + i) * stride, block[i] * vec_set(scale));
         }
     }
 }
 
-/* Rows [n, k] into panels of B = rows^T: tile_vecs(n) * VEC_LANES * k numbers. */
-static inline void tile_pack(const float *rows, size_t ld, uint32_t n, uint32_t k, float *out) {
+/* Rows [n, k] into panels of B = rows^T scale: tile_vecs(n) * VEC_LANES * k numbers. */
+static inline void tile_pack(const float *rows, size_t ld, uint32_t n, uint32_t k, float scale,
+                             float *out) {
     const struct tile_split panels = tile_split(tile_vecs(n), TILE_VECS);
     for (uint32_t p = 0; p < panels.parts; p++) {
         const uint32_t width = tile_part_size(&panels, p);
@@ -223,7 +231,7 @@ static inline void tile_pack(const float *rows, size_t ld, uint32_t n, uint32_t 
         for (uint32_t j = 0; j < width; j++) {
             const uint32_t row = first + j * VEC_LANES;
             const uint32_t left = n - row < VEC_LANES ? n - row : VEC_LANES;
-            tile_pack_vec(rows + row * ld, ld, left, k, out + j * VEC_LANES,
+            tile_pack_vec(rows + row * ld, ld, left, k, scale, out + j * VEC_LANES,
                           (size_t)width * VEC_LANES);
         }
         out += (size_t)width * VEC_LANES * k;

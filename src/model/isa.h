@@ -5,8 +5,21 @@
 #include "model/gemm.h"
 #include "model/kernels.h"
 
-/* The largest of all instruction sets: scratch is sized for these, kernels_rows.h asserts them. */
+/* The largest of all instruction sets: scratch is sized for these, kernels_attention.h asserts
+ * them. */
 enum { ISA_LANES_MAX = 16, ISA_TILE_ROWS_MAX = 8 };
+
+/* Keys that queries meet at a time: with heads of 64 their K^T and V take a quarter of the second-
+ * level cache. */
+enum { ISA_ATTENTION_KEYS = 512 };
+
+/* Numbers of scratch that attention over n tokens needs, part by part in this order; each part is a
+ * multiple of ISA_LANES_MAX. */
+struct isa_attention_need {
+    size_t powers, kt, v, sums, scores, care, o;
+    size_t ld_powers; /* an odd number of lines, so that rows fall on different ones of the cache */
+};
+struct isa_attention_need isa_attention_need(uint32_t n, uint32_t dim);
 
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx512, kernels_avx2;

@@ -33,11 +33,26 @@ const struct kernels *kernels_by_name(const char *name) {
     return NULL;
 }
 
-/* K^T padded to whole vectors of keys, V to whole vectors of a head, and the scores of one tile of
- * queries. */
+static size_t whole(size_t n) {
+    return (n + ISA_LANES_MAX - 1) / ISA_LANES_MAX * ISA_LANES_MAX;
+}
+
+struct isa_attention_need isa_attention_need(uint32_t n, uint32_t dim) {
+    const uint32_t block = n < ISA_ATTENTION_KEYS ? n : ISA_ATTENTION_KEYS;
+    struct isa_attention_need need = {
+        .kt = whole(block) * dim,
+        .v = whole(dim) * block,
+        .sums = whole(n),
+        .scores = whole(n),
+        .care = whole((size_t)ISA_TILE_ROWS_MAX * dim),
+        .o = n > block ? whole((size_t)n * dim) : 0,
+        .ld_powers = (whole(block) / ISA_LANES_MAX | 1) * ISA_LANES_MAX,
+    };
+    need.powers = need.ld_powers * ISA_TILE_ROWS_MAX;
+    return need;
+}
+
 size_t kernels_attention_scratch(uint32_t n, uint32_t dim) {
-    const size_t lanes = ISA_LANES_MAX;
-    const size_t keys = (n + lanes - 1) / lanes * lanes;
-    const size_t wide = (dim + lanes - 1) / lanes * lanes;
-    return keys * dim + wide * n + keys * ISA_TILE_ROWS_MAX;
+    const struct isa_attention_need need = isa_attention_need(n, dim);
+    return need.powers + need.kt + need.v + need.sums + need.scores + need.care + need.o;
 }

@@ -34,6 +34,7 @@ struct kernel_attention {
     uint32_t dim;       /* numbers of a head */
     float *out;         /* [n_queries, dim], ld_out from row to row; may be q itself */
     size_t ld_out;
+    bool more;      /* the next call is for the next head: q, k, v + dim; only for speed */
     float *scratch; /* kernels_attention_scratch(n, dim) numbers, aligned to 64 bytes */
 };
 

@@ -2,17 +2,12 @@
 #ifndef EMBER_MODEL_KERNELS_ROWS_H
 #define EMBER_MODEL_KERNELS_ROWS_H
 
-#include "model/gemm_tile.h"
-#include "model/isa.h"
 #include "model/kernels.h"
+#include "model/kernels_attention.h"
 #include "model/vec_math.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
-
-_Static_assert((int)VEC_LANES <= (int)ISA_LANES_MAX && (int)TILE_ROWS <= (int)ISA_TILE_ROWS_MAX,
-               "kernels_attention_scratch() counts on it");
 
 static bool isa_usable(void) {
     return vec_usable();
@@ -176,28 +171,6 @@ static void rows_rotate(float *x, size_t ld, uint32_t rows, uint32_t heads, uint
     }
 }
 
-/* x[i] = e^(x[i] - max); returns 1 / sum, which the caller multiplies in where it costs least. */
-static inline float rows_exp(float *x, uint32_t n) {
-    const uint32_t full = n / VEC_LANES * VEC_LANES, left = n - full;
-    vec_t top = vec_set(-FLT_MAX), sum = vec_set(0.0f);
-    for (uint32_t i = 0; i < full; i += VEC_LANES)
-        top = vec_max(top, vec_load(x + i));
-    if (left)
-        top = vec_max(top, vec_fill_after(vec_load_first(x + full, left), left, -FLT_MAX));
-    top = vec_set(vec_top(top));
-    for (uint32_t i = 0; i < full; i += VEC_LANES) {
-        const vec_t y = vec_exp(vec_load(x + i) - top);
-        vec_store(x + i, y);
-        sum = sum + y;
-    }
-    if (left) {
-        const vec_t y = vec_exp(vec_load_first(x + full, left) - top);
-        vec_store_first(x + full, y, left);
-        sum = sum + vec_fill_after(y, left, 0.0f);
-    }
-    return 1.0f / vec_sum(sum);
-}
-
 static void rows_softmax(float *x, size_t ld, uint32_t rows, uint32_t n) {
     for (uint32_t r = 0; r < rows; r++, x += ld) {
         const float scale = rows_exp(x, n);
@@ -243,94 +216,6 @@ static void rows_mean(float *out, const float *x, size_t ld, uint32_t rows, uint
             vec_store(out + i, sum);
         else
             vec_store_first(out + i, sum, left);
-    }
-}
-
-/* V [n, dim] into the panels of gemm_tile.h: no turning, only copied together. Read in place its
- * rows would lie 3 x hidden apart and fall on few lines of the cache. */
-static inline void attention_pack_v(const float *v, size_t ld, uint32_t n, uint32_t dim,
-                                    float *out) {
-    const struct tile_split panels = tile_split(tile_vecs(dim), TILE_VECS);
-    for (uint32_t p = 0; p < panels.parts; p++) {
-        const uint32_t width = tile_part_size(&panels, p) * VEC_LANES;
-        const uint32_t first = tile_part_start(&panels, p) * VEC_LANES;
-        for (uint32_t r = 0; r < n; r++, out += width) {
-            const float *row = v + r * ld + first;
-            for (uint32_t j = 0; j < width; j += VEC_LANES) {
-                const uint32_t left = dim - first - j;
-                vec_store(out + j,
-                          left >= VEC_LANES ? vec_load(row + j) : vec_load_first(row + j, left));
-            }
-        }
-    }
-}
-
-/* Scores to e^score, up to a factor per row that scale[row] takes away again. Columns past n are
- * whatever they like afterwards, before they are 0, because K^T is filled up with zeros.
- *
- * The largest score of a row is subtracted only where a score is beyond 30 in size: 8192 x e^30
- * and e^-30 are both far inside a float. That is rare, and so the processor is far into e^x
- * before it knows the largest score of anything: a third of the time of softmax. */
-static inline void attention_exp(float *scores, size_t ld, uint32_t rows, uint32_t n,
-                                 float *scale) {
-    vec_t size = vec_set(0.0f);
-    for (uint32_t r = 0; r < rows; r++)
-        for (uint32_t i = 0; i < n; i += VEC_LANES)
-            size = vec_max(size, vec_abs(vec_load(scores + r * ld + i)));
-    if (vec_top(size) > 30.0f) {
-        for (uint32_t r = 0; r < rows; r++)
-            scale[r] = rows_exp(scores + r * ld, n);
-        return;
-    }
-    const uint32_t last = (n - 1) / VEC_LANES * VEC_LANES;
-    for (uint32_t r = 0; r < rows; r++) {
-        float *x = scores + r * ld;
-        vec_t sum = vec_set(0.0f);
-        for (uint32_t i = 0; i < last; i += VEC_LANES) {
-            const vec_t y = vec_exp_within(vec_load(x + i));
-            vec_store(x + i, y);
-            sum = sum + y;
-        }
-        const vec_t y = vec_exp_within(vec_load(x + last));
-        vec_store(x + last, y);
-        sum = sum + vec_fill_after(y, n - last, 0.0f);
-        scale[r] = 1.0f / vec_sum(sum);
-    }
-}
-
-/* K^T and V are packed once per head; then a few queries at a time: their scores against all
- * keys, e^x in place, and the sums over V, scaled by 1 / sum at the end. Scores of those queries
- * stay in the first-level cache for some hundred keys. */
-static void rows_attention(const struct kernel_attention *call) {
-    const uint32_t n = call->n, dim = call->dim;
-    const size_t keys = (size_t)tile_vecs(n) * VEC_LANES;
-    float *kt = call->scratch;
-    float *v = kt + keys * dim;
-    float *scores = v + (size_t)tile_vecs(dim) * VEC_LANES * n;
-    tile_pack(call->k, call->ld, n, dim, kt);
-    attention_pack_v(call->v, call->ld, n, dim, v);
-
-    const struct tile_split blocks = tile_split(call->n_queries, TILE_ROWS);
-    for (uint32_t b = 0; b < blocks.parts; b++) {
-        const uint32_t rows = tile_part_size(&blocks, b);
-        const size_t row = tile_part_start(&blocks, b);
-        float scale[TILE_ROWS];
-        tile_rows((struct tile){.a = call->q + row * call->ld,
-                                .lda = call->ld,
-                                .b = kt,
-                                .k = dim,
-                                .c = scores,
-                                .ldc = keys},
-                  rows, (uint32_t)keys);
-        attention_exp(scores, keys, rows, n, scale);
-        tile_rows((struct tile){.a = scores,
-                                .lda = keys,
-                                .b = v,
-                                .k = n,
-                                .c = call->out + row * call->ld_out,
-                                .ldc = call->ld_out,
-                                .row_scale = scale},
-                  rows, dim);
     }
 }
 

@@ -66,7 +66,9 @@ VEC_INLINE vec_t vec_abs(vec_t x) {
 VEC_INLINE vec_t vec_round(vec_t x) {
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-VEC_INLINE vec_t vec_scale(vec_t x, vec_t n) { /* x 2^n, n whole */
+/* x 2^n, n whole. Only this width takes any n, and answers 0 or infinity where floats end. */
+#define VEC_SCALE_ANY 1
+VEC_INLINE vec_t vec_scale(vec_t x, vec_t n) {
     return _mm512_scalef_ps(x, n);
 }
 VEC_INLINE float vec_sum(vec_t x) {

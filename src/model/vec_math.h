@@ -30,6 +30,23 @@ VEC_INLINE vec_t vec_exp(vec_t x) {
     return vec_exp_within(vec_max(vec_set(-87.0f), x));
 }
 
+/* 2^x with relative error below 3e-7 for |x| <= 126; beyond, at least 2^126 or at most 2^-126. x =
+ * n + r, |r| <= 1/2. */
+VEC_INLINE vec_t vec_exp2(vec_t x) {
+#if !defined(VEC_SCALE_ANY)
+    x = vec_max(vec_set(-126.0f), vec_min(vec_set(127.0f), x));
+#endif
+    const vec_t n = vec_round(x);
+    const vec_t r = x - n;
+    vec_t p = vec_set(1.327647198e-03f);
+    p = vec_fma(p, r, vec_set(9.675541334e-03f));
+    p = vec_fma(p, r, vec_set(5.550713274e-02f));
+    p = vec_fma(p, r, vec_set(2.402211972e-01f));
+    p = vec_fma(p, r, vec_set(6.931469671e-01f));
+    p = vec_fma(p, r, vec_set(1.0f));
+    return vec_scale(p, n);
+}
+
 /* x Phi(x), Phi the normal distribution function; absolute error below 5e-7 everywhere. x Phi(x)
  * = max(x, 0) - g(|x|) with g(u) = u Phi(-u): a smooth bump below 0.17 that is gone at 5.57, so
  * large values pass through exactly, and only the bump has to be approximated. */

@@ -253,10 +253,12 @@ static void check_sums(const struct kernels *kernels) {
     }
 }
 
+enum { ATTENTION_MAX = 1100 };
+
 /* want[n_queries, dim] in double precision. Scores reach 10 here and are sums of up to 96 rounded
  * products: they are off by up to 3e-6, and so are the weights; 5e-6 is the tolerance below. */
 static void attention_slow(const struct kernel_attention *call, double *want) {
-    double score[300];
+    double score[ATTENTION_MAX];
     for (size_t q = 0; q < call->n_queries; q++) {
         double top = -1e300, sum = 0;
         for (size_t k = 0; k < call->n; k++) {
@@ -276,18 +278,19 @@ static void attention_slow(const struct kernel_attention *call, double *want) {
     }
 }
 
-/* Queries are `size` times as large as keys: with 6 some scores pass 30, where the way of
- * computing e^x changes, and all of them are off by that much more. */
+/* Every second query is `size` times as large: with 60 powers of some scores pass the end of what a
+ * float holds, on either side, and the careful way is taken beside the usual one. Their scores are
+ * off by that much more. */
 static void attention_one(const struct kernels *kernels, uint32_t n, uint32_t dim,
                           uint32_t n_queries, bool in_place, float size) {
-    static double want[300 * 96];
+    static double want[ATTENTION_MAX * 96];
     const size_t ld = 3 * (size_t)dim + 1; /* as q, k, v side by side, v last at the guard page */
     struct guarded qkv_mem, out_mem, scratch_mem;
     float *qkv = guarded_floats(&qkv_mem, (n - 1) * ld + 3 * (size_t)dim);
     float *out = guarded_floats(&out_mem, n_queries * (size_t)dim);
     scratch_mem = guarded_make(kernels_attention_scratch(n, dim) * sizeof(float), 64);
     random_floats(qkv, (n - 1) * ld + 3 * (size_t)dim, 1.0f, n * dim);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i += 2)
         for (size_t j = 0; j < dim; j++)
             qkv[i * ld + j] *= size;
     struct kernel_attention call = {.q = qkv,
@@ -299,6 +302,7 @@ static void attention_one(const struct kernels *kernels, uint32_t n, uint32_t di
                                     .dim = dim,
                                     .out = in_place ? qkv : out,
                                     .ld_out = in_place ? ld : dim,
+                                    .more = n % 2,
                                     .scratch = scratch_mem.data};
     attention_slow(&call, want);
     const float next = n > 1 ? qkv[ld - 1] : 0.0f;
@@ -306,7 +310,7 @@ static void attention_one(const struct kernels *kernels, uint32_t n, uint32_t di
     for (size_t q = 0; q < n_queries; q++)
         for (size_t d = 0; d < dim; d++)
             if (!(fabs((double)call.out[q * call.ld_out + d] - want[q * dim + d]) <=
-                  5e-6 * (double)size))
+                  5e-6 * (double)(q % 2 ? 1.0f : size)))
                 TEST_FAIL("n %u dim %u: out[%zu, %zu] = %.9g, want %.9g", n, dim, q, d,
                           (double)call.out[q * call.ld_out + d], want[q * dim + d]);
     if (n > 1)
@@ -322,9 +326,73 @@ static void check_attention(const struct kernels *kernels) {
                                       31, 33, 47, 48, 49, 64, 65, 97, 128, 200, 300};
     for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
         for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++)
-            attention_one(kernels, tokens[t], dims[d], tokens[t], t % 2, (t + d) % 3 ? 1.0f : 6.0f);
+            attention_one(kernels, tokens[t], dims[d], tokens[t], t % 2,
+                          (t + d) % 3 ? 1.0f : 60.0f);
     attention_one(kernels, 40, 32, 1, true, 1.0f);
     attention_one(kernels, 40, 12, 9, false, 1.0f);
+    /* More keys than one block holds. */
+    attention_one(kernels, 512, 16, 512, true, 1.0f);
+    attention_one(kernels, 513, 32, 513, true, 60.0f);
+    attention_one(kernels, 520, 20, 11, false, 60.0f);
+    attention_one(kernels, 1025, 64, 1, true, 1.0f);
+    attention_one(kernels, 1099, 32, 1099, true, 60.0f);
+}
+
+/* All scores of a row the same and far from 0: the mean of V, whichever way that is found. */
+static void check_attention_ends(const struct kernels *kernels) {
+    enum { N = 20, DIM = 16 };
+    static const float scores[] = {0, 29, 55, -55, 80, 84, -84, 100, -100, 5000, -5000, 1e30f};
+    float qkv[N][3][DIM], scratch[4096] __attribute__((aligned(64)));
+    TEST_TRUE(kernels_attention_scratch(N, DIM) <= 4096);
+    for (size_t s = 0; s < sizeof scores / sizeof *scores; s++) {
+        random_floats(&qkv[0][0][0], N * 3 * DIM, 1.0f, 5);
+        double want = 0;
+        for (size_t i = 0; i < N; i++) {
+            memset(qkv[i][0], 0, sizeof qkv[i][0]);
+            memset(qkv[i][1], 0, sizeof qkv[i][1]);
+            qkv[i][0][3] = scores[s];
+            qkv[i][1][3] = 1;
+            want += (double)qkv[i][2][7] / N;
+        }
+        const struct kernel_attention call = {.q = qkv[0][0],
+                                              .k = qkv[0][1],
+                                              .v = qkv[0][2],
+                                              .ld = 3 * (size_t)DIM,
+                                              .n = N,
+                                              .n_queries = N,
+                                              .dim = DIM,
+                                              .out = qkv[0][0],
+                                              .ld_out = 3 * (size_t)DIM,
+                                              .scratch = scratch};
+        kernels->attention(&call);
+        for (size_t i = 0; i < N; i++)
+            TEST_NEAR(qkv[i][0][7], want, 1e-6);
+    }
+}
+
+/* A query that is not a number spoils its own row and no other; a key spoils all. */
+static void check_attention_nan(const struct kernels *kernels) {
+    enum { N = 530, DIM = 16 };
+    static float qkv[N][3][DIM], out[N][DIM];
+    struct guarded scratch = guarded_make(kernels_attention_scratch(N, DIM) * sizeof(float), 64);
+    for (uint32_t n = 10; n <= N; n += N - 10)
+        for (int what = 0; what < 2; what++) {
+            random_floats(&qkv[0][0][0], (size_t)n * 3 * DIM, 1.0f, n);
+            qkv[5][what][2] = NAN;
+            kernels->attention(&(struct kernel_attention){.q = qkv[0][0],
+                                                          .k = qkv[0][1],
+                                                          .v = qkv[0][2],
+                                                          .ld = 3 * (size_t)DIM,
+                                                          .n = n,
+                                                          .n_queries = n,
+                                                          .dim = DIM,
+                                                          .out = out[0],
+                                                          .ld_out = DIM,
+                                                          .scratch = scratch.data});
+            for (uint32_t i = 0; i < n; i++)
+                TEST_EQ(isnan(out[i][0]) && isnan(out[i][DIM - 1]), what == 1 || i == 5);
+        }
+    guarded_done(&scratch);
 }
 
 static void test_layer_norm(void **state) {
@@ -362,6 +430,8 @@ static void test_sums(void **state) {
 static void test_attention(void **state) {
     (void)state;
     each_table(check_attention);
+    each_table(check_attention_ends);
+    each_table(check_attention_nan);
 }
 
 static void test_choice(void **state) {
