@@ -21,8 +21,12 @@ static const struct cfg_row rows[] = {
     ROW(LIST, "model", models, NULL, "NAME=DIR",
         "a published model directory and the name clients use for it; repeatable\n"
         "DIR alone is named after its last part"),
-    ROW(CHOICE, "precision", precision, "f32", "f32", "numbers the model computes with"),
+    ROW(CHOICE, "precision", precision, "f32", "f32|bf16|i8",
+        "numbers the model computes with; i8 is fastest and smallest, f32 exact"),
     ROW(TEXT, "kernel", kernel, "auto", "NAME", "matrix kernel; auto: the best of this CPU"),
+    ROW(TEXT, "weights-cache", weights_cache, "auto", "DIR|off",
+        "where prepared weights are kept, which all workers of the host share\n"
+        "auto: $CACHE_DIRECTORY, else $XDG_CACHE_HOME/ember, else ~/.cache/ember"),
 
     CFG_HEADING("Broker"),
     ROW(LIST, "broker", brokers, "tcp://127.0.0.1:5556", "ENDPOINT",

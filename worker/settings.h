@@ -14,6 +14,7 @@ struct settings {
     uint32_t batch_wait_us;
     uint32_t precision;
     char kernel[32];
+    char weights_cache[CFG_TEXT_MAX];
     char redis[CFG_TEXT_MAX];
     uint64_t cache_ttl_us, cache_memory;
     char http[128];

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "engine/weights_cache.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +38,29 @@ static int fail(int code, const struct err *err) {
     return code;
 }
 
+static void on_preparing(void *arg, const char *dir, size_t bytes) {
+    char quoted[ERR_TEXT_MAX];
+    const struct settings *settings = arg;
+    log_info("weights-prepare", "dir=%s precision=%s mb=%.1f",
+             log_quoted(dir, quoted, sizeof quoted), engine_precision_name(settings->precision),
+             (double)bytes / 1e6);
+}
+
+/* A host of many workers wants to know which of them have a copy of their own. */
+static void log_weights(const struct model *model) {
+    char quoted[2 * ERR_TEXT_MAX];
+    const struct engine_info *info = model->info;
+    if (!info->weights_note[0])
+        return;
+    log_line(info->weights_shared ? LOG_INFO : LOG_WARN, "weights-cache",
+             "model=%s weights=%s msg=%s", model->name, info->weights_shared ? "shared" : "private",
+             log_quoted(info->weights_note, quoted, sizeof quoted));
+}
+
 static enum status check_models(struct worker *self, struct err *err) {
     for (uint32_t i = 0; i < self->models.n; i++) {
         const struct model *model = &self->models.model[i];
+        const struct engine_info *info = model->info;
         uint64_t start_us = clock_us();
         enum status st =
             engine_seat_new(model->engine, CHECK_TOKENS, CHECK_ITEMS, &self->seats[i], err);
@@ -47,12 +68,16 @@ static enum status check_models(struct worker *self, struct err *err) {
             st = engine_self_check(model->engine, self->seats[i], err);
         if (st != STATUS_OK)
             return err_prefix(err, st, "model '%s'", model->name);
-        log_info("model-ready",
-                 "model=%s fingerprint=%s family=%s dim=%u max_tokens=%u precision=%s kernel=%s "
-                 "weights_mb=%.1f check_ms=%.1f",
-                 model->name, model->info->fingerprint8, model->info->family, model->info->dim,
-                 model->info->max_tokens, model->info->precision, model->info->kernel,
-                 (double)model->info->weight_bytes / 1e6, (double)(clock_us() - start_us) / 1e3);
+        log_info(
+            "model-ready",
+            "model=%s fingerprint=%s family=%s dim=%u max_tokens=%u precision=%s kernel=%s "
+            "weights_mb=%.1f weights=%s read_ms=%.1f map_ms=%.1f prepare_ms=%.1f check_ms=%.1f",
+            model->name, info->fingerprint8, info->family, info->dim, info->max_tokens,
+            info->precision, info->kernel, (double)info->weight_bytes / 1e6,
+            info->weights_shared ? "shared" : "private", (double)info->read_us / 1e3,
+            (double)info->map_us / 1e3, (double)info->make_us / 1e3,
+            (double)(clock_us() - start_us) / 1e3);
+        log_weights(model);
     }
     return STATUS_OK;
 }
@@ -139,8 +164,13 @@ int worker_main(int argc, char **argv, models_open_fn *open) {
         goto out;
     }
     const char *kernel = self->settings.kernel;
-    struct engine_options options = {.precision = (enum engine_precision)self->settings.precision,
-                                     .kernel = strcmp(kernel, "auto") == 0 ? NULL : kernel};
+    char cache[CFG_TEXT_MAX];
+    struct engine_options options = {
+        .precision = (enum engine_precision)self->settings.precision,
+        .kernel = strcmp(kernel, "auto") == 0 ? NULL : kernel,
+        .weights_cache = weights_cache_dir(self->settings.weights_cache, cache, sizeof cache),
+        .preparing = on_preparing,
+        .preparing_arg = &self->settings};
     st = models_open(&self->settings.models, &options, open, &self->models, &err);
     if (st == STATUS_OK)
         st = check_models(self, &err);

@@ -33,6 +33,14 @@ bool engine_precision_parse(const char *name, enum engine_precision *out); /* fa
 struct engine_options {
     enum engine_precision precision;
     const char *kernel; /* name of a matrix kernel, NULL: the best of this CPU (gemm_choose) */
+
+    /* A directory where prepared weights are kept for all processes of the host, and what is
+     * remembered of model directories (model/prepared.h, stamp.h); NULL: none. weights_cache_dir()
+     * knows where. Trouble with it never fails an opening: info->weights_note tells. */
+    const char *weights_cache;
+    /* Called before weights are prepared, which takes a second or so; may be NULL. */
+    void (*preparing)(void *arg, const char *dir, size_t bytes);
+    void *preparing_arg;
 };
 
 enum engine_head {
@@ -65,8 +73,13 @@ struct engine_info {
     uint32_t layers, hidden, heads, inner;
     uint32_t tasks; /* ENGINE_TASK_* */
     bool normalize; /* the published model normalises: the default of a request that does not say */
-    size_t weight_bytes; /* prepared weights in memory */
-    uint32_t n_prompts;  /* prompts published with the model */
+    size_t weight_bytes;             /* prepared weights in memory */
+    bool weights_shared;             /* mapped from options->weights_cache: one copy for the host */
+    bool weights_made;               /* they were prepared by this opening, not found */
+    char weights_note[ERR_TEXT_MAX]; /* why they are not shared or had to be made anew; or empty */
+    uint64_t read_us, map_us, make_us; /* what opening took: reading and hashing the directory,
+                                        * mapping and checking weights, preparing and saving them */
+    uint32_t n_prompts;                /* prompts published with the model */
 
     enum engine_head head;
     uint32_t n_labels;      /* of the head, = dim; 0 without one */

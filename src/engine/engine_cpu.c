@@ -24,6 +24,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "engine/engine_ops.h"
+#include "engine/engine_weights.h"
 #include "model/dir.h"
 #include "model/encoder.h"
 #include "model/gemm.h"
@@ -42,7 +43,8 @@ struct cpu {
     struct engine base;
     struct model_dir *dir;
     tokenizer_t *tokenizer;
-    encoder_t *encoder;
+    struct engine_weights weights;
+    const encoder_t *encoder; /* weights.encoder */
 };
 
 struct cpu_seat {
@@ -64,7 +66,7 @@ static const struct cpu *cpu_of(const engine_t *self) {
 
 static void cpu_destroy(engine_t *engine) {
     struct cpu *self = (struct cpu *)(void *)engine;
-    encoder_destroy(&self->encoder);
+    engine_weights_done(&self->weights);
     tokenizer_destroy(&self->tokenizer);
     model_dir_close(&self->dir);
     free(self);
@@ -134,11 +136,11 @@ static uint32_t longest_sequence(const struct model_shape *shape) {
 /* Prepared weights are a copy in the kernel's order: the file's mapping goes, and its pages with
  * it. */
 static enum status load_weights(struct cpu *self, const struct gemm_kernel *kernel,
-                                struct err *err) {
+                                const struct engine_options *options, struct err *err) {
     struct model_shape shape = self->dir->shape;
     shape.max_tokens = longest_sequence(&shape); /* a request may ask for more than the default */
-    enum status st = encoder_load(&shape, self->dir->weights, kernel, &self->encoder, err);
-    weights_destroy(&self->dir->weights);
+    enum status st = engine_weights_load(self->dir, &shape, kernel, options, &self->weights, err);
+    self->encoder = self->weights.encoder;
     return st;
 }
 
@@ -156,7 +158,8 @@ static enum status check_sizes(const struct cpu *self, struct err *err) {
     return STATUS_OK;
 }
 
-static enum status load(struct cpu *self, const struct gemm_kernel *kernel, struct err *err) {
+static enum status load(struct cpu *self, const struct gemm_kernel *kernel,
+                        const struct engine_options *options, struct err *err) {
     enum status st = STATUS_OK;
     if (self->dir->shape.family == MODEL_STATIC)
         return err_set(err, STATUS_UNIMPLEMENTED, "'%s/config.json': a static model",
@@ -167,7 +170,7 @@ static enum status load(struct cpu *self, const struct gemm_kernel *kernel, stru
         st = tokenizer_load(self->dir->path, &self->tokenizer, err);
     if (st == STATUS_OK)
         st = check_sizes(self, err);
-    return st == STATUS_OK ? load_weights(self, kernel, err) : st;
+    return st == STATUS_OK ? load_weights(self, kernel, options, err) : st;
 }
 
 static const char *family_name(enum model_family family) {
@@ -232,7 +235,13 @@ static void fill_info(struct cpu *self, const struct gemm_kernel *kernel) {
     info->head = head_of(shape->head);
     info->tasks = tasks_of(info->head);
     info->normalize = shape->normalize;
+    const struct prepared *prepared = &self->weights.prepared;
     info->weight_bytes = encoder_weight_bytes(self->encoder);
+    info->weights_shared = prepared->shared;
+    info->weights_made = prepared->made;
+    snprintf(info->weights_note, sizeof info->weights_note, "%s", prepared->note);
+    info->map_us = prepared->map_us;
+    info->make_us = prepared->make_us;
     info->n_prompts = self->dir->n_prompts;
     info->n_labels = shape->head == MODEL_HEAD_NONE ? 0 : shape->classes;
     info->sigmoid = shape->sigmoid;
@@ -420,8 +429,11 @@ static const struct engine_ops cpu_ops = {
 
 enum status engine_open_dir(struct model_dir **dir, const struct engine_options *options,
                             engine_t **out, struct err *err) {
+    const struct engine_options defaults = {0};
     const struct gemm_kernel *kernel;
-    enum status st = choose_kernel(options ? options : &(struct engine_options){0}, &kernel, err);
+    if (!options)
+        options = &defaults;
+    enum status st = choose_kernel(options, &kernel, err);
     if (st != STATUS_OK)
         return st;
     struct cpu *self = calloc(1, sizeof *self);
@@ -430,7 +442,7 @@ enum status engine_open_dir(struct model_dir **dir, const struct engine_options 
     self->base.ops = &cpu_ops;
     self->dir = *dir; /* moved, as far as a failure is concerned */
     *dir = NULL;
-    st = load(self, kernel, err);
+    st = load(self, kernel, options, err);
     if (st != STATUS_OK) {
         cpu_destroy(&self->base);
         return st;
@@ -442,13 +454,20 @@ enum status engine_open_dir(struct model_dir **dir, const struct engine_options 
 
 enum status engine_open(const char *path, const struct engine_options *options, engine_t **out,
                         struct err *err) {
+    const struct engine_options defaults = {0};
     const struct gemm_kernel *kernel; /* a wrong name is found before gigabytes are read */
-    enum status st = choose_kernel(options ? options : &(struct engine_options){0}, &kernel, err);
+    const uint64_t begin_us = clock_us();
+    if (!options)
+        options = &defaults;
+    enum status st = choose_kernel(options, &kernel, err);
     struct model_dir *dir = NULL;
     if (st == STATUS_OK)
-        st = model_dir_open(path, &dir, err);
+        st = model_dir_open_known(path, options->weights_cache, &dir, err);
+    const uint64_t read_us = clock_us() - begin_us;
     if (st == STATUS_OK)
         st = engine_open_dir(&dir, options, out, err);
+    if (st == STATUS_OK)
+        (*out)->info.read_us = read_us;
     model_dir_close(&dir);
     return st;
 }

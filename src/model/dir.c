@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- files of the directory ----------------------------------------------------------------- */
 
@@ -323,19 +324,13 @@ static enum status hash_small(struct dir_reading *r, digest_sha256_t *sum, const
 }
 
 static enum status fingerprint(struct dir_reading *r, struct err *err) {
-    static const char *const small[] = {
-        "config.json",       "configuration.json",        "label_mapping.json",
-        "modules.json",      "sentence_bert_config.json", "vocab.txt",
-        "tokenizer.json",    "tokenizer_config.json",     "special_tokens_map.json",
-        "added_tokens.json",
-    };
     struct model_dir *dir = r->dir;
     digest_sha256_t *sum = digest_sha256_new();
     if (!sum)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", dir->path);
     enum status st = STATUS_OK;
-    for (size_t i = 0; i < sizeof small / sizeof *small && st == STATUS_OK; i++)
-        st = hash_small(r, sum, small[i], err);
+    for (size_t i = 0; i < DIR_SMALL && st == STATUS_OK; i++)
+        st = hash_small(r, sum, dir_small[i], err);
     char name[DIR_POOLING_BYTES + 16];
     snprintf(name, sizeof name, "%s/config.json", r->pooling);
     if (st == STATUS_OK)
@@ -346,8 +341,7 @@ static enum status fingerprint(struct dir_reading *r, struct err *err) {
         hash_file(sum, weights_file_name(dir->weights, i), bytes.bytes);
         mapped_release(&bytes); /* or the worker would count the file as its own memory */
     }
-    digest_sha256_finish(&sum, dir->fingerprint);
-    digest_hex(dir->fingerprint, 4, dir->fingerprint8);
+    digest_sha256_finish(&sum, dir->files_sha256);
     return st;
 }
 
@@ -364,7 +358,35 @@ enum status model_dir_mark(struct model_dir *self, const char *what, struct err 
 
 /* ---- open and close ------------------------------------------------------------------------- */
 
-enum status model_dir_open(const char *path, struct model_dir **out, struct err *err) {
+static int64_t wall_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* What the tensors decide, and the fingerprint. */
+static enum status read_weights(struct dir_reading *r, const struct store *store, struct err *err) {
+    struct model_dir *dir = r->dir;
+    const int64_t opened_ns = wall_ns();
+    enum status st = STATUS_OK;
+    dir->known = store && dir_recall(dir, store);
+    if (!dir->known)
+        st = weights_open(dir->path, &dir->weights, err);
+    if (st == STATUS_OK)
+        st = dir_settle_sizes(dir, err);
+    if (st == STATUS_OK)
+        st = dir_read_head(r, err);
+    if (st == STATUS_OK && !dir->known && store)
+        st = dir_hash_and_remember(r, store, fingerprint, opened_ns, err);
+    else if (st == STATUS_OK && !dir->known)
+        st = fingerprint(r, err);
+    memcpy(dir->fingerprint, dir->files_sha256, sizeof dir->fingerprint);
+    digest_hex(dir->fingerprint, 4, dir->fingerprint8);
+    return st;
+}
+
+static enum status open_dir(const char *path, const struct store *store, struct model_dir **out,
+                            struct err *err) {
     struct model_dir *dir = calloc(1, sizeof *dir);
     struct dir_reading *r = calloc(1, sizeof *r);
     enum status st = STATUS_OK;
@@ -382,13 +404,7 @@ enum status model_dir_open(const char *path, struct model_dir **out, struct err 
     if (st == STATUS_OK)
         st = read_prompts(r, err);
     if (st == STATUS_OK)
-        st = weights_open(path, &dir->weights, err);
-    if (st == STATUS_OK)
-        st = dir_settle_sizes(dir, err);
-    if (st == STATUS_OK)
-        st = dir_read_head(r, err);
-    if (st == STATUS_OK)
-        st = fingerprint(r, err);
+        st = read_weights(r, store, err);
     if (st == STATUS_OK) {
         *out = dir;
         dir = NULL; /* moved to the caller */
@@ -401,6 +417,40 @@ out:
     }
     free(r);
     return st;
+}
+
+enum status model_dir_open(const char *path, struct model_dir **out, struct err *err) {
+    return open_dir(path, NULL, out, err);
+}
+
+enum status model_dir_open_known(const char *path, const char *cache, struct model_dir **out,
+                                 struct err *err) {
+    struct store store;
+    if (!cache || store_open(cache, &store, NULL) != STATUS_OK)
+        return open_dir(path, NULL, out, err);
+    enum status st = open_dir(path, &store, out, err);
+    store_close(&store);
+    return st;
+}
+
+/* Files that look as remembered after they were mapped are those that were remembered. */
+enum status model_dir_need_weights(struct model_dir *self, const char *cache, struct err *err) {
+    if (!self->known || (self->weights && weights_have_values(self->weights)))
+        return STATUS_OK;
+    weights_t *weights;
+    enum status st = weights_open(self->path, &weights, err);
+    if (st != STATUS_OK)
+        return st;
+    weights_destroy(&self->weights);
+    self->weights = weights;
+    struct store store;
+    st = store_open(cache, &store, err);
+    if (st != STATUS_OK)
+        return st;
+    const bool same = dir_still_known(self, &store);
+    store_close(&store);
+    return same ? st
+                : err_set(err, STATUS_ABORTED, "'%s': its files are being changed", self->path);
 }
 
 void model_dir_close(struct model_dir **self) {

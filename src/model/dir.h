@@ -23,6 +23,10 @@
 
 enum { MODEL_FINGERPRINT_BYTES = 32 };
 
+/* Raise it when model_dir_open() hashes the same files in another way: what was remembered of a
+ * directory is then not believed. */
+enum { MODEL_FINGERPRINT_SCHEME = 1 };
+
 struct model_prompt {
     char *name, *text; /* the text goes in front of what is embedded, as it is */
 };
@@ -38,6 +42,8 @@ struct model_dir {
     const char *default_prompt;   /* the name of one of them, or NULL */
     uint8_t fingerprint[MODEL_FINGERPRINT_BYTES];
     char fingerprint8[9]; /* its first four bytes in hex: what people see */
+    uint8_t files_sha256[MODEL_FINGERPRINT_BYTES]; /* the fingerprint without model_dir_mark() */
+    bool known; /* fingerprint and shapes were remembered, not read */
 };
 
 /* Read and check the directory. The fingerprint is SHA-256 over every file that alters a vector
@@ -53,6 +59,16 @@ struct model_dir {
  *   STATUS_PERMISSION_DENIED   a path that leads out of the directory
  * The message names the file. That tensors have these shapes is checked by whoever loads them. */
 enum status model_dir_open(const char *path, struct model_dir **out, struct err *err);
+/* The same, but what the directory `cache` (model/store.h) remembers of files that have not changed
+ * since is believed: the weights are then neither opened nor hashed, and self->weights knows names
+ * and shapes alone. Whatever is not remembered will be, where it can. NULL: model_dir_open(). */
+enum status model_dir_open_known(const char *path, const char *cache, struct model_dir **out,
+                                 struct err *err);
+
+/* Opens the weights now when only their shapes are remembered, in `cache`. As weights_open(), and
+ * STATUS_ABORTED when they are no longer what was remembered: somebody is changing the
+ * directory. */
+enum status model_dir_need_weights(struct model_dir *self, const char *cache, struct err *err);
 void model_dir_close(struct model_dir **self); /* NULL is fine */
 
 /* Make the fingerprint another one, as answers computed in the way `what` ("i8") are others. */

@@ -430,7 +430,7 @@ enum status model_dir_parse_config(struct view text, const char *what, const cha
 
 static enum status settle_table(struct model_dir *dir, struct err *err) {
     struct model_shape *s = &dir->shape;
-    const char *file = weights_files(dir->weights) ? weights_file_name(dir->weights, 0) : "weights";
+    const char *file = dir_weights_name(dir);
     const struct tensor *t = weights_find(dir->weights, "embeddings");
     const struct tensor *mapping = weights_find(dir->weights, "mapping");
     if (!t)

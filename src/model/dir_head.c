@@ -85,7 +85,7 @@ static enum status has_head(const struct dir_reading *r, bool *out, struct err *
     if (!there && class_word == SAYS_YES)
         return err_set(err, STATUS_NOT_FOUND,
                        "'%s/%s': tensor 'classifier.weight' is missing, and config.json says %.60s",
-                       r->dir->path, weights_file_name(r->dir->weights, 0), name);
+                       r->dir->path, dir_weights_name(r->dir), name);
     if (there && r->dir->shape.family == MODEL_NOMIC)
         return err_set(err, STATUS_UNIMPLEMENTED,
                        "'%s/config.json': a classifier behind nomic_bert is not supported",
@@ -96,7 +96,7 @@ static enum status has_head(const struct dir_reading *r, bool *out, struct err *
 
 static enum status get_classes(struct model_dir *dir, struct err *err) {
     const struct tensor *t = find_classifier(dir);
-    const char *file = weights_file_name(dir->weights, 0);
+    const char *file = dir_weights_name(dir);
     if (t->rank != 2 || t->shape[0] < 1 || t->shape[1] != dir->shape.hidden)
         return err_set(err, STATUS_DATA_LOSS,
                        "'%s/%s': tensor 'classifier.weight' has not the shape [classes, %u]",

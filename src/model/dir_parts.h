@@ -1,14 +1,19 @@
-/* dir_parts.h - the inside of dir.c, shared with dir_config.c (config.json to sizes) and dir_head.c
- * (a classifier and the names of its labels). Everybody else uses dir.h. */
+/* dir_parts.h - the inside of dir.c, shared with dir_config.c (config.json to sizes), dir_head.c
+ * (a classifier and the names of its labels) and dir_known.c (what need not be read again).
+ * Everybody else uses dir.h. */
 #ifndef EMBER_MODEL_DIR_PARTS_H
 #define EMBER_MODEL_DIR_PARTS_H
 
 #include "model/dir.h"
+#include "model/store.h"
 #include "json/json.h"
 
 #include <limits.h>
 
-enum { DIR_POOLING_BYTES = 256, DIR_TOKENS_MIN = 4 };
+enum { DIR_POOLING_BYTES = 256, DIR_TOKENS_MIN = 4, DIR_SMALL = 10 };
+
+/* Files that a fingerprint covers besides pooling and weights, in the order of hashing. */
+extern const char *const dir_small[DIR_SMALL];
 
 /* Everything that is read before the struct is complete. */
 struct dir_reading {
@@ -35,6 +40,22 @@ const json_t *dir_get(const json_t *root, const char *key);
  * the file. */
 enum status dir_read_config(const json_t *root, const char *hint, struct model_shape *out,
                             struct err *err);
+
+/* The first file of the weights, for messages; "weights" when only their shapes are remembered. */
+const char *dir_weights_name(const struct model_dir *dir);
+
+/* Takes fingerprint and shapes of tensors from the store; false when it has none of this directory
+ * as it is now. */
+bool dir_recall(struct model_dir *dir, const struct store *store);
+
+/* Whether the store would give the same again. */
+bool dir_still_known(const struct model_dir *dir, const struct store *store);
+
+/* Calls `hash`, and lets the store remember what it found when no file changed meanwhile.
+ * `opened_ns`: since 1970, a time before the weights were opened. */
+enum status dir_hash_and_remember(struct dir_reading *r, const struct store *store,
+                                  enum status (*hash)(struct dir_reading *r, struct err *err),
+                                  int64_t opened_ns, struct err *err);
 
 /* Sizes that the tensors decide, once the weights are open. */
 enum status dir_settle_sizes(struct model_dir *dir, struct err *err);

@@ -351,17 +351,22 @@ static bool exists(const char *dir, const char *name) {
     return join(dir, name, path, NULL) == STATUS_OK && stat(path, &info) == 0;
 }
 
+static const struct {
+    const char *name;
+    bool index;
+    reader_fn read;
+} forms[] = {
+    {"model.safetensors", false, safetensors_read},
+    {"model.safetensors.index.json", true, safetensors_read},
+    {"pytorch_model.bin", false, torchbin_read},
+    {"pytorch_model.bin.index.json", true, torchbin_read},
+};
+
+const char *weights_entry(uint32_t i) {
+    return i < sizeof forms / sizeof *forms ? forms[i].name : NULL;
+}
+
 enum status weights_open(const char *dir, weights_t **out, struct err *err) {
-    static const struct {
-        const char *name;
-        bool index;
-        reader_fn read;
-    } forms[] = {
-        {"model.safetensors", false, safetensors_read},
-        {"model.safetensors.index.json", true, safetensors_read},
-        {"pytorch_model.bin", false, torchbin_read},
-        {"pytorch_model.bin.index.json", true, torchbin_read},
-    };
     size_t i = 0, n = sizeof forms / sizeof *forms;
     while (i < n && !exists(dir, forms[i].name))
         i++;

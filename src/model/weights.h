@@ -56,6 +56,9 @@ typedef struct weights weights_t;
 enum status weights_open(const char *dir, weights_t **out, struct err *err);
 void weights_destroy(weights_t **self); /* NULL is fine */
 
+/* The files that weights_open() looks for, in order of preference; NULL behind the last. */
+const char *weights_entry(uint32_t i);
+
 /* False of a table that tells names, types and shapes alone (model/stamp.h): nothing can be read
  * from it, and it came from no files. */
 bool weights_have_values(const weights_t *self);

@@ -41,8 +41,10 @@ void rig_start_worker(struct rig *self, uint32_t i) {
                                   "--http",
                                   "off",
                                   "--redis",
-                                  cfg->redis ? self->redis.url : "off"};
-    size_t n = 9;
+                                  cfg->redis ? self->redis.url : "off",
+                                  "--weights-cache",
+                                  "off"}; /* nothing of tests in the home of who runs them */
+    size_t n = 11;
     for (uint32_t k = 0; k < RIG_MODELS && cfg->models[k]; k++) {
         argv[n++] = "--model";
         argv[n++] = cfg->models[k];

@@ -1,0 +1,157 @@
+/* engine_weights_test.c - an engine over weights from the cache gives the same bits as one that
+ * prepared its own, in every precision; nothing that fails on the way to the cache fails the engine,
+ * and running it allocates nothing. */
+#include "engine/engine_weights.h"
+
+#include "support/allocations.h"
+#include "support/golden.h"
+
+static struct golden_dir cache;
+
+static int setup(void **state) {
+    (void)state;
+    golden_make(&cache);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    golden_remove(&cache);
+    return 0;
+}
+
+enum { ITEMS = 3, OUT_MAX = 128 };
+
+struct asked {
+    unsigned preparations;
+    size_t bytes;
+};
+
+static void on_preparing(void *arg, const char *dir, size_t bytes) {
+    struct asked *asked = arg;
+    TEST_HAS(dir, GOLDEN_DIR);
+    asked->preparations++;
+    asked->bytes = bytes;
+}
+
+static void run(const engine_t *engine, engine_seat_t *seat, float out[ITEMS][OUT_MAX]) {
+    static const char *const texts[ITEMS] = {"hello", "", "the weather is fine today"};
+    struct engine_item items[ITEMS];
+    for (uint32_t i = 0; i < ITEMS; i++)
+        items[i] = (struct engine_item){.text = view_of(texts[i]), .out = out[i]};
+    allocations = 0;
+    counting = true;
+    engine_run(engine, seat, items, ITEMS, NULL);
+    counting = false;
+    TEST_EQ(allocations, 0);
+    for (uint32_t i = 0; i < ITEMS; i++)
+        TEST_EQ(items[i].status, STATUS_OK);
+}
+
+/* Opens, looks at where the weights are, and gives the answers. */
+static void answers(const char *dir, enum engine_precision precision, const char *kernel,
+                    const char *with, bool made, float out[ITEMS][OUT_MAX]) {
+    struct asked asked = {0};
+    const struct engine_options options = {.precision = precision,
+                                           .kernel = kernel,
+                                           .weights_cache = with,
+                                           .preparing = on_preparing,
+                                           .preparing_arg = &asked};
+    engine_t *engine = NULL;
+    engine_seat_t *seat = NULL;
+    struct err err;
+    if (engine_open(dir, &options, &engine, &err) != STATUS_OK ||
+        engine_seat_new(engine, 64, ITEMS, &seat, &err) != STATUS_OK)
+        TEST_FAIL("%s", err.text);
+    const struct engine_info *info = engine_info(engine);
+    TEST_TRUE(info->dim <= OUT_MAX);
+    TEST_EQ(info->weights_shared, with != NULL);
+    TEST_EQ(info->weights_made, made);
+    TEST_STR_EQ(info->weights_note, "");
+    TEST_EQ(asked.preparations, made);
+    if (made)
+        TEST_EQ(asked.bytes, info->weight_bytes);
+    memset(out, 0, sizeof(float[ITEMS][OUT_MAX]));
+    run(engine, seat, out);
+    engine_seat_destroy(&seat);
+    engine_destroy(&engine);
+}
+
+static void test_same_bits(void **state) {
+    (void)state;
+    static const char *const models[] = {GOLDEN_DIR "/bert-mean/f32", GOLDEN_DIR "/nomic/hf",
+                                         GOLDEN_DIR "/cls-head/softmax"};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+        for (int p = 0; p < GEMM_PRECISIONS; p++)
+            for (const struct gemm_kernel *const *k = gemm_list((enum gemm_precision)p); *k; k++) {
+                if (!(*k)->usable())
+                    continue;
+                char row[300];
+                float own[ITEMS][OUT_MAX], first[ITEMS][OUT_MAX], second[ITEMS][OUT_MAX];
+                const enum engine_precision precision = (enum engine_precision)p;
+                snprintf(row, sizeof row, "%s %s %s", models[m] + strlen(GOLDEN_DIR),
+                         engine_precision_name(precision), (*k)->name);
+                TEST_ROW(row);
+                answers(models[m], precision, (*k)->name, NULL, true, own);
+                answers(models[m], precision, (*k)->name, cache.path, true, first);
+                answers(models[m], precision, (*k)->name, cache.path, false, second);
+                TEST_MEM_EQ(first, own, sizeof own);
+                TEST_MEM_EQ(second, own, sizeof own);
+            }
+}
+
+/* With the cache every allocation is tried too: what fails there costs the sharing at most, what
+ * fails elsewhere is an error, and nothing is left half open. */
+static void test_no_memory(void **state) {
+    (void)state;
+    unsigned refusals = 0, private_ones = 0;
+    for (int round = 0; round < 2; round++) { /* to be made, and there already */
+        for (unsigned n = 1; n == 1 || allocations >= n - 1; n++) { /* until it is not reached */
+            TEST_TRUE(n < 2000);
+            engine_t *engine = NULL;
+            struct err err = {0};
+            if (round == 0)
+                golden_empty(cache.path, false);
+            allocations = 0;
+            fail_at = n;
+            counting = true;
+            enum status st =
+                engine_open(GOLDEN_DIR "/formats/base",
+                            &(struct engine_options){.weights_cache = cache.path}, &engine, &err);
+            counting = false;
+            if (st != STATUS_OK && st != STATUS_RESOURCE_EXHAUSTED)
+                TEST_FAIL("allocation %u: %s: %s", n, status_name(st), err.text);
+            refusals += st != STATUS_OK;
+            private_ones += st == STATUS_OK && !engine_info(engine)->weights_shared;
+            engine_destroy(&engine);
+        }
+        fail_at = 0;
+    }
+    TEST_TRUE(refusals > 20);
+    TEST_TRUE(private_ones > 0);
+}
+
+static void test_trouble(void **state) {
+    (void)state;
+    static const char *const places[] = {"/proc/ember", "/dev/null", "/tmp"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        TEST_ROW(places[i]);
+        engine_t *engine = NULL;
+        struct err err = {0};
+        TEST_EQ(engine_open(GOLDEN_DIR "/formats/base",
+                            &(struct engine_options){.weights_cache = places[i]}, &engine, &err),
+                STATUS_OK);
+        TEST_TRUE(!engine_info(engine)->weights_shared);
+        TEST_HAS(engine_info(engine)->weights_note, places[i]);
+        engine_destroy(&engine);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_same_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trouble, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
