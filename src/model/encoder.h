@@ -39,10 +39,11 @@ void encoder_destroy(encoder_t **self); /* NULL is fine */
 size_t encoder_scratch_bytes(const encoder_t *self, uint32_t n_tokens, uint32_t n_seqs);
 
 /* ids, types: [start[n_seqs]] tokens end to end; sequence i is start[i] .. start[i + 1]. Each has
- * at least one token and at most shape->max_tokens; ids < vocab_rows, types < shape->types
- * where the family has segments. out: [n_seqs, model_outputs(shape)]: the pooled vectors
- * (shape->pooling), not normalised, or, with a head, its logits. The arena is left as it
- * was found. A result does not depend on what else is in the batch beyond float32 rounding. */
+ * at least one token and at most shape->max_tokens; ids < vocab_rows, types < shape->types where
+ * the family has segments. out: [n_seqs, model_outputs(shape)]: the pooled vectors
+ * (shape->pooling), not normalised, or, with a head, its logits. The arena is left as it was
+ * found. A result does not depend on what else is in the batch, to the last bit; with OpenBLAS it
+ * does within float32 rounding. */
 void encoder_forward(const encoder_t *self, const int32_t *ids, const int32_t *types,
                      const uint32_t *start, uint32_t n_seqs, struct arena *arena, float *out);
 
