@@ -4,6 +4,8 @@
  *     digest input   prefix text                         emb
  *                    prefix text :: l1 , l2 , l3         cls
  *                    prefix text :: l1 , l2 :: template  cls+tpl
+ *                    prefix text :: second               cls+pair
+ *                    query :: document                   rank
  *
  * Why prefix and text may simply be joined: the model sees nothing but the joined text either. */
 #include "cache/key.h"
@@ -202,4 +204,32 @@ void key_cls(key_maker_t *self, const struct key_model *model, struct view prefi
     out->n = labels->n;
     out->labels_check = labels->check;
     finish(self, model, variants[flags + (template_text.bytes ? 4 : 0)], out);
+}
+
+/* first + "::" + escaped second. */
+static void add_pair(key_maker_t *self, struct view prefix, struct view first, struct view second) {
+    digest_pair_begin(self->digests);
+    digest_pair_add(self->digests, prefix);
+    digest_pair_add(self->digests, first);
+    digest_pair_add(self->digests, view_make("::", 2));
+    add_escaped(self->digests, second);
+}
+
+void key_pair(key_maker_t *self, const struct key_model *model, struct view prefix,
+              struct view text, struct view second, const struct key_labels *labels,
+              struct cache_key *out) {
+    add_pair(self, prefix, text, second);
+    out->kind = CACHE_CLS;
+    out->n = labels ? labels->n : model->dim;
+    out->labels_check = labels ? labels->check : 0;
+    finish(self, model, "cls+pair", out);
+}
+
+void key_rank(key_maker_t *self, const struct key_model *model, struct view query,
+              struct view document, struct cache_key *out) {
+    add_pair(self, view_make("", 0), query, document);
+    out->kind = CACHE_RANK;
+    out->n = 1;
+    out->labels_check = 0;
+    finish(self, model, "rank", out);
 }

@@ -30,11 +30,16 @@ const char *value_fault_name(enum value_fault fault) {
  * long for what must follow. */
 static size_t write_facts(enum cache_kind kind, uint32_t n, uint32_t tokens, bool truncated,
                           const uint8_t sha[VALUE_SHA_BYTES], char *out) {
-    char hex[2 * VALUE_SHA_BYTES + 1];
+    char hex[2 * VALUE_SHA_BYTES + 1], what[40];
     digest_hex(sha, VALUE_SHA_BYTES, hex);
-    int bytes = snprintf(out, VALUE_HEADER_BYTES, "ember1 %s=%u%s tokens=%u truncated=%d sha=%s",
-                         kind == CACHE_EMB ? "emb dim" : "cls labels", n,
-                         kind == CACHE_EMB ? " type=f32" : "", tokens, truncated, hex);
+    if (kind == CACHE_EMB)
+        snprintf(what, sizeof what, "emb dim=%u type=f32", n);
+    else if (kind == CACHE_CLS)
+        snprintf(what, sizeof what, "cls labels=%u", n);
+    else
+        snprintf(what, sizeof what, "rank");
+    int bytes = snprintf(out, VALUE_HEADER_BYTES, "ember1 %s tokens=%u truncated=%d sha=%s", what,
+                         tokens, truncated, hex);
     return bytes + 5 + 8 + 1 <= VALUE_HEADER_BYTES ? (size_t)bytes : 0;
 }
 
@@ -92,13 +97,23 @@ static bool scan_hex(struct scan *scan, uint8_t *out, size_t n) {
     return true;
 }
 
+static bool scan_kind(struct scan *scan, struct value_facts *facts) {
+    if (scan_text(scan, "ember1 emb dim=")) {
+        facts->kind = CACHE_EMB;
+        return scan_number(scan, &facts->n) && scan_text(scan, " type=f32");
+    }
+    if (scan_text(scan, "ember1 cls labels=")) {
+        facts->kind = CACHE_CLS;
+        return scan_number(scan, &facts->n);
+    }
+    facts->kind = CACHE_RANK;
+    facts->n = 1;
+    return scan_text(scan, "ember1 rank");
+}
+
 static bool scan_header(struct scan *scan, struct value_facts *facts) {
     uint32_t truncated;
-    bool emb = scan_text(scan, "ember1 emb dim=");
-    if (!emb && !scan_text(scan, "ember1 cls labels="))
-        return false;
-    facts->kind = emb ? CACHE_EMB : CACHE_CLS;
-    if (!scan_number(scan, &facts->n) || !scan_text(scan, emb ? " type=f32 tokens=" : " tokens=") ||
+    if (!scan_kind(scan, facts) || !scan_text(scan, " tokens=") ||
         !scan_number(scan, &facts->tokens) || !scan_text(scan, " truncated=") ||
         !scan_number(scan, &truncated) || truncated > 1 || !scan_text(scan, " sha=") ||
         !scan_hex(scan, facts->sha, VALUE_SHA_BYTES) || !scan_text(scan, " crc="))
@@ -200,6 +215,13 @@ static enum value_fault parse_scores(struct view json, uint32_t n, uint64_t labe
     return check == labels_check ? VALUE_OK : VALUE_SHAPE;
 }
 
+static enum value_fault parse_logit(struct view json, float *out) {
+    struct scan scan = {json.data, json.data + json.bytes};
+    bool fine = scan_text(&scan, "{\"logit\":") && scan_score(&scan, out) &&
+                scan_text(&scan, "}") && scan.at == scan.end;
+    return fine ? VALUE_OK : VALUE_MALFORMED;
+}
+
 static bool all_finite(const float *numbers, uint32_t n) {
     for (uint32_t i = 0; i < n; i++)
         if (!isfinite(numbers[i]))
@@ -219,13 +241,14 @@ enum value_fault value_parse(struct view value, const struct cache_key *key, flo
         return VALUE_OTHER_TEXT;
     if (facts.kind == CACHE_CLS) {
         fault = parse_scores(facts.payload, facts.n, key->labels_check, numbers);
-        if (fault != VALUE_OK)
-            return fault;
+    } else if (facts.kind == CACHE_RANK) {
+        fault = parse_logit(facts.payload, numbers);
     } else {
         memcpy(numbers, facts.payload.data, facts.payload.bytes);
-        if (!all_finite(numbers, facts.n))
-            return VALUE_MALFORMED;
+        fault = all_finite(numbers, facts.n) ? VALUE_OK : VALUE_MALFORMED;
     }
+    if (fault != VALUE_OK)
+        return fault;
     *out = (struct cache_entry){facts.kind, facts.truncated, facts.tokens, facts.n, numbers};
     return VALUE_OK;
 }
@@ -250,6 +273,24 @@ static size_t write_scores(const struct cache_entry *entry, const struct key_lab
     return n;
 }
 
+/* What follows the header, into out; its bytes, 0 when it does not fit. */
+static size_t write_payload(const struct cache_entry *entry, const struct key_labels *labels,
+                            char *out, size_t out_bytes) {
+    char json[40];
+    const void *from = entry->numbers;
+    size_t bytes = entry->n * sizeof(float);
+    if (entry->kind == CACHE_CLS)
+        return write_scores(entry, labels, out, out_bytes);
+    if (entry->kind == CACHE_RANK) {
+        from = json;
+        bytes = (size_t)snprintf(json, sizeof json, "{\"logit\":%.9g}", (double)entry->numbers[0]);
+    }
+    if (bytes > out_bytes)
+        return 0;
+    memcpy(out, from, bytes);
+    return bytes;
+}
+
 size_t value_write(const struct cache_key *key, const struct cache_entry *entry,
                    const struct key_labels *labels, char *out, size_t out_bytes) {
     if (out_bytes > LIMIT_CACHE_VALUE_BYTES)
@@ -257,19 +298,15 @@ size_t value_write(const struct cache_key *key, const struct cache_entry *entry,
     if (entry->kind != key->kind || entry->n != key->n || out_bytes < VALUE_HEADER_BYTES ||
         entry->n == 0 || !all_finite(entry->numbers, entry->n))
         return 0;
+    if (entry->kind == CACHE_CLS &&
+        (!labels || labels->n != entry->n || labels->check != key->labels_check))
+        return 0;
     char *payload = out + VALUE_HEADER_BYTES;
-    size_t room = out_bytes - VALUE_HEADER_BYTES, bytes = entry->n * sizeof(float);
-    if (entry->kind == CACHE_CLS) {
-        if (!labels || labels->n != entry->n || labels->check != key->labels_check)
-            return 0;
-        bytes = write_scores(entry, labels, payload, room);
-    }
+    size_t bytes = write_payload(entry, labels, payload, out_bytes - VALUE_HEADER_BYTES);
     size_t header =
         write_facts(entry->kind, entry->n, entry->tokens, entry->truncated, key->sha, out);
-    if (header == 0 || bytes == 0 || bytes > room)
+    if (header == 0 || bytes == 0)
         return 0;
-    if (entry->kind == CACHE_EMB)
-        memcpy(payload, entry->numbers, bytes);
     finish_header(out, header, view_make(payload, bytes));
     return VALUE_HEADER_BYTES + bytes;
 }

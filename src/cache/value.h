@@ -2,12 +2,15 @@
  *
  *     ember1 emb dim=384 type=f32 tokens=9 truncated=0 sha=<24 hex> crc=<8 hex>      LF
  *     ember1 cls labels=3 tokens=9 truncated=0 sha=<24 hex> crc=<8 hex>              LF
+ *     ember1 rank tokens=31 truncated=0 sha=<24 hex> crc=<8 hex>                     LF
  *
  * The line is VALUE_HEADER_BYTES of ASCII, padded with blanks, its last byte LF: `redis-cli
  * getrange KEY 0 95` shows it. `emb`: dim float32 numbers follow, little-endian. `cls`: a JSON
  * object {"label":score,...} follows, labels in bytewise order, scores with the nine digits that
  * bring a float32 back (Goldberg 1991, "What every computer scientist should know...", theorem
- * 15). sha: the first 96 bits of the SHA-256 of the digest input (key.h). crc: CRC-32 (zlib's) of
+ * 15). `rank`: {"logit":x} follows, with as many digits; the score is 1 / (1 + e^-x). The logit is
+ * kept because scores of clear answers are all 1 in a float32, and their order would be lost.
+ * sha: the first 96 bits of the SHA-256 of the digest input (key.h). crc: CRC-32 (zlib's) of
  * the header up to and without " crc=", then of all that follows the header.
  *
  * Reading is strict: whatever deviates from this form is not read.
@@ -27,8 +30,9 @@ struct cache_entry {
     enum cache_kind kind;
     bool truncated;
     uint32_t tokens;      /* that were used, special ones included */
-    uint32_t n;           /* dim, or number of labels */
-    const float *numbers; /* [n] full vector, or scores in key_labels' sorted order; borrowed */
+    uint32_t n;           /* dim, or number of labels, or 1 */
+    const float *numbers; /* [n] full vector, or scores in key_labels' sorted order, or the logit;
+                           * borrowed */
 };
 
 /* Why a value is no answer to a key. */
@@ -60,10 +64,9 @@ enum value_fault value_parse(struct view value, const struct cache_key *key, flo
                              struct cache_entry *out);
 
 /* Write the value of `entry` under `key` into out[0..out_bytes). `labels` is what the key was
- * made with, NULL for an `emb`. Returns its bytes; 0 when the entry cannot be written: it does
- * not fit into out_bytes, a number is not finite, entry and key disagree, or the facts do not fit
- * the header line: a `cls` of four digits of tokens may have nine labels, an `emb` up to 99,999
- * tokens. */
+ * made with, NULL unless it is a `cls`. Returns its bytes; 0 when the entry cannot be written: it
+ * does not fit into out_bytes, a number is not finite, entry and key disagree, or the facts do not
+ * fit the header line: an `emb` of four digits of dimensions has up to 99,999 tokens. */
 size_t value_write(const struct cache_key *key, const struct cache_entry *entry,
                    const struct key_labels *labels, char *out, size_t out_bytes);
 

@@ -114,6 +114,63 @@ static void test_cls(void **state) {
     TEST_STR_EQ(name_of(&key), "ember:m@0123abcd:cls:6c2bb7884d3f2a6782f14980ff0caa67");
 }
 
+static void test_pair_and_rank(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *prefix, *text, *second, *input, *variant;
+    } rows[] = {
+        {"rank", "", "q", "d", "q::d", "rank"},
+        {"document escaped, query as it is", "", "a: b, c\\", "d: e, f\\",
+         "a: b, c\\::d\\: e\\, f\\\\", "rank"},
+        {"empty query", "", "", "d", "::d", "rank"},
+        {"empty document", "", "问题", "", "问题::", "rank"},
+        {"pair", "", "t", "s, too", "t::s\\, too", "cls+pair"},
+        {"pair behind a prompt", "p: ", "t", "s", "p: t::s", "cls+pair"},
+    };
+    make_model("m");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct cache_key key;
+        struct key_labels own;
+        struct view names[] = {view_of("bad"), view_of("good")};
+        bool rank = strcmp(rows[i].variant, "rank") == 0;
+        TEST_EQ(key_labels_init(&own, names, 2, true, NULL), STATUS_OK);
+        if (rank)
+            key_rank(maker, &model, view_of(rows[i].text), view_of(rows[i].second), &key);
+        else
+            key_pair(maker, &model, view_of(rows[i].prefix), view_of(rows[i].text),
+                     view_of(rows[i].second), &own, &key);
+        uint8_t md5[DIGEST_MD5_BYTES], sha[32];
+        char hex[33], want[LIMIT_CACHE_KEY_BYTES];
+        digest_md5(view_of(rows[i].input), md5);
+        digest_hex(md5, sizeof md5, hex);
+        snprintf(want, sizeof want, "ember:m@0123abcd:%s:%s", rows[i].variant, hex);
+        TEST_STR_EQ(name_of(&key), want);
+        digest_sha256(view_of(rows[i].input), sha);
+        TEST_MEM_EQ(key.sha, sha, sizeof sha);
+        TEST_EQ(key.kind, rank ? CACHE_RANK : CACHE_CLS);
+        TEST_EQ(key.n, rank ? 1 : 2);
+        TEST_TRUE(key.labels_check == (rank ? 0 : own.check));
+    }
+    /* The one the manual tells people to try. */
+    struct cache_key key;
+    key_rank(maker, &model, view_of("how late is it?"), view_of("The time is 12:30, roughly."),
+             &key);
+    TEST_STR_EQ(name_of(&key), "ember:m@0123abcd:rank:dce1556d8cd3cb8473e330e2fb22fa62");
+    static const char *const apart[][4] = {
+        {"a", "b::c", "a::b", "c"}, {"a:", "b", "a", ":b"}, {"a\\", "b", "a", "\\b"},
+        {"a::", "b", "a", "::b"},   {"a", "", "a::", ""},   {"", "a", "::a", ""},
+    };
+    for (size_t i = 0; i < sizeof apart / sizeof *apart; i++) {
+        TEST_ROW(apart[i][0]);
+        struct cache_key keys[2];
+        for (size_t k = 0; k < 2; k++)
+            key_rank(maker, &model, view_of(apart[i][2 * k]), view_of(apart[i][2 * k + 1]),
+                     &keys[k]);
+        TEST_TRUE(memcmp(keys[0].sha, keys[1].sha, sizeof keys[0].sha) != 0);
+    }
+}
+
 /* Pairs that a careless join would give one digest. */
 static void test_apart(void **state) {
     (void)state;
@@ -185,7 +242,7 @@ static void test_refused(void **state) {
     struct view many[KEY_LABELS_MAX + 1];
     static char digits[KEY_LABELS_MAX + 1][8];
     for (uint32_t i = 0; i <= KEY_LABELS_MAX; i++) {
-        snprintf(digits[i], sizeof digits[i], "%u", i * 7919 % 1000);
+        snprintf(digits[i], sizeof digits[i], "%u", i * 7919 % 100003);
         many[i] = view_of(digits[i]);
     }
     const struct {
@@ -230,8 +287,9 @@ int main(void) {
     if (key_maker_new(&maker, &err) != STATUS_OK)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_emb),     cmocka_unit_test(test_cls),   cmocka_unit_test(test_apart),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_emb),   cmocka_unit_test(test_cls),
+        cmocka_unit_test(test_apart), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_order), cmocka_unit_test(test_pair_and_rank),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     key_maker_destroy(&maker);

@@ -115,6 +115,42 @@ static void test_scores(void **state) {
     TEST_MEM_EQ(back, caller, sizeof caller);
 }
 
+/* A logit is told with the digits that bring it back, and as JSON for people. */
+static void test_rank(void **state) {
+    (void)state;
+    static const struct {
+        float logit;
+        const char *json;
+    } rows[] = {
+        {1.5f, "{\"logit\":1.5}"},
+        {-11.0f / 3, "{\"logit\":-3.66666675}"},
+        {1.1754942e-38f, "{\"logit\":1.17549421e-38}"},
+        {-3.4028235e38f, "{\"logit\":-3.40282347e+38}"},
+        {0, "{\"logit\":0}"},
+    };
+    (void)emb_key(1);
+    struct cache_key key;
+    key_rank(maker, &model, view_of("q"), view_of("d"), &key);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].json);
+        struct cache_entry entry = {CACHE_RANK, i % 2, 31, 1, &rows[i].logit}, back;
+        float read;
+        size_t bytes = value_write(&key, &entry, NULL, value, sizeof value);
+        TEST_EQ(bytes, VALUE_HEADER_BYTES + strlen(rows[i].json));
+        TEST_MEM_EQ(value,
+                    i % 2 ? "ember1 rank tokens=31 truncated=1 sha="
+                          : "ember1 rank tokens=31 truncated=0 sha=",
+                    38);
+        TEST_MEM_EQ(value + VALUE_HEADER_BYTES, rows[i].json, strlen(rows[i].json));
+        TEST_EQ(value_parse(view_make(value, bytes), &key, &read, &back), VALUE_OK);
+        TEST_MEM_EQ(&read, &rows[i].logit, sizeof read);
+        TEST_TRUE(back.kind == CACHE_RANK && back.n == 1 && back.tokens == 31);
+        TEST_EQ(back.truncated, i % 2);
+        every_byte_counts(&key, bytes);
+        TEST_EQ(value_write(&key, &entry, NULL, value, bytes - 1), 0);
+    }
+}
+
 /* Writes a value by hand: header text, payload, right crc. */
 static size_t by_hand(const char *facts, const void *payload, size_t payload_bytes) {
     uint32_t crc = 0xffffffffu;
@@ -232,6 +268,45 @@ static void test_json_by_hand(void **state) {
     }
 }
 
+static void test_logit_by_hand(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *json;
+        enum value_fault want;
+    } rows[] = {
+        {"fine", "{\"logit\":0.25}", VALUE_OK},
+        {"a score", "{\"score\":0.25}", VALUE_MALFORMED},
+        {"two", "{\"logit\":0.25,\"logit\":0.25}", VALUE_MALFORMED},
+        {"something behind", "{\"logit\":0.25}\n", VALUE_MALFORMED},
+        {"infinite", "{\"logit\":1e999}", VALUE_MALFORMED},
+        {"nothing", "", VALUE_MALFORMED},
+        {"a vector", "\0\0\x80\x3f", VALUE_MALFORMED},
+    };
+    (void)emb_key(1);
+    struct cache_key key, scores;
+    key_rank(maker, &model, view_of("q"), view_of("d"), &key);
+    char facts[VALUE_HEADER_BYTES], hex[25];
+    for (size_t i = 0; i < 12; i++)
+        snprintf(hex + 2 * i, 3, "%02x", key.sha[i]);
+    snprintf(facts, sizeof facts, "ember1 rank tokens=9 truncated=0 sha=%s", hex);
+    float read;
+    struct cache_entry out;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        size_t bytes = by_hand(facts, rows[i].json, strlen(rows[i].json));
+        TEST_EQ(value_parse(view_make(value, bytes), &key, &read, &out), rows[i].want);
+    }
+    TEST_ROW("for another kind of key");
+    size_t bytes = by_hand(facts, rows[0].json, strlen(rows[0].json));
+    struct view of[] = {view_of("logit")};
+    scores = cls_key(of, 1);
+    TEST_EQ(value_parse(view_make(value, bytes), &scores, &read, &out), VALUE_SHAPE);
+    TEST_ROW("more than a logit in the header");
+    snprintf(facts, sizeof facts, "ember1 rank logits=1 tokens=9 truncated=0 sha=%s", hex);
+    bytes = by_hand(facts, rows[0].json, strlen(rows[0].json));
+    TEST_EQ(value_parse(view_make(value, bytes), &key, &read, &out), VALUE_MALFORMED);
+}
+
 static void test_not_written(void **state) {
     (void)state;
     static float numbers[LIMIT_DIM];
@@ -281,6 +356,7 @@ int main(void) {
         cmocka_unit_test(test_header),       cmocka_unit_test(test_damage),
         cmocka_unit_test(test_scores),       cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_json_by_hand), cmocka_unit_test(test_not_written),
+        cmocka_unit_test(test_rank),         cmocka_unit_test(test_logit_by_hand),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     key_maker_destroy(&maker);
