@@ -35,17 +35,23 @@ void batch_reset(struct batch *self, const engine_t *engine, uint32_t model) {
     self->formed_us = self->started_us = self->finished_us = 0;
 }
 
-struct engine_item *batch_add(struct batch *self, uint32_t flight, struct view prefix,
-                              struct view text, uint32_t dim) {
-    CHECK(self->n < self->n_max && prefix.bytes + text.bytes <= self->text_max - self->text_bytes);
-    char *at = self->text + self->text_bytes;
-    if (prefix.bytes)
-        memcpy(at, prefix.data, prefix.bytes);
+static char *copy(char *at, struct view text) {
     if (text.bytes)
-        memcpy(at + prefix.bytes, text.data, text.bytes);
-    self->text_bytes += prefix.bytes + text.bytes;
+        memcpy(at, text.data, text.bytes);
+    return at + text.bytes;
+}
+
+struct engine_item *batch_add(struct batch *self, uint32_t flight, struct view prefix,
+                              struct view text, struct view second, uint32_t dim) {
+    size_t bytes = prefix.bytes + text.bytes + second.bytes;
+    CHECK(self->n < self->n_max && bytes <= self->text_max - self->text_bytes);
+    char *at = self->text + self->text_bytes;
+    char *behind = copy(copy(at, prefix), text);
+    copy(behind, second);
+    self->text_bytes += bytes;
     struct engine_item *item = &self->items[self->n];
     *item = (struct engine_item){.text = view_make(at, prefix.bytes + text.bytes),
+                                 .second = view_make(behind, second.bytes),
                                  .out = self->vectors + (size_t)self->n * dim};
     self->flights[self->n++] = flight;
     return item;

@@ -52,8 +52,9 @@ void batch_done(struct batch *self);
 /* Empty it for `model`. */
 void batch_reset(struct batch *self, const engine_t *engine, uint32_t model);
 
-/* Adds prefix + text; the caller keeps to n_max and text_max. Returns the item to fill in. */
+/* Adds prefix + text, and the second text of a pair (or nothing); the caller keeps to n_max and
+ * text_max. Returns the item to fill in: a single text until the caller says which pair it is. */
 struct engine_item *batch_add(struct batch *self, uint32_t flight, struct view prefix,
-                              struct view text, uint32_t dim);
+                              struct view text, struct view second, uint32_t dim);
 
 #endif

@@ -25,6 +25,13 @@ enum flight_state {
     FLIGHT_DONE,    /* its answer is being handed out */
 };
 
+/* What a unit waits for, and so what its flight brings. */
+enum unit_kind {
+    UNIT_VECTOR, /* a text's full vector: an `emb` entry of the cache */
+    UNIT_RANK,   /* the logit of a query and a document: a `rank` entry */
+    UNIT_LOGITS, /* logits of a text or pair: no entry by themselves, scores made of them are */
+};
+
 struct flight {
     struct batcher_entry entry; /* while QUEUED */
     struct queue waiters;       /* of struct unit.link, in order of arrival */
@@ -35,8 +42,9 @@ struct flight {
     uint32_t generation;
     uint32_t next; /* chain of its bucket, or of the free list */
     uint8_t model;
-    bool shared; /* others may join: it is in the table */
-    bool keep;   /* its answer goes to the cache */
+    uint8_t kind; /* enum unit_kind */
+    bool shared;  /* others may join: it is in the table */
+    bool keep;    /* its answer goes to the cache */
 };
 
 struct flights {
@@ -58,7 +66,7 @@ struct flight *flights_find(const struct flights *self, const struct cache_key *
                             enum engine_side side, uint32_t max_tokens);
 
 /* A new one without waiters, in the table when `shared`; NULL when all are in use. `key` may be
- * NULL when it is neither shared nor kept. The caller sets model and keep. */
+ * NULL when it is neither shared nor kept. The caller sets model, kind and keep. */
 struct flight *flights_add(struct flights *self, const struct cache_key *key, enum engine_side side,
                            uint32_t max_tokens, bool shared);
 /* Without waiters and in no batcher. */

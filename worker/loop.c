@@ -28,8 +28,9 @@
 
 enum {
     TEXT_BYTES =
-        4 * LIMIT_TEXT_BYTES, /* of one batch: two texts of the greatest length, prompts included */
-    ITEMS_MAX = 8192,         /* texts in hand */
+        4 * LIMIT_TEXT_BYTES, /* of one batch: two texts, or a pair, of the greatest length, prompts
+ included */
+    ITEMS_MAX = 8192,         /* texts, or pairs, in hand */
     REQUEST_MEMORY_BYTES = 256 * 1024 * 1024,
     POLL_FIXED = 4,
     TURN_US_MAX = 1000 * 1000,
@@ -104,15 +105,6 @@ static void on_reply(void *arg, const struct serve_reply *reply) {
         self->results_lost++; /* its broker is gone, and the client asks again elsewhere */
 }
 
-static uint32_t tasks_of(const struct engine_info *info) {
-    uint32_t tasks = 0;
-    if (info->tasks & ENGINE_TASK_EMBED)
-        tasks |= 1u << WIRE_TASK_EMBED | 1u << WIRE_TASK_CLASSIFY; /* labels by cosine */
-    if (info->tasks & ENGINE_TASK_TOKENIZE)
-        tasks |= 1u << WIRE_TASK_TOKENIZE;
-    return tasks;
-}
-
 /* False when there is no connection. */
 static bool send_ready(loop_t *self, struct broker *broker) {
     struct wire_model models[LIMIT_MODELS];
@@ -124,7 +116,9 @@ static bool send_ready(loop_t *self, struct broker *broker) {
                                         .kernel = view_of(model->info->kernel),
                                         .dim = model->info->dim,
                                         .max_tokens = model->info->max_tokens,
-                                        .tasks = tasks_of(model->info)};
+                                        .tasks = model->tasks,
+                                        .head = models_head(model->info),
+                                        .labels = model->info->n_labels};
     }
     const struct settings *settings = self->cfg.settings;
     struct wire_ready ready = {.protocol_min = WIRE_PROTOCOL,
@@ -577,22 +571,24 @@ static enum status make_cache(loop_t *self, struct err *err) {
 static enum status make_serve(loop_t *self, uint32_t items_max, struct err *err) {
     const struct settings *settings = self->cfg.settings;
     uint32_t requests_max = 2 * settings->credit + 64;
-    struct serve_cfg cfg = {.models = self->cfg.models,
-                            .cache = {.self = self->cache,
-                                      .get_now = cache_get_now,
-                                      .want = cache_want,
-                                      .put = cache_put},
-                            .batcher = {.tokens_max = settings->batch_tokens,
-                                        .items_max = items_max,
-                                        .bytes_max = TEXT_BYTES,
-                                        .wait_us = settings->batch_wait_us},
-                            .requests_max = requests_max < 65536 ? requests_max : 65536,
-                            .items_max = ITEMS_MAX,
-                            .bytes_max = REQUEST_MEMORY_BYTES,
-                            .worker = settings->name,
-                            .clock = clock_us,
-                            .reply = on_reply,
-                            .reply_arg = self};
+    struct serve_cfg cfg = {
+        .models = self->cfg.models,
+        .cache = {.self = self->cache,
+                  .get_now = cache_get_now,
+                  .want = cache_want,
+                  .put = cache_put},
+        .batcher = {.tokens_max = settings->batch_tokens,
+                    .items_max = items_max,
+                    .bytes_max = TEXT_BYTES,
+                    .wait_us = settings->batch_wait_us},
+        .requests_max = requests_max < 65536 ? requests_max : 65536,
+        .items_max = ITEMS_MAX,
+        .bytes_max = REQUEST_MEMORY_BYTES,
+        .limits = {.labels = settings->labels_max, .tokens = settings->request_tokens},
+        .worker = settings->name,
+        .clock = clock_us,
+        .reply = on_reply,
+        .reply_arg = self};
     return serve_new(&cfg, &self->serve, err);
 }
 

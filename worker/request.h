@@ -2,7 +2,8 @@
  *
  *     request --units--> unit 0 "first text"      --> flight (see flight.h), or answered already
  *                        unit 1 "second text"     -->   "
- *                        unit 2 hypothesis of a label (Classify only)
+ *                        unit 2 hypothesis of a label (Classify by cosine)
+ *                     or one for each text with each label, for each query with each document
  *
  * A request's memory is two arenas: `decoded` holds what the codec read, `work` everything that is
  * made from it (units, facts, rows). Both go when it is answered.
@@ -23,23 +24,36 @@ struct request;
 struct unit {
     struct link link; /* in flight->waiters */
     struct request *request;
-    struct flight *flight; /* NULL: not asked, or answered */
-    struct view text;
-    uint32_t index;
+    struct flight *flight;    /* NULL: not asked, or answered */
+    struct view text, second; /* second: of a pair */
+    uint32_t index;           /* in request->units */
+    uint8_t kind;             /* enum unit_kind */
+    uint8_t pair;             /* enum engine_pair */
 };
+
+struct classify_way; /* see below: by cosine, or by logits */
 
 /* Of a Classify request. */
 struct request_classify {
     struct wire_classify_request in;
-    struct key_labels labels;
-    struct view template_text; /* the one in use */
-    struct unit *label_units;  /* [n_labels] */
-    float *vectors;            /* [n_texts + n_labels, dim], texts first */
-    float *scores;             /* [n_texts, n_labels], caller's order of labels */
-    uint8_t *scored;           /* [n_texts] known from the cache */
-    uint8_t label_source;      /* the dearest source of all label vectors */
+    const struct classify_way *way;
+    uint32_t n_labels;               /* of the request, or the model's own */
+    const struct view *names;        /* [n_labels] */
+    const struct key_labels *labels; /* the same for keys */
+    struct view template_text;       /* the one in use */
+    struct view *hypotheses;         /* [n_labels] of the request's labels */
+    uint32_t per_text;               /* units of a text, when logits are wanted */
+    float *numbers;                  /* [n_units, dim] what units brought */
+    float *scores;                   /* [n_texts, n_labels], in the order of names */
+    uint8_t *scored;                 /* [n_texts] known from the cache */
+    uint8_t label_source;            /* by cosine: the dearest source of all label vectors */
     bool labels_started;
     bool label_cut; /* a hypothesis was longer than the model's limit */
+};
+
+struct request_rerank {
+    struct wire_rerank_request in;
+    float *logits; /* [n_texts] of the query with each document */
 };
 
 struct request_tokenize {
@@ -68,7 +82,7 @@ struct request {
     struct view prefix;
 
     uint32_t n_texts, n_units, pending;
-    struct unit *units; /* [n_texts] */
+    struct unit *units; /* [n_units] */
     uint32_t *tokens;   /* [n_texts] facts, as the reply has them */
     uint8_t *truncated;
     uint8_t *source;
@@ -88,6 +102,7 @@ struct request {
             uint8_t *rows;
         } embed;
         struct request_classify classify;
+        struct request_rerank rerank;
         struct request_tokenize tokenize;
     };
 };
@@ -112,7 +127,7 @@ struct serve {
     struct serve_stats stats;
 };
 
-/* A unit's answer. entry->numbers is the full vector. */
+/* A unit's answer. entry->numbers is the full vector, or the logits. */
 struct unit_answer {
     const struct cache_entry *entry;
     enum wire_source source;
@@ -127,9 +142,17 @@ bool serve_reserve(serve_t *self, struct request *request, size_t bytes);
 /* n zeroed items of a type from what was reserved. */
 #define serve_array(request, type, n) ((type *)serve_take((request), (n), sizeof(type)))
 void *serve_take(struct request *request, size_t n, size_t size);
-/* Units and facts of n_texts texts: what they need, and taking them. */
-size_t serve_facts_bytes(uint32_t n_texts);
-void serve_take_facts(struct request *request, const struct view *texts, uint32_t n_texts);
+/* Facts of n_texts texts and n_units units: what they need, and taking them. Units are numbered,
+ * zero otherwise. */
+size_t serve_facts_bytes(uint32_t n_texts, uint32_t n_units);
+void serve_take_facts(struct request *request, uint32_t n_texts, uint32_t n_units);
+
+/* Tokens, estimated, of each text with each of the seconds, or alone when there are none (m 0). */
+uint64_t serve_estimate(const serve_t *self, const struct request *request,
+                        const struct view *texts, uint32_t n, const struct view *seconds,
+                        uint32_t m);
+/* False, and the request has failed, when they are more than a request may have. */
+bool serve_affordable(const serve_t *self, struct request *request, uint64_t tokens);
 
 /* The first failure counts. `item`: 1 + index of the text at fault, or 0. */
 void serve_fail(struct request *request, enum status status, uint32_t item, const char *format, ...)
@@ -139,9 +162,15 @@ void serve_settle(serve_t *self, struct request *request);
 /* Sends what was encoded into self->out, or an error when that failed; the request is gone. */
 void serve_send(serve_t *self, struct request *request, enum status encoded);
 
-/* Facts of text i; false (and the request has failed) when it was cut and must not be. */
+/* False (and the request has failed) when text i was cut and must not be. */
+bool serve_uncut(struct request *request, uint32_t i, const struct cache_entry *entry);
+/* Text i is answered from its source in the facts: counted. */
+void serve_count(serve_t *self, const struct request *request, uint32_t i);
+/* Facts of text i from its one answer, counted; false as serve_uncut(). */
 bool serve_note(serve_t *self, struct request *request, uint32_t i,
                 const struct unit_answer *answer);
+/* Which of two sources cost more: `memory` never hides that the model ran. */
+uint8_t serve_dearer(uint8_t a, uint8_t b);
 struct wire_facts serve_facts(const serve_t *self, struct request *request);
 /* The slot goes back to the idle ones. */
 void serve_release(serve_t *self, struct request *request);
@@ -150,7 +179,7 @@ void serve_expire(serve_t *self, struct request *request);
 
 /* ---- serve_units.c */
 
-/* Ask for one unit's vector: its answer may come from within. */
+/* Ask for what the unit waits for: its answer may come from within. */
 void serve_start(serve_t *self, struct unit *unit);
 /* The unit no longer waits. A flight that nobody needs leaves the queue; one that Redis or a runner
  * has comes back by itself. */
@@ -192,6 +221,26 @@ void classify_take(serve_t *self, struct unit *unit, const struct unit_answer *a
 void classify_answer(serve_t *self, struct request *request, uint32_t index,
                      const struct unit_answer *answer);
 void classify_reply(serve_t *self, struct request *request);
+/* "text 2 with label 3", for messages; returns 1 + the text's index, or 0. */
+uint32_t classify_name(const struct unit *unit, char *out, size_t out_bytes);
+
+/* How a text comes to its scores: serve_cosine.c, serve_logits.c. The functions are called in this
+ * order, `start` for each text that the cache does not know, `take` for each answer to a unit whose
+ * numbers are kept already, `score` when all are there. */
+struct classify_way {
+    uint32_t (*units)(const struct request *request);
+    void (*make)(serve_t *self, struct request *request);
+    void (*start)(serve_t *self, struct request *request, uint32_t i);
+    void (*take)(serve_t *self, struct unit *unit, const struct unit_answer *answer);
+    /* Scores of text i, and its facts; false: they are not to be kept. */
+    bool (*score)(serve_t *self, struct request *request, uint32_t i);
+};
+extern const struct classify_way classify_by_cosine, classify_by_logits;
+
+enum begin rerank_begin(serve_t *self, struct request *request, struct view body);
+void rerank_start(serve_t *self, struct request *request);
+void rerank_take(serve_t *self, struct unit *unit, const struct unit_answer *answer);
+void rerank_reply(serve_t *self, struct request *request);
 
 enum begin tokenize_begin(serve_t *self, struct request *request, struct view body);
 void tokenize_start(serve_t *self, struct request *request);

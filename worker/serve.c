@@ -83,29 +83,58 @@ void serve_release(serve_t *self, struct request *request) {
     queue_push_front(&self->idle, &request->link);
 }
 
-size_t serve_facts_bytes(uint32_t n_texts) {
-    return arena_need(n_texts, sizeof(struct unit)) + arena_need(n_texts, sizeof(uint32_t)) +
+size_t serve_facts_bytes(uint32_t n_texts, uint32_t n_units) {
+    return arena_need(n_units, sizeof(struct unit)) + arena_need(n_texts, sizeof(uint32_t)) +
            2 * arena_need(n_texts, 1);
 }
 
-void serve_take_facts(struct request *request, const struct view *texts, uint32_t n_texts) {
+void serve_take_facts(struct request *request, uint32_t n_texts, uint32_t n_units) {
     request->n_texts = n_texts;
-    request->units = serve_array(request, struct unit, n_texts);
+    request->n_units = n_units;
+    request->units = serve_array(request, struct unit, n_units);
     request->tokens = serve_array(request, uint32_t, n_texts);
     request->truncated = serve_array(request, uint8_t, n_texts);
     request->source = serve_array(request, uint8_t, n_texts);
-    for (uint32_t i = 0; i < n_texts; i++)
-        request->units[i] = (struct unit){.request = request, .text = texts[i], .index = i};
+    for (uint32_t i = 0; i < n_units; i++) {
+        request->units[i].request = request;
+        request->units[i].index = i;
+    }
+}
+
+uint64_t serve_estimate(const serve_t *self, const struct request *request,
+                        const struct view *texts, uint32_t n, const struct view *seconds,
+                        uint32_t m) {
+    const engine_t *engine = request_model(self, request)->engine;
+    uint32_t prefix = request->prefix.bytes ? engine_estimate(engine, request->prefix) : 0;
+    uint32_t second[LIMIT_REQUEST_TEXTS];
+    uint64_t sum = 0;
+    CHECK(m <= LIMIT_REQUEST_TEXTS && (int)LIMIT_REQUEST_LABELS <= (int)LIMIT_REQUEST_TEXTS);
+    for (uint32_t k = 0; k < m; k++)
+        second[k] = engine_estimate(engine, seconds[k]);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t text = prefix + engine_estimate(engine, texts[i]);
+        for (uint32_t k = 0; k < (m ? m : 1); k++) {
+            uint32_t tokens = text + (m ? second[k] : 0);
+            sum += tokens < request->max_tokens ? tokens : request->max_tokens;
+        }
+    }
+    return sum;
+}
+
+bool serve_affordable(const serve_t *self, struct request *request, uint64_t tokens) {
+    uint32_t most = self->cfg.limits.tokens;
+    if (tokens > most)
+        serve_fail(request, STATUS_INVALID_ARGUMENT, 0,
+                   "the request has about %llu tokens, at most %u are taken: send fewer texts",
+                   (unsigned long long)tokens, most);
+    return tokens <= most;
 }
 
 /* ---------------------------------------------------------------- answering */
 
 static void finish(serve_t *self, struct request *request) {
-    for (uint32_t i = 0; i < request->n_texts; i++)
+    for (uint32_t i = 0; i < request->n_units; i++)
         serve_leave(self, &request->units[i]);
-    if (request->task == WIRE_TASK_CLASSIFY && request->classify.label_units)
-        for (uint32_t i = 0; i < request->classify.in.n_labels; i++)
-            serve_leave(self, &request->classify.label_units[i]);
     if (request->task == WIRE_TASK_TOKENIZE && queue_has(&request->tokenize.link))
         queue_remove(&self->jobs, &request->tokenize.link);
     self->n_units -= request->n_units;
@@ -184,6 +213,8 @@ void serve_settle(serve_t *self, struct request *request) {
         embed_reply(self, request);
     else if (request->task == WIRE_TASK_CLASSIFY)
         classify_reply(self, request);
+    else if (request->task == WIRE_TASK_RERANK)
+        rerank_reply(self, request);
     else
         tokenize_reply(self, request);
 }
@@ -211,6 +242,13 @@ struct wire_facts serve_facts(const serve_t *self, struct request *request) {
 
 static enum begin begin(serve_t *self, struct request *request, struct view body) {
     const struct model *model = request_model(self, request);
+    if ((unsigned)request->task >= WIRE_TASKS || !(model->tasks & 1u << request->task)) {
+        char can[64];
+        models_list_tasks(model->tasks, can, sizeof can);
+        serve_fail(request, STATUS_UNIMPLEMENTED, 0, "model '%s' does not %s; it can %s",
+                   model->name, wire_task_name(request->task), can);
+        return BEGIN_WRONG;
+    }
     if (!serve_reserve_body(self, request, body.bytes))
         return BEGIN_FULL;
     switch (request->task) {
@@ -218,12 +256,10 @@ static enum begin begin(serve_t *self, struct request *request, struct view body
         return embed_begin(self, request, body);
     case WIRE_TASK_CLASSIFY:
         return classify_begin(self, request, body);
-    case WIRE_TASK_TOKENIZE:
-        return tokenize_begin(self, request, body);
+    case WIRE_TASK_RERANK:
+        return rerank_begin(self, request, body);
     default:
-        serve_fail(request, STATUS_UNIMPLEMENTED, 0, "model '%s' does not %s", model->name,
-                   wire_task_name(request->task));
-        return BEGIN_WRONG;
+        return tokenize_begin(self, request, body);
     }
 }
 
@@ -260,6 +296,8 @@ void serve_dispatch(serve_t *self, const struct serve_origin *origin, uint32_t m
     request->deadline_us =
         self->now_us + (budget_us ? budget_us : (uint64_t)LIMIT_DEADLINE_MS * 1000);
     enum begin verdict = begin(self, request, body);
+    if (verdict == BEGIN_WRONG)
+        request->n_units = 0;
     if (verdict == BEGIN_FULL || self->n_units + request->n_units > self->cfg.items_max) {
         request->n_units = 0;
         finish(self, request);
@@ -271,6 +309,8 @@ void serve_dispatch(serve_t *self, const struct serve_origin *origin, uint32_t m
         embed_start(self, request);
     else if (verdict == BEGIN_OK && task == WIRE_TASK_CLASSIFY)
         classify_start(self, request);
+    else if (verdict == BEGIN_OK && task == WIRE_TASK_RERANK)
+        rerank_start(self, request);
     else if (verdict == BEGIN_OK)
         tokenize_start(self, request);
     serve_settle(self, request);
@@ -355,13 +395,24 @@ void serve_publish(serve_t *self) {
     counter_set(&self->stats.running, self->running);
 }
 
+static void set_limits(struct serve_limits *limits) {
+    if (limits->labels == 0 || limits->labels > LIMIT_REQUEST_LABELS)
+        limits->labels = LIMIT_REQUEST_LABELS;
+    if (limits->pairs == 0 || limits->pairs > LIMIT_REQUEST_PAIRS)
+        limits->pairs = LIMIT_REQUEST_PAIRS;
+    if (limits->tokens == 0)
+        limits->tokens = LIMIT_REQUEST_TOKENS;
+}
+
 enum status serve_new(const struct serve_cfg *cfg, serve_t **out, struct err *err) {
     CHECK(cfg->requests_max >= 1 && cfg->requests_max <= 65536);
-    CHECK(cfg->items_max >= LIMIT_REQUEST_TEXTS + LIMIT_REQUEST_LABELS);
     serve_t *self = calloc(1, sizeof *self);
     if (!self)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for requests");
     self->cfg = *cfg;
+    set_limits(&self->cfg.limits);
+    CHECK(cfg->items_max >= LIMIT_REQUEST_TEXTS + LIMIT_REQUEST_LABELS);
+    CHECK(cfg->items_max >= self->cfg.limits.pairs);
     queue_init(&self->active);
     queue_init(&self->idle);
     queue_init(&self->parked);
@@ -414,11 +465,10 @@ void serve_check(const serve_t *self) {
     uint32_t n_units = 0, n_waiting = 0;
     for (const struct link *l = queue_head(&self->active); l; l = queue_next(&self->active, l)) {
         const struct request *request = QUEUE_ITEM(l, const struct request, link);
-        uint32_t n = waiting(request->units, request->n_texts);
-        if (request->task == WIRE_TASK_CLASSIFY)
-            n += waiting(request->classify.label_units, request->classify.in.n_labels);
+        uint32_t n = waiting(request->units, request->n_units);
         CHECK(n <= request->pending && request->pending > 0 && request->failed == STATUS_OK);
-        CHECK(request->task != WIRE_TASK_EMBED || n == request->pending);
+        CHECK((request->task != WIRE_TASK_EMBED && request->task != WIRE_TASK_RERANK) ||
+              n == request->pending);
         n_waiting += n;
         n_units += request->n_units;
     }

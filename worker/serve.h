@@ -51,13 +51,22 @@ struct serve_cache {
                 const struct key_labels *labels);
 };
 
+/* Of one request; 0: the protocol's. What is beyond is refused with INVALID_ARGUMENT, which says
+ * the figure and the limit. */
+struct serve_limits {
+    uint32_t labels; /* at most LIMIT_REQUEST_LABELS */
+    uint32_t pairs;  /* texts x labels, where a model reads pairs; at most LIMIT_REQUEST_PAIRS */
+    uint32_t tokens; /* of all its texts or pairs, as engine_estimate() counts */
+};
+
 struct serve_cfg {
     const struct models *models; /* outlives serve */
     struct serve_cache cache;
     struct batcher_cfg batcher;
-    uint32_t requests_max;   /* at most 65536 */
-    uint32_t items_max;      /* texts, labels included, of all requests together */
-    size_t bytes_max;        /* memory of all requests together */
+    uint32_t requests_max; /* at most 65536 */
+    uint32_t items_max;    /* texts, labels or pairs of all requests together */
+    size_t bytes_max;      /* memory of all requests together */
+    struct serve_limits limits;
     const char *worker;      /* name in replies; outlives serve */
     uint64_t (*clock)(void); /* asked for the times that replies tell; NULL: that of the wake-up */
     serve_reply_fn *reply;

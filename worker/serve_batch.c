@@ -1,7 +1,9 @@
-/* serve_batch.c - flights into batches, and vectors back to those who wait. */
+/* serve_batch.c - flights into batches, and vectors or logits back to those who wait. */
 #include "request.h"
 
 #include "base/check.h"
+
+#include <stdio.h>
 
 /* Drops waiters whose time is over: they are answered now, not after a batch they do not need. */
 static void expire_waiters(serve_t *self, struct flight *flight) {
@@ -26,7 +28,8 @@ static void place(serve_t *self, struct flight *flight, struct batch *batch) {
     const struct unit *first = QUEUE_ITEM(queue_head(&flight->waiters), struct unit, link);
     struct engine_item *item =
         batch_add(batch, flights_slot(&self->flights, flight), first->request->prefix, first->text,
-                  self->cfg.models->model[flight->model].info->dim);
+                  first->second, self->cfg.models->model[flight->model].info->dim);
+    item->pair = (enum engine_pair)first->pair;
     item->side = flight->side;
     item->max_tokens = flight->max_tokens;
 }
@@ -90,24 +93,33 @@ static void note_batch(const struct batch *batch, const struct flight *flight) {
     }
 }
 
-/* The model gave no vector: all that wait for this text fail. */
+/* "text 2", "the query with document 3" for messages; returns the index + 1 of what the reply has
+ * facts of, or 0. */
+static uint32_t name_unit(const struct unit *unit, char *out, size_t out_bytes) {
+    if (unit->request->task == WIRE_TASK_CLASSIFY)
+        return classify_name(unit, out, out_bytes);
+    const char *what = unit->request->task == WIRE_TASK_RERANK ? "the query with document" : "text";
+    snprintf(out, out_bytes, "%s %u", what, unit->index + 1);
+    return unit->index + 1;
+}
+
+/* The model gave no answer: all that wait for it fail. */
 static void crash(serve_t *self, struct flight *flight, const struct engine_item *item) {
     flight->state = FLIGHT_DONE;
     for (struct link *l; (l = queue_pop(&flight->waiters));) {
         struct unit *unit = QUEUE_ITEM(l, struct unit, link);
         struct request *request = unit->request;
-        bool text = unit->index < request->n_texts;
+        char name[64];
+        uint32_t at = name_unit(unit, name, sizeof name);
         unit->flight = NULL;
         request->pending--;
         if (item->status == STATUS_OUT_OF_RANGE)
-            serve_fail(request, STATUS_INVALID_ARGUMENT, text ? unit->index + 1 : 0,
-                       "%s %u has %u tokens, %u are allowed, and truncation is off",
-                       text ? "text" : "label",
-                       text ? unit->index + 1 : unit->index - request->n_texts + 1,
+            serve_fail(request, STATUS_INVALID_ARGUMENT, at,
+                       "%s has %u tokens, %u are allowed, and truncation is off", name,
                        item->tokens_full, flight->max_tokens);
         else
-            serve_fail(request, STATUS_INTERNAL, text ? unit->index + 1 : 0,
-                       "the model gave no usable vector for this text");
+            serve_fail(request, STATUS_INTERNAL, at, "the model gave no usable %s for %s",
+                       flight->kind == UNIT_VECTOR ? "vector" : "score", name);
         serve_settle(self, request);
     }
     flights_remove(&self->flights, flight);
@@ -127,7 +139,7 @@ static void done_item(serve_t *self, const struct batch *batch, uint32_t i) {
         return;
     }
     counter_add(&self->stats.tokens, item->tokens);
-    struct cache_entry entry = {.kind = CACHE_EMB,
+    struct cache_entry entry = {.kind = flight->kind == UNIT_RANK ? CACHE_RANK : CACHE_EMB,
                                 .truncated = item->tokens_full > item->tokens,
                                 .tokens = item->tokens,
                                 .n = info->dim,

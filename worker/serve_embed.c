@@ -54,10 +54,6 @@ static bool choose_prefix(const struct model *model, struct request *request) {
 static bool validate(const struct model *model, struct request *request) {
     const struct wire_embed_request *in = &request->embed.in;
     const struct engine_info *info = model->info;
-    if (!(info->tasks & ENGINE_TASK_EMBED)) {
-        serve_fail(request, STATUS_UNIMPLEMENTED, 0, "model '%s' does not embed", model->name);
-        return false;
-    }
     if (in->dimensions > info->dim) {
         serve_fail(request, STATUS_INVALID_ARGUMENT, 0,
                    "dimensions: %u asked for, the vectors of model '%s' have %u", in->dimensions,
@@ -87,15 +83,22 @@ enum begin embed_begin(serve_t *self, struct request *request, struct view body)
                                    ? model->info->normalize
                                    : in->normalize == WIRE_NORMALIZE_YES;
     request->embed.dim = in->dimensions ? in->dimensions : model->info->dim;
+    /* No token is shorter than a byte, so most requests need no estimate. */
+    if (body.bytes + in->n_texts * request->prefix.bytes > self->cfg.limits.tokens &&
+        !serve_affordable(self, request,
+                          serve_estimate(self, request, in->texts, in->n_texts, NULL, 0)))
+        return BEGIN_WRONG;
     size_t row_bytes = vector_row_bytes((enum vector_encoding)in->encoding, request->embed.dim);
     request->embed.row_bytes = row_bytes;
     if (!serve_reserve(self, request,
-                       serve_facts_bytes(in->n_texts) + arena_need(in->n_texts, row_bytes)))
+                       serve_facts_bytes(in->n_texts, in->n_texts) +
+                           arena_need(in->n_texts, row_bytes)))
         return BEGIN_FULL;
-    serve_take_facts(request, in->texts, in->n_texts);
+    serve_take_facts(request, in->n_texts, in->n_texts);
+    for (uint32_t i = 0; i < in->n_texts; i++)
+        request->units[i].text = in->texts[i];
     request->embed.rows = arena_take_array(&request->work, in->n_texts, row_bytes);
     CHECK(request->embed.rows); /* reserved; each row is written before the reply */
-    request->n_units = in->n_texts;
     return BEGIN_OK;
 }
 

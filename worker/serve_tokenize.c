@@ -16,7 +16,7 @@ static uint32_t room_of(const struct wire_tokenize_request *in, uint32_t max_tok
 }
 
 static size_t work_bytes(const struct wire_tokenize_request *in, uint32_t max_ids) {
-    size_t n = in->n_texts, bytes = serve_facts_bytes(in->n_texts);
+    size_t n = in->n_texts, bytes = serve_facts_bytes(in->n_texts, in->n_texts);
     bytes += arena_need(n * max_ids, sizeof(int32_t)) + 2 * arena_need(n, sizeof(uint32_t));
     bytes += arena_need(n, sizeof(struct wire_tokens));
     return in->pieces ? bytes + arena_need(n * max_ids, sizeof(struct view)) : bytes;
@@ -36,11 +36,10 @@ enum begin tokenize_begin(serve_t *self, struct request *request, struct view bo
     job->max_ids = room_of(&job->in, request->max_tokens);
     if (!serve_reserve(self, request, work_bytes(&job->in, job->max_ids)))
         return BEGIN_FULL;
-    serve_take_facts(request, job->in.texts, job->in.n_texts);
+    serve_take_facts(request, job->in.n_texts, job->in.n_texts);
     job->ids = arena_array(&request->work, int32_t, (size_t)request->n_texts * job->max_ids);
     job->n_ids = serve_array(request, uint32_t, request->n_texts);
     job->n_full = serve_array(request, uint32_t, request->n_texts);
-    request->n_units = request->n_texts;
     return BEGIN_OK;
 }
 

@@ -1,5 +1,5 @@
-/* serve_units.c - one text's way to its vector: memory, a flight that is under way, Redis, the
- * batcher.
+/* serve_units.c - a unit's way to its vector or logits: memory, a flight that is under way,
+ * Redis, the batcher.
  *
  *     start --> memory hit: answered at once
  *           --> a flight with the same key: joined
@@ -26,26 +26,43 @@ void serve_leave(serve_t *self, struct unit *unit) {
     }
 }
 
-bool serve_note(serve_t *self, struct request *request, uint32_t i,
-                const struct unit_answer *answer_) {
-    const struct cache_entry *entry = answer_->entry;
-    if (entry->truncated && request->side == ENGINE_CUT_OFF) {
-        serve_fail(request, STATUS_INVALID_ARGUMENT, i + 1,
-                   "the text has more than the %u tokens allowed, and truncation is off",
-                   request->max_tokens);
-        return false;
-    }
+bool serve_uncut(struct request *request, uint32_t i, const struct cache_entry *entry) {
+    if (!entry->truncated || request->side != ENGINE_CUT_OFF)
+        return true;
+    serve_fail(request, STATUS_INVALID_ARGUMENT, i + 1,
+               "the text has more than the %u tokens allowed, and truncation is off",
+               request->max_tokens);
+    return false;
+}
+
+void serve_count(serve_t *self, const struct request *request, uint32_t i) {
     struct serve_stats *stats = &self->stats;
     struct counter *by_source[] = {[WIRE_SOURCE_MODEL] = &stats->misses,
                                    [WIRE_SOURCE_SHARED] = &stats->shared,
                                    [WIRE_SOURCE_MEMORY] = &stats->hits_memory,
                                    [WIRE_SOURCE_REDIS] = &stats->hits_redis};
-    counter_add(by_source[answer_->source], 1);
+    counter_add(by_source[request->source[i]], 1);
     counter_add(&stats->texts, 1);
+}
+
+bool serve_note(serve_t *self, struct request *request, uint32_t i,
+                const struct unit_answer *answer_) {
+    const struct cache_entry *entry = answer_->entry;
+    if (!serve_uncut(request, i, entry))
+        return false;
     request->tokens[i] = entry->tokens;
     request->truncated[i] = entry->truncated;
     request->source[i] = (uint8_t)answer_->source;
+    serve_count(self, request, i);
     return true;
+}
+
+uint8_t serve_dearer(uint8_t a, uint8_t b) {
+    static const uint8_t cost[] = {[WIRE_SOURCE_MODEL] = 3,
+                                   [WIRE_SOURCE_SHARED] = 2,
+                                   [WIRE_SOURCE_REDIS] = 1,
+                                   [WIRE_SOURCE_MEMORY] = 0};
+    return cost[a] >= cost[b] ? a : b;
 }
 
 /* The unit's answer is there; the request may have failed afterwards, serve_settle() is the
@@ -55,6 +72,8 @@ static void take(serve_t *self, struct unit *unit, const struct unit_answer *ans
     request->pending--;
     if (request->task == WIRE_TASK_EMBED)
         embed_take(self, unit, answer_);
+    else if (request->task == WIRE_TASK_RERANK)
+        rerank_take(self, unit, answer_);
     else
         classify_take(self, unit, answer_);
 }
@@ -77,14 +96,16 @@ static void enqueue(serve_t *self, struct flight *flight) {
     const struct unit *first = QUEUE_ITEM(queue_head(&flight->waiters), struct unit, link);
     struct view prefix = first->request->prefix;
     uint32_t tokens = engine_estimate(model->engine, first->text) +
-                      (prefix.bytes ? engine_estimate(model->engine, prefix) : 0);
+                      (prefix.bytes ? engine_estimate(model->engine, prefix) : 0) +
+                      (first->pair ? engine_estimate(model->engine, first->second) : 0);
     if (tokens > flight->max_tokens)
         tokens = flight->max_tokens;
-    flight->entry = (struct batcher_entry){.queued_us = self->now_us,
-                                           .tokens = tokens ? tokens : 1,
-                                           .bytes = (uint32_t)(prefix.bytes + first->text.bytes),
-                                           .model = flight->model,
-                                           .lane = lane};
+    flight->entry = (struct batcher_entry){
+        .queued_us = self->now_us,
+        .tokens = tokens ? tokens : 1,
+        .bytes = (uint32_t)(prefix.bytes + first->text.bytes + first->second.bytes),
+        .model = flight->model,
+        .lane = lane};
     flight->state = FLIGHT_QUEUED;
     batcher_add(&self->batcher, &flight->entry);
 }
@@ -96,18 +117,35 @@ static void join(serve_t *self, struct flight *flight, struct unit *unit) {
         batcher_promote(&self->batcher, &flight->entry);
 }
 
+/* What the unit waits for, by name: under the same name others wait for the same. */
+static void name_unit(serve_t *self, const struct unit *unit, struct cache_key *out) {
+    const struct request *request = unit->request;
+    const struct model *model = request_model(self, request);
+    bool left = request->side == ENGINE_CUT_LEFT;
+    if (unit->kind == UNIT_VECTOR)
+        key_emb(self->keys, &model->key, request->prefix, unit->text, left, out);
+    else if (unit->kind == UNIT_RANK)
+        key_rank(self->keys, &model->key, unit->text, unit->second, out);
+    else if (unit->pair)
+        key_pair(self->keys, &model->key, request->prefix, unit->text, unit->second, NULL, out);
+    else
+        key_cls(self->keys, &model->key, request->prefix, unit->text, &model->labels,
+                view_make(NULL, 0), left ? KEY_CUT_LEFT : 0, out);
+}
+
 void serve_start(serve_t *self, struct unit *unit) {
     struct request *request = unit->request;
     const struct model *model = request_model(self, request);
     const struct serve_cache *cache = &self->cfg.cache;
-    bool use = request->cache == WIRE_CACHE_USE, keep = request->cache != WIRE_CACHE_BYPASS;
+    bool entry_alone = unit->kind != UNIT_LOGITS;
+    bool use = request->cache == WIRE_CACHE_USE, look = use && entry_alone && cache->self;
+    bool keep = request->cache != WIRE_CACHE_BYPASS && entry_alone;
     struct cache_key key;
     request->pending++;
-    if (keep)
-        key_emb(self->keys, &model->key, request->prefix, unit->text,
-                request->side == ENGINE_CUT_LEFT, &key);
+    if (use || keep)
+        name_unit(self, unit, &key);
     struct cache_entry entry;
-    if (use && cache->self && cache->get_now(cache->self, &key, &entry) &&
+    if (look && cache->get_now(cache->self, &key, &entry) &&
         entry_fits(request->max_tokens, model->info->max_tokens, &entry)) {
         take(self, unit, &(struct unit_answer){&entry, WIRE_SOURCE_MEMORY});
         return;
@@ -118,18 +156,18 @@ void serve_start(serve_t *self, struct unit *unit) {
         join(self, flight, unit);
         return;
     }
-    flight =
-        flights_add(&self->flights, keep ? &key : NULL, request->side, request->max_tokens, use);
+    flight = flights_add(&self->flights, use || keep ? &key : NULL, request->side,
+                         request->max_tokens, use);
     if (!flight) {
         request->pending--;
         serve_fail(request, STATUS_RESOURCE_EXHAUSTED, 0, "too many texts in this worker");
         return;
     }
     flight->model = (uint8_t)request->model;
+    flight->kind = unit->kind;
     flight->keep = keep;
     join(self, flight, unit);
-    if (use && cache->self &&
-        cache->want(cache->self, &key, flights_token(&self->flights, flight), self->now_us))
+    if (look && cache->want(cache->self, &key, flights_token(&self->flights, flight), self->now_us))
         flight->state = FLIGHT_LOOKUP;
     else
         enqueue(self, flight);

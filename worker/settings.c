@@ -46,6 +46,12 @@ static const struct cfg_row rows[] = {
     ROW(U32, "batch-wait-us", batch_wait_us, "0", 0, 1000000, "N",
         "microseconds that a batch which is not full waits for more texts"),
 
+    ROW(U32, "labels-max", labels_max, "64", 1, LIMIT_REQUEST_LABELS, "N",
+        "labels of one request"),
+    ROW(U32, "request-tokens", request_tokens, "131072", 512, 64 * LIMIT_REQUEST_TOKENS, "N",
+        "tokens of one request, estimated; a text counts once per label\n"
+        "where the model reads it with each"),
+
     CFG_HEADING("Cache"),
     ROW(TEXT, "redis", redis, "redis://127.0.0.1:6379", "URL",
         "cache that workers share: redis://[user:password@]host:port[/db],\n"

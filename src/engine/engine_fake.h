@@ -19,9 +19,9 @@
  *     us=0            microseconds of computing per text, spent spinning
  *     sleep_us=0      microseconds per text, spent asleep: many workers on one core
  *     nan=0           with 1, texts that contain "NaN" end with INTERNAL
- *     head=none       what the model does: none (embed, and labels by cosine), labels (classify with
- *                     its own: "label 0", "label 1" ...), nli (classify by entailment: contradiction,
- *                     neutral, entailment), score (rerank)
+ *     head=none       what the model does: none (embed, and labels by cosine), labels (classify
+ *                     with its own: "label 0", "label 1" ...), nli (classify by entailment:
+ *                     contradiction, neutral, entailment), score (rerank)
  *     labels=4        of head=labels, 1 to LIMIT_LABELS
  *     sigmoid=0       with 1, its labels are scored one by one
  * STATUS_INVALID_ARGUMENT for anything else. */

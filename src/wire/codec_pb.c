@@ -52,8 +52,8 @@ size_t codec_arena_bytes(size_t body_bytes) {
     return 16 * 1024 + 8 * body_bytes;
 }
 
-/* A label's name may be a byte, three on the wire; here it is a view, protobuf data, the byte itself
- * and, while protobuf-c looks for it, up to twice its 40 bytes of notes about a field. */
+/* A label's name may be a byte, three on the wire; here it is a view, protobuf data, the byte
+ * itself and, while protobuf-c looks for it, up to twice its 40 bytes of notes about a field. */
 size_t codec_reply_arena_bytes(size_t body_bytes) {
     return codec_arena_bytes(body_bytes) + (size_t)LIMIT_LABELS * 8 * ALIGN;
 }

@@ -42,10 +42,8 @@ static void set_up(struct bench *self) {
     struct model *model = &self->models.model[0];
     struct err err;
     CHECK(engine_fake_open("dim=384", &model->engine, &err) == STATUS_OK);
-    model->info = engine_info(model->engine);
     snprintf(model->name, sizeof model->name, "bench");
-    CHECK(key_model_init(&model->key, model->name, model->info->fingerprint8, 384, &err) ==
-          STATUS_OK);
+    CHECK(models_fill(model, &err) == STATUS_OK);
     CHECK(engine_seat_new(model->engine, 512, TEXTS, &self->seat, &err) == STATUS_OK);
     self->models.n = 1;
     self->models.dim_max = 384;

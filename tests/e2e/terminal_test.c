@@ -149,7 +149,7 @@ static void test_mistakes(void **state) {
         {2, "labels", {"classify", ZH, "--labels", "a,a", "x"}},
         {2, "labels", {"classify", ZH, "--labels", ",", "x"}},
         {2, "{}", {"classify", ZH, "--labels", "a,b", "--template", "no place", "x"}},
-        {1, "labels", {"classify", ZH, "x"}},
+        {2, "labels", {"classify", ZH, "x"}},
         {2, "two or more", {"similarity", ZH, "x"}},
         {2, "--all", {"cache", "purge"}},
         {2, "redis://", {"cache", "stat", "--redis", "foo"}},

@@ -9,7 +9,18 @@
 #include "runner.h"
 #include "support/test.h"
 
-enum { WORLD_DIM = 8, WORLD_TOKENS = 16, WORLD_ENTRIES = 8192, WORLD_WANTS = 4096 };
+enum {
+    WORLD_DIM = 8,
+    WORLD_TOKENS = 16,
+    WORLD_PAIR_TOKENS = 24, /* of the models that read pairs */
+    WORLD_OWN = 5,          /* labels of its own that the last but one has */
+    WORLD_ENTRIES = 8192,
+    WORLD_WANTS = 4096,
+    WORLD_PAIRS = 96, /* of one request */
+};
+
+/* Two of vectors, and one of each head. */
+enum world_model { WORLD_M0, WORLD_M1, WORLD_NLI, WORLD_LABELS, WORLD_SCORE, WORLD_MODELS };
 
 struct world_entry {
     struct cache_key key;
@@ -40,7 +51,7 @@ struct world {
     serve_t *serve;
     struct batch batch[3];
     bool out[3]; /* a runner has it */
-    engine_seat_t *seat[2];
+    engine_seat_t *seat[WORLD_MODELS];
     uint64_t now_us;
     struct wire_out wire;
     struct arena arena;
@@ -170,17 +181,21 @@ static inline void world_time(struct world *world, uint64_t us) {
 
 static inline void world_open(struct world *world, struct serve_cfg cfg, serve_reply_fn *reply,
                               void *arg) {
-    for (uint32_t i = 0; i < 2; i++) {
+    static const struct {
+        const char *name, *spec;
+    } made[WORLD_MODELS] = {
+        {"m0", "dim=8,tokens=16,nan=1"},         {"m1", "dim=8,tokens=16,nan=1"},
+        {"nli", "head=nli,tokens=24,nan=1"},     {"own", "head=labels,labels=5,tokens=16,nan=1"},
+        {"score", "head=score,tokens=24,nan=1"},
+    };
+    for (uint32_t i = 0; i < WORLD_MODELS; i++) {
         struct model *model = &world->models.model[i];
-        snprintf(model->name, sizeof model->name, "m%u", i);
-        TEST_EQ(engine_fake_open("dim=8,tokens=16,nan=1", &model->engine, NULL), STATUS_OK);
-        model->info = engine_info(model->engine);
-        TEST_EQ(
-            key_model_init(&model->key, model->name, model->info->fingerprint8, WORLD_DIM, NULL),
-            STATUS_OK);
+        snprintf(model->name, sizeof model->name, "%s", made[i].name);
+        TEST_EQ(engine_fake_open(made[i].spec, &model->engine, NULL), STATUS_OK);
+        TEST_EQ(models_fill(model, NULL), STATUS_OK);
         TEST_EQ(engine_seat_new(model->engine, 64, 64, &world->seat[i], NULL), STATUS_OK);
     }
-    world->models.n = 2;
+    world->models.n = WORLD_MODELS;
     world->models.dim_max = WORLD_DIM;
     world->cache.seed = 1;
     world->cache.memory_percent = 100;
@@ -192,6 +207,7 @@ static inline void world_open(struct world *world, struct serve_cfg cfg, serve_r
                                      .put = world_put};
     cfg.batcher =
         (struct batcher_cfg){.tokens_max = 48, .items_max = 12, .bytes_max = 2 * LIMIT_TEXT_BYTES};
+    cfg.limits.pairs = WORLD_PAIRS;
     cfg.worker = "w";
     cfg.reply = reply;
     cfg.reply_arg = arg;
@@ -206,12 +222,26 @@ static inline void world_close(struct world *world) {
     serve_destroy(&world->serve);
     for (uint32_t i = 0; i < 3; i++)
         batch_done(&world->batch[i]);
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < WORLD_MODELS; i++)
         engine_seat_destroy(&world->seat[i]);
-        engine_destroy(&world->models.model[i].engine);
-    }
+    models_done(&world->models);
     arena_done(&world->arena);
     wire_out_done(&world->wire);
+}
+
+/* The logits the engine gives for a text, or for a pair when `pair` says how it is cut. */
+static inline struct engine_item world_logits(struct world *world, uint32_t model, struct view text,
+                                              struct view second, enum engine_pair pair,
+                                              enum engine_side side, uint32_t max_tokens,
+                                              float *logits) {
+    struct engine_item item = {.text = text,
+                               .second = second,
+                               .pair = pair,
+                               .side = side,
+                               .max_tokens = max_tokens,
+                               .out = logits};
+    engine_run(world->models.model[model].engine, world->seat[model], &item, 1, NULL);
+    return item;
 }
 
 /* The full vector the engine gives; its status. */

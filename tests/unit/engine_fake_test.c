@@ -1,5 +1,5 @@
-/* engine_fake_test.c - the fake engine's heads: what a model of each kind says it can do, and logits
- * that follow from the tokens of both texts as they are cut. (Vectors: engine_test.c.) */
+/* engine_fake_test.c - the fake engine's heads: what a model of each kind says it can do, and
+ * logits that follow from the tokens of both texts as they are cut. (Vectors: engine_test.c.) */
 #include "engine/engine_fake.h"
 #include "support/test.h"
 

@@ -27,7 +27,7 @@ static void fill(struct batch *batch, uint32_t number) {
     for (uint32_t i = 0; i < 1 + number % ITEMS; i++) {
         char text[32];
         snprintf(text, sizeof text, "%u of %u", i, number);
-        batch_add(batch, i, view_of("p: "), view_of(text), DIM);
+        batch_add(batch, i, view_of("p: "), view_of(text), view_of(""), DIM);
     }
 }
 

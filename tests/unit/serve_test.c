@@ -6,6 +6,8 @@
 
 static struct world world;
 
+static enum world_model asked_model; /* WORLD_M0 unless a test says otherwise */
+
 struct seen {
     uint32_t n, nacks;
     struct serve_origin origin;
@@ -36,6 +38,7 @@ static int setup(void **state) {
     (void)state;
     memset(&world, 0, sizeof world);
     memset(&seen, 0, sizeof seen);
+    asked_model = WORLD_M0;
     world_open(&world,
                (struct serve_cfg){.requests_max = 4, .items_max = 160, .bytes_max = 8 << 20},
                on_reply, &seen);
@@ -50,7 +53,7 @@ static int teardown(void **state) {
 
 static void dispatch(uint64_t ticket, enum wire_task task, uint32_t budget_us) {
     struct serve_origin origin = {.ticket = ticket, .broker = 1, .service = 9};
-    serve_dispatch(world.serve, &origin, 0, task, WIRE_LANE_NORMAL, budget_us,
+    serve_dispatch(world.serve, &origin, asked_model, task, WIRE_LANE_NORMAL, budget_us,
                    wire_out_view(&world.wire));
 }
 
@@ -121,9 +124,14 @@ static void test_embed_wrong(void **state) {
     world.wire.bytes -= 3;
     dispatch(90, WIRE_TASK_EMBED, 0);
     TEST_EQ(seen.status, STATUS_INVALID_ARGUMENT);
-    TEST_ROW("a task nobody does");
+    TEST_ROW("a task it does not do");
     dispatch(91, WIRE_TASK_RERANK, 0);
-    expect_error(STATUS_UNIMPLEMENTED, 0, "does not rerank");
+    expect_error(STATUS_UNIMPLEMENTED, 0,
+                 "model 'm0' does not rerank; it can embed, classify, tokenize");
+    asked_model = WORLD_SCORE;
+    dispatch(92, WIRE_TASK_CLASSIFY, 0);
+    expect_error(STATUS_UNIMPLEMENTED, 0,
+                 "model 'score' does not classify; it can rerank, tokenize");
     TEST_TRUE(serve_idle(world.serve));
 }
 
@@ -395,7 +403,7 @@ static void test_classify_wrong(void **state) {
     texts_one[0] = view_of("x");
     const struct view labels[] = {view_of("fine"), view_of("a label of too many bytes")};
     classify(1, &(struct wire_classify_request){.texts = texts_one, .n_texts = 1});
-    expect_error(STATUS_UNIMPLEMENTED, 0, "no classification head");
+    expect_error(STATUS_INVALID_ARGUMENT, 0, "model 'm0' has no labels of its own");
     /* Cutting the label is wrong for those who forbade it, also when others allowed it before. */
     for (uint64_t ticket = 2; ticket < 6; ticket++) {
         bool off = ticket % 2;
