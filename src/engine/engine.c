@@ -117,10 +117,13 @@ static const char *const known[] = {
 enum { N_KNOWN = sizeof known / sizeof *known };
 
 static enum status judge_vector(const struct engine_info *info, const float *alone,
-                                const float *together, const char *text, struct err *err) {
+                                const float *together, uint32_t tokens, const char *text,
+                                struct err *err) {
     double squares = 0;
     for (uint32_t i = 0; i < info->dim; i++)
         squares += (double)alone[i] * (double)alone[i];
+    if (squares == 0 && tokens == 0 && info->layers == 0) /* a mean of nothing */
+        return STATUS_OK;
     if (!(squares > 0) || !isfinite(squares))
         return err_set(err, STATUS_INTERNAL, "self-check: the vector of \"%.20s\" has length %g",
                        text, sqrt(squares));
@@ -152,7 +155,7 @@ static enum status judge_logits(const struct engine_info *info, const float *alo
 }
 
 static enum status run_known(const engine_t *self, engine_seat_t *seat, uint32_t first, uint32_t n,
-                             float *out, struct err *err) {
+                             float *out, uint32_t *tokens, struct err *err) {
     struct engine_item items[N_KNOWN] = {0};
     const bool pairs = self->info.head == ENGINE_HEAD_NLI || self->info.head == ENGINE_HEAD_SCORE;
     for (uint32_t i = 0; i < n; i++) {
@@ -164,15 +167,17 @@ static enum status run_known(const engine_t *self, engine_seat_t *seat, uint32_t
         items[i].out = out + (size_t)(first + i) * self->info.dim;
     }
     engine_run(self, seat, items, n, NULL);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
+        tokens[first + i] = items[i].tokens;
         if (items[i].status != STATUS_OK)
             return err_set(err, STATUS_INTERNAL, "self-check: \"%.20s\" gives %s", known[first + i],
                            status_name(items[i].status));
+    }
     return STATUS_OK;
 }
 
 enum status engine_self_check(const engine_t *self, engine_seat_t *seat, struct err *err) {
-    uint32_t dim = self->info.dim;
+    uint32_t dim = self->info.dim, tokens[N_KNOWN];
     uint32_t company = seat->max_items < N_KNOWN ? seat->max_items : N_KNOWN;
     float *alone = calloc((size_t)N_KNOWN * dim, sizeof *alone);
     float *together = calloc((size_t)N_KNOWN * dim, sizeof *together);
@@ -180,13 +185,15 @@ enum status engine_self_check(const engine_t *self, engine_seat_t *seat, struct 
     if (!alone || !together)
         st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "self-check: no memory");
     for (uint32_t i = 0; i < N_KNOWN && st == STATUS_OK; i++)
-        st = run_known(self, seat, i, 1, alone, err);
+        st = run_known(self, seat, i, 1, alone, tokens, err);
     for (uint32_t i = 0; i < N_KNOWN && st == STATUS_OK; i += company)
-        st = run_known(self, seat, i, company < N_KNOWN - i ? company : N_KNOWN - i, together, err);
+        st = run_known(self, seat, i, company < N_KNOWN - i ? company : N_KNOWN - i, together,
+                       tokens, err);
     for (uint32_t i = 0; i < N_KNOWN && st == STATUS_OK; i++) {
         const float *a = alone + (size_t)i * dim, *b = together + (size_t)i * dim;
-        st = self->info.head == ENGINE_HEAD_NONE ? judge_vector(&self->info, a, b, known[i], err)
-                                                 : judge_logits(&self->info, a, b, known[i], err);
+        st = self->info.head == ENGINE_HEAD_NONE
+                 ? judge_vector(&self->info, a, b, tokens[i], known[i], err)
+                 : judge_logits(&self->info, a, b, known[i], err);
     }
     free(alone);
     free(together);

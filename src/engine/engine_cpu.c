@@ -15,9 +15,12 @@
  * and the batcher's token estimate need not be exact. The tokenizer writes behind what is queued
  * before anyone knows whether it fits: that is what the spare room at the end of `ids` is for.
  *
- * Invariants: a queued sequence has 2 to max_positions ids, all below the word table's rows
- * (checked at open against the vocabulary), so nothing a text says can make the encoder read
- * outside its tables. */
+ * A model without layers has a table in the encoder's place, and its texts are bare: no [CLS], no
+ * [SEP], maybe no token at all.
+ *
+ * Invariants: a queued sequence of an encoder has 2 to max_positions ids, all below the word
+ * table's rows (checked at open against the vocabulary), so nothing a text says can make the
+ * encoder read outside its tables. */
 #include "engine/engine_cpu.h"
 
 #include "base/arena.h"
@@ -28,6 +31,7 @@
 #include "model/dir.h"
 #include "model/encoder.h"
 #include "model/gemm.h"
+#include "model/static.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
 
@@ -44,7 +48,10 @@ struct cpu {
     struct model_dir *dir;
     tokenizer_t *tokenizer;
     struct engine_weights weights;
-    const encoder_t *encoder; /* weights.encoder */
+    const encoder_t *encoder; /* weights.encoder; or */
+    static_model_t *table;    /* one vector per token, for MODEL_STATIC */
+    uint32_t piece_chars; /* with a table: only the first max_tokens times as many code points of a
+                            * text are read; 0: all */
 };
 
 struct cpu_seat {
@@ -67,6 +74,7 @@ static const struct cpu *cpu_of(const engine_t *self) {
 static void cpu_destroy(engine_t *engine) {
     struct cpu *self = (struct cpu *)(void *)engine;
     engine_weights_done(&self->weights);
+    static_destroy(&self->table);
     tokenizer_destroy(&self->tokenizer);
     model_dir_close(&self->dir);
     free(self);
@@ -133,9 +141,21 @@ static uint32_t longest_sequence(const struct model_shape *shape) {
     return shape->positions < LIMIT_TOKENS ? shape->positions : LIMIT_TOKENS;
 }
 
+/* A table is used where it lies, in the mapped file. */
+static enum status load_static(struct cpu *self, const struct engine_options *options,
+                               struct err *err) {
+    struct model_dir *dir = self->dir;
+    enum status st = model_dir_need_weights(dir, options->weights_cache, err);
+    if (st != STATUS_OK)
+        return st;
+    if (static_drops_unknown(dir->weights)) /* model2vec, that is */
+        self->piece_chars = tokenizer_median_piece(self->tokenizer);
+    return static_load(&dir->shape, dir->weights, &self->table, err);
+}
+
 /* Prepared weights are a copy in the kernel's order: the file's mapping goes, and its pages with
  * it. */
-static enum status load_weights(struct cpu *self, const struct gemm_kernel *kernel,
+static enum status load_encoder(struct cpu *self, const struct gemm_kernel *kernel,
                                 const struct engine_options *options, struct err *err) {
     struct model_shape shape = self->dir->shape;
     shape.max_tokens = longest_sequence(&shape); /* a request may ask for more than the default */
@@ -161,16 +181,18 @@ static enum status check_sizes(const struct cpu *self, struct err *err) {
 static enum status load(struct cpu *self, const struct gemm_kernel *kernel,
                         const struct engine_options *options, struct err *err) {
     enum status st = STATUS_OK;
-    if (self->dir->shape.family == MODEL_STATIC)
-        return err_set(err, STATUS_UNIMPLEMENTED, "'%s/config.json': a static model",
-                       self->dir->path);
-    if (kernel->precision != GEMM_F32) /* other answers: they must not share a cache */
+    const bool table = self->dir->shape.family == MODEL_STATIC;
+    const struct tokenizer_options bare = {
+        .bare = table, .drop_unknown = table && static_drops_unknown(self->dir->weights)};
+    if (kernel->precision != GEMM_F32 && !table) /* other answers: they must not share a cache */
         st = model_dir_mark(self->dir, gemm_precision_name(kernel->precision), err);
     if (st == STATUS_OK)
-        st = tokenizer_load(self->dir->path, &self->tokenizer, err);
+        st = tokenizer_load_with(self->dir->path, &bare, &self->tokenizer, err);
     if (st == STATUS_OK)
         st = check_sizes(self, err);
-    return st == STATUS_OK ? load_weights(self, kernel, options, err) : st;
+    if (st != STATUS_OK)
+        return st;
+    return table ? load_static(self, options, err) : load_encoder(self, kernel, options, err);
 }
 
 static const char *family_name(enum model_family family) {
@@ -210,20 +232,30 @@ static uint32_t tasks_of(enum engine_head head) {
     return 0;
 }
 
-static void fill_info(struct cpu *self, const struct gemm_kernel *kernel) {
-    const struct model_shape *shape = encoder_shape(self->encoder);
-    struct engine_info *info = &self->base.info;
-    for (int i = 0; i < MODEL_FINGERPRINT_BYTES; i++)
-        snprintf(info->fingerprint + 2 * i, 3, "%02x", self->dir->fingerprint[i]);
-    memcpy(info->fingerprint8, info->fingerprint, 8);
+static void name_kernel(struct engine_info *info, const struct gemm_kernel *kernel) {
     const char *precision = gemm_precision_name(kernel->precision);
-    snprintf(info->family, sizeof info->family, "%s", family_name(shape->family));
-    snprintf(info->pooling, sizeof info->pooling, "%s",
-             shape->pooling == MODEL_POOL_CLS ? "cls" : "mean");
     const size_t name = strlen(kernel->name), tail = strlen(precision);
     const bool told = name > tail && strcmp(kernel->name + name - tail, precision) == 0;
     snprintf(info->kernel, sizeof info->kernel, told ? "%s" : "%s-%s", kernel->name, precision);
     snprintf(info->precision, sizeof info->precision, "%s", precision);
+}
+
+static void fill_info(struct cpu *self, const struct gemm_kernel *kernel) {
+    const struct model_shape *shape =
+        self->encoder ? encoder_shape(self->encoder) : &self->dir->shape;
+    struct engine_info *info = &self->base.info;
+    for (int i = 0; i < MODEL_FINGERPRINT_BYTES; i++)
+        snprintf(info->fingerprint + 2 * i, 3, "%02x", self->dir->fingerprint[i]);
+    memcpy(info->fingerprint8, info->fingerprint, 8);
+    if (self->encoder) {
+        name_kernel(info, kernel);
+    } else { /* no products: float32 whatever was asked for */
+        snprintf(info->kernel, sizeof info->kernel, "table-f32");
+        snprintf(info->precision, sizeof info->precision, "f32");
+    }
+    snprintf(info->family, sizeof info->family, "%s", family_name(shape->family));
+    snprintf(info->pooling, sizeof info->pooling, "%s",
+             shape->pooling == MODEL_POOL_CLS ? "cls" : "mean");
     info->dim = model_outputs(shape);
     info->hidden = shape->hidden;
     info->max_tokens = self->dir->shape.max_tokens;
@@ -236,7 +268,8 @@ static void fill_info(struct cpu *self, const struct gemm_kernel *kernel) {
     info->tasks = tasks_of(info->head);
     info->normalize = shape->normalize;
     const struct prepared *prepared = &self->weights.prepared;
-    info->weight_bytes = encoder_weight_bytes(self->encoder);
+    info->weight_bytes =
+        self->encoder ? encoder_weight_bytes(self->encoder) : static_weight_bytes(self->table);
     info->weights_shared = prepared->shared;
     info->weights_made = prepared->made;
     snprintf(info->weights_note, sizeof info->weights_note, "%s", prepared->note);
@@ -299,6 +332,7 @@ static enum status cpu_seat_new(const engine_t *engine, uint32_t max_tokens, uin
     seat->item = calloc(max_items, sizeof *seat->item);
     seat->rows = calloc((size_t)max_items * engine->info.dim, sizeof *seat->rows);
     bool arena =
+        !self->encoder ||
         arena_init(&seat->arena, encoder_scratch_bytes(self->encoder, max_tokens, max_items));
     if (!seat->ids || !seat->types || !seat->start || !seat->item || !seat->rows || !arena) {
         cpu_seat_destroy(&seat->base);
@@ -326,8 +360,11 @@ static void run_queued(const struct cpu *self, struct cpu_seat *seat, struct eng
     uint32_t dim = self->base.info.dim;
     if (n == 0)
         return;
-    encoder_forward(self->encoder, seat->ids, seat->types, seat->start, n, &seat->arena,
-                    seat->rows);
+    if (self->encoder)
+        encoder_forward(self->encoder, seat->ids, seat->types, seat->start, n, &seat->arena,
+                        seat->rows);
+    else
+        static_forward(self->table, seat->ids, seat->start, n, seat->rows);
     for (uint32_t i = 0; i < n; i++) {
         struct engine_item *item = &items[seat->item[i]];
         const float *row = seat->rows + (size_t)i * dim;
@@ -342,13 +379,35 @@ static uint32_t encode(const struct cpu *self, struct view text, enum engine_sid
     return tokenizer_encode(self->tokenizer, text, max_tokens, cut, ids, n_full);
 }
 
+/* The first (or last) `chars` code points of a text. */
+static struct view cut_chars(struct view text, size_t chars, enum engine_side side) {
+    const uint8_t *p = (const uint8_t *)text.data;
+    size_t i = 0;
+    if (text.bytes <= chars)
+        return text;
+    if (side == ENGINE_CUT_LEFT) {
+        for (i = text.bytes; i > 0 && chars; i--)
+            chars -= (p[i - 1] & 0xC0) != 0x80; /* not a byte within a code point */
+        return view_make(text.data + i, text.bytes - i);
+    }
+    for (; i < text.bytes; i++) {
+        if ((p[i] & 0xC0) != 0x80 && chars-- == 0)
+            break;
+    }
+    return view_make(text.data, i);
+}
+
 /* The item's tokens behind those that are queued; returns how many. */
 static uint32_t encode_item(const struct cpu *self, struct engine_item *item, int32_t *ids,
                             int32_t *types) {
     const uint32_t limit = engine_item_limit(&self->base, item);
     uint32_t n;
     if (item->pair == ENGINE_SINGLE) {
-        n = encode(self, item->text, item->side, limit, ids, &item->tokens_full);
+        const bool whole = !self->piece_chars || item->side == ENGINE_CUT_OFF;
+        const struct view text =
+            whole ? item->text
+                  : cut_chars(item->text, (size_t)limit * self->piece_chars, item->side);
+        n = encode(self, text, item->side, limit, ids, &item->tokens_full);
     } else {
         n = tokenizer_encode_pair(self->tokenizer, item->text, item->second, limit,
                                   item->pair == ENGINE_PAIR_ONLY_FIRST ? TOKENIZER_ONLY_FIRST

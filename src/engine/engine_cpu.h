@@ -12,7 +12,8 @@
 enum status engine_open_dir(struct model_dir **dir, const struct engine_options *options,
                             engine_t **out, struct err *err);
 
-/* What the engine was made from, for as long as it lives; the weights are NULL. */
+/* What the engine was made from, for as long as it lives; the weights are NULL, but for a static
+ * model, whose table is used where it lies. */
 const struct model_dir *engine_dir(const engine_t *self);
 const tokenizer_t *engine_tokenizer(const engine_t *self);
 

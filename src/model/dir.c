@@ -399,7 +399,7 @@ static enum status open_dir(const char *path, const struct store *store, struct 
     st = read_main(r, err);
     if (st == STATUS_OK)
         st = read_vectors(r, err);
-    if (st == STATUS_OK)
+    if (st == STATUS_OK && dir->shape.family != MODEL_STATIC) /* whose classes ask nobody */
         st = read_lengths(r, err);
     if (st == STATUS_OK)
         st = read_prompts(r, err);

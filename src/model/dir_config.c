@@ -16,8 +16,8 @@
 
 enum {
     TYPES_MAX = 65536,
-    STATIC_TOKENS = 512 + 2, /* model2vec reads 512 tokens, and we count [CLS] and [SEP] */
-    PAD_MAX = 4096           /* of a vocabulary to a multiple */
+    STATIC_TOKENS = 512, /* that model2vec reads */
+    PAD_MAX = 4096       /* of a vocabulary to a multiple */
 };
 
 /* ---- values ---- */
@@ -433,8 +433,10 @@ static enum status settle_table(struct model_dir *dir, struct err *err) {
     const char *file = dir_weights_name(dir);
     const struct tensor *t = weights_find(dir->weights, "embeddings");
     const struct tensor *mapping = weights_find(dir->weights, "mapping");
-    if (!t)
+    if (!t) { /* StaticEmbedding of sentence-transformers reads all of a text */
         t = weights_find(dir->weights, "embedding.weight");
+        s->max_tokens = s->positions;
+    }
     if (!t)
         return err_set(err, STATUS_NOT_FOUND, "'%s/%s': no tensor 'embeddings'", dir->path, file);
     if (t->rank != 2 || t->shape[0] < 1 || t->shape[1] < 1)

@@ -4,7 +4,8 @@
  *     modules.json, pooling              an embedder, whatever else is there
  *     classifier.weight [classes, H]     how many classes
  *     architectures, ModelScope's task   whether that tensor is a head over the whole text
- *     id2label, else label2id, else label_mapping.json, else LABEL_0 ...
+ *     id2label, else label2id, else label_mapping.json, else LABEL_0 ...; names that are all
+ *     LABEL_0, LABEL_1 ... count as none
  *
  *     one class                                           SCORE   (reranker)
  *     entailment and contradiction among the names,
@@ -202,6 +203,20 @@ static enum status add_numbers(struct model_dir *dir, struct err *err) {
     return st;
 }
 
+/* Names worth having: an object of members, not all called LABEL_0, LABEL_1 ..., which is what is
+ * written for want of names. */
+static bool has_names(const json_t *object) {
+    static const char prefix[] = "LABEL_";
+    if (!json_is_object(object))
+        return false;
+    for (const json_t *m = json_first(object); m; m = json_next(m)) {
+        const char *name = json_text(m) ? json_text(m) : json_key(m);
+        if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+            return true;
+    }
+    return false;
+}
+
 /* *named: somebody gave names. */
 static enum status read_names(struct dir_reading *r, bool *named, struct err *err) {
     struct model_dir *dir = r->dir;
@@ -214,9 +229,9 @@ static enum status read_names(struct dir_reading *r, bool *named, struct err *er
     if (!dir->labels)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", dir->path);
     *named = true;
-    if (json_is_object(by_number) && json_size(by_number)) {
+    if (has_names(by_number)) {
         st = add_by_number(dir, by_number, err);
-    } else if (json_is_object(label2id) && json_size(label2id)) {
+    } else if (has_names(label2id)) {
         what = "label2id";
         st = add_by_name(dir, label2id, err);
     } else {

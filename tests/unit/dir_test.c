@@ -205,7 +205,7 @@ static void test_family_values(void **state) {
     parse("{\"model_type\":\"model2vec\",\"normalize\":true}", &s);
     TEST_EQ(s.family, MODEL_STATIC);
     TEST_TRUE(s.normalize && s.layers == 0 && s.types == 0);
-    TEST_EQ(s.max_tokens, 514);
+    TEST_EQ(s.max_tokens, 512);
 }
 
 static void test_config_values(void **state) {
