@@ -1,6 +1,7 @@
-/* engine_heads_test.c - the engine over models with heads, without layers, and in other precisions:
- * what it tells about them, pairs and how they are cut. Whether logits are right is golden_test.c's.
- */
+/* engine_heads_test.c - the engine over models with heads, without layers, and in other
+ * precisions: what it tells about them, pairs and how they are cut. Whether logits are right is
+ * golden_test.c's.
+ * */
 #include "engine/engine_cpu.h"
 #include "engine/vector.h"
 #include "model/gemm.h"
