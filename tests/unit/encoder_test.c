@@ -40,7 +40,7 @@ static void batch_make(struct batch *self, const struct model_shape *shape, cons
         for (uint32_t i = self->start[s]; i < self->start[s + 1]; i++) {
             seed = seed * 6364136223846793005u + 1442695040888963407u;
             self->ids[i] = (int32_t)((seed >> 33) % shape->vocab_rows);
-            self->types[i] = i - self->start[s] > lengths[s] / 2;
+            self->types[i] = shape->types > 1 && i - self->start[s] > lengths[s] / 2;
         }
     }
     TEST_TRUE(self->start[n_seqs] <= TOKENS_MAX);
@@ -168,6 +168,7 @@ static void test_families(void **state) {
         {.name = "bert, score", .head = MODEL_HEAD_SCORE, .classes = 1, .hidden = 48, .heads = 4},
         {.name = "bert, classes beyond the width", .head = MODEL_HEAD_LABELS, .classes = 77},
         {.name = "bert, four segments", .types = 4},
+        {.name = "bert, one segment", .types = 1},
         {.name = "distilbert", .family = MODEL_DISTILBERT},
         {.name = "distilbert, no types", .family = MODEL_DISTILBERT, .types = UINT32_MAX},
         {.name = "distilbert, first token", .family = MODEL_DISTILBERT, .pooling = MODEL_POOL_CLS},
