@@ -93,6 +93,134 @@ static void test_zeroshot(void **state) {
     TEST_HAS(tool_output, "\"labels\": 4,");
 }
 
+/* ---- models with heads: the golden answers say which label is first */
+
+static const json_t *element(const json_t *array, uint32_t i) {
+    const json_t *e = array ? json_first(array) : NULL;
+    while (e && i--)
+        e = json_next(e);
+    return e;
+}
+
+/* The index of the largest, or of the smallest, number. */
+static uint32_t extreme(const json_t *numbers, bool largest) {
+    uint32_t best = 0, i = 0;
+    double most = -INFINITY, x = 0;
+    for (const json_t *e = json_first(numbers); e; e = json_next(e), i++)
+        if (json_f64(e, &x) && (largest ? x : -x) > most) {
+            most = largest ? x : -x;
+            best = i;
+        }
+    return best;
+}
+
+static bool has_id(const json_t *row, const char *id) {
+    for (const json_t *e = json_first(json_get(row, "model")); e; e = json_next(e))
+        if (strcmp(json_text(e), id) == 0)
+            return true;
+    return false;
+}
+
+/* A row of "text" and one of the labels into rows.jsonl. */
+static void write_row(const json_t *text, const json_t *label) {
+    char line[20000], *at = line, *end = line + sizeof line;
+    at += snprintf(at, (size_t)(end - at), "{\"text\": ");
+    at += json_quote(view_of(json_text(text)), at, (size_t)(end - at));
+    at += snprintf(at, (size_t)(end - at), ", \"label\": ");
+    at += json_quote(view_of(json_text(label)), at, (size_t)(end - at));
+    at += snprintf(at, (size_t)(end - at), "}\n");
+    TEST_TRUE(at < end);
+    golden_write(&work, "rows.jsonl", line, (size_t)(at - line));
+}
+
+struct asked {
+    const char *id, *task;
+    const json_t *text, *labels, *scores;
+    const char *words;
+};
+
+static void judge_both_ways(const struct asked *a) {
+    for (int right = 0; right < 2; right++) {
+        write_row(a->text, element(a->labels, extreme(a->scores, right)));
+        TEST_EQ(tool_run("eval --model " GOLDEN_DIR "/%s --task %s %s %s/rows.jsonl", a->id,
+                         a->task, a->words, work.path),
+                0);
+        TEST_NEAR(figure("accuracy"), right, 0);
+    }
+}
+
+static bool plain_word(const char *text) {
+    return text && *text && !strpbrk(text, " ,");
+}
+
+/* A case of zero-shot whose words can stand on the command line, as its labels. */
+static bool zeroshot_words(const json_t *row, char *out, size_t bytes) {
+    bool multi = true;
+    json_bool(json_get(row, "multi_label"), &multi);
+    const char *template_text = json_text(json_get(row, "template"));
+    if (multi || !plain_word(template_text) || !json_is_null(json_get(row, "max_length")) ||
+        json_size(json_get(row, "labels")) < 2)
+        return false;
+    size_t n = (size_t)snprintf(out, bytes, "--template %s --labels ", template_text);
+    for (const json_t *e = json_first(json_get(row, "labels")); e; e = json_next(e)) {
+        if (!plain_word(json_text(e)))
+            return false;
+        n += (size_t)snprintf(out + n, bytes - n, "%s%s", json_text(e), json_next(e) ? "," : "");
+        TEST_TRUE(n < bytes);
+    }
+    return true;
+}
+
+static uint32_t judge_cases(const char *path, const char *id, bool zeroshot, uint32_t most) {
+    size_t bytes;
+    uint32_t n = 0;
+    char words[2000] = "", *text = golden_read(path, &bytes);
+    golden_empty(work.path, false);
+    for (char *line, *rest = text; (line = strsep(&rest, "\n")) && n < most;) {
+        json_t *row = NULL;
+        if (!*line)
+            continue;
+        TEST_EQ(json_parse(view_of(line), strlen(line), path, &row, NULL), STATUS_OK);
+        const json_t *texts = json_get(row, "texts");
+        struct asked a = {.id = id, .task = zeroshot ? "zeroshot" : "classify", .words = words};
+        a.text = zeroshot ? json_get(row, "text") : element(texts, 0);
+        a.labels = json_get(row, zeroshot ? "labels" : "names");
+        a.scores = zeroshot ? json_get(row, "scores") : element(json_get(row, "logits"), 0);
+        const bool wanted =
+            zeroshot ? zeroshot_words(row, words, sizeof words)
+                     : json_is_null(json_get(row, "max_length")) && json_size(texts) == 1;
+        if (wanted && has_id(row, id) && a.text && a.scores && *json_text(a.text)) {
+            TEST_ROW(json_text(json_get(row, "id")));
+            judge_both_ways(&a);
+            n++;
+        }
+        json_destroy(&row);
+    }
+    free(text);
+    return n;
+}
+
+static void test_heads(void **state) {
+    (void)state;
+    TEST_TRUE(judge_cases(GOLDEN_DIR "/cls-head/cases.jsonl", "cls-head/softmax", false, 6) >= 3);
+    TEST_TRUE(judge_cases(GOLDEN_DIR "/nli-zh/cases.jsonl", "nli-zh/modelscope", true, 6) >= 3);
+    TEST_ROW("refusals");
+    static const char row[] = "{\"text\": \"x\", \"label\": \"y\"}\n";
+    golden_write(&work, "rows.jsonl", row, strlen(row));
+    tool_expect(tool_run("eval --task classify --model " GOLDEN_DIR "/cls-head/softmax "
+                         "%s/rows.jsonl",
+                         work.path),
+                1, "label \"y\" is not one of the 4 labels");
+    tool_expect(tool_run("eval --task zeroshot --model " GOLDEN_DIR "/reranker/hf %s/rows.jsonl",
+                         work.path),
+                1, "zero-shot needs");
+    static const char pair[] = "{\"a\": \"x\", \"b\": \"y\", \"score\": 1}\n";
+    golden_write(&work, "rows.jsonl", pair, strlen(pair));
+    tool_expect(
+        tool_run("eval --task sts --model " GOLDEN_DIR "/reranker/hf %s/rows.jsonl", work.path), 1,
+        "the model gives 1 logits");
+}
+
 static void test_rows_that_make_no_sense(void **state) {
     (void)state;
     static const struct {
@@ -162,8 +290,11 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_similarity), cmocka_unit_test(test_retrieval),
-        cmocka_unit_test(test_zeroshot),   cmocka_unit_test(test_rows_that_make_no_sense),
+        cmocka_unit_test(test_similarity),
+        cmocka_unit_test(test_retrieval),
+        cmocka_unit_test(test_zeroshot),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_rows_that_make_no_sense),
         cmocka_unit_test(test_usage),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,8 +1,12 @@
 /* main.c - ember-model: looks at, checks and makes published model directories. */
 #include "tool.h"
 
+#include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct command {
     const char *name;
@@ -13,6 +17,7 @@ static const struct command {
     {"check", check_main, "compare with golden vectors, token ids and hostile files"},
     {"bench", bench_main, "time forward passes, beside what this core could do at most"},
     {"eval", eval_main, "judge a model by rows with known answers: similarity, retrieval, labels"},
+    {"quantize", quantize_main, "prepare int8 or bfloat16 weights, measured against float32"},
     {"synth", synth_main, "write a model with random weights in a published shape"},
 };
 
@@ -36,6 +41,31 @@ enum status tool_path(char out[TOOL_PATH_MAX], const char *dir, const char *name
         return err_set(err, STATUS_OUT_OF_RANGE, "the path '%.60s.../%.60s' is too long", dir,
                        name);
     return STATUS_OK;
+}
+
+enum status tool_read(const char *path, size_t max_bytes, struct view *out, struct err *err) {
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return err_errno(err, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_UNAVAILABLE, "open '%s'",
+                         path);
+    struct stat info;
+    char *data = NULL;
+    enum status st = STATUS_OK;
+    if (fstat(fileno(f), &info) != 0 || !S_ISREG(info.st_mode))
+        st = err_set(err, STATUS_UNAVAILABLE, "'%s' is not a file", path);
+    else if ((uint64_t)info.st_size > max_bytes)
+        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s' has more than %zu bytes", path,
+                     max_bytes);
+    else if (!(data = malloc((size_t)info.st_size + 1)))
+        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", path);
+    else if (fread(data, 1, (size_t)info.st_size, f) != (size_t)info.st_size)
+        st = err_errno(err, STATUS_UNAVAILABLE, "read '%s'", path);
+    fclose(f);
+    if (st != STATUS_OK)
+        free(data);
+    else
+        *out = view_make(data, (size_t)info.st_size);
+    return st;
 }
 
 int main(int argc, char **argv) {

@@ -60,7 +60,7 @@ static const struct cfg cfg = {
 
 static enum status shape_from_file(const char *path, struct model_shape *out, struct err *err) {
     struct view text;
-    enum status st = synth_read(path, LIMIT_JSON_BYTES, &text, err);
+    enum status st = tool_read(path, LIMIT_JSON_BYTES, &text, err);
     if (st != STATUS_OK)
         return st;
     st = model_dir_parse_config(text, path, NULL, out, err);

@@ -16,31 +16,6 @@
 
 enum { FILE_TEXT_MAX = 2048 };
 
-enum status synth_read(const char *path, size_t max_bytes, struct view *out, struct err *err) {
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return err_errno(err, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_UNAVAILABLE, "open '%s'",
-                         path);
-    struct stat info;
-    char *data = NULL;
-    enum status st = STATUS_OK;
-    if (fstat(fileno(f), &info) != 0 || !S_ISREG(info.st_mode))
-        st = err_set(err, STATUS_UNAVAILABLE, "'%s' is not a file", path);
-    else if ((uint64_t)info.st_size > max_bytes)
-        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s' has more than %zu bytes", path,
-                     max_bytes);
-    else if (!(data = malloc((size_t)info.st_size + 1)))
-        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", path);
-    else if (fread(data, 1, (size_t)info.st_size, f) != (size_t)info.st_size)
-        st = err_errno(err, STATUS_UNAVAILABLE, "read '%s'", path);
-    fclose(f);
-    if (st != STATUS_OK)
-        free(data);
-    else
-        *out = view_make(data, (size_t)info.st_size);
-    return st;
-}
-
 static enum status write_file(const char *dir, const char *name, struct view bytes,
                               struct err *err) {
     char path[TOOL_PATH_MAX];
@@ -140,7 +115,7 @@ static enum status copy_if_there(const char *from, const char *dir, const char *
     enum status st = tool_path(path, from, name, err);
     if (st != STATUS_OK || access(path, F_OK) != 0)
         return st;
-    st = synth_read(path, LIMIT_JSON_BYTES, &text, err);
+    st = tool_read(path, LIMIT_JSON_BYTES, &text, err);
     if (st != STATUS_OK)
         return st;
     st = write_file(dir, name, text, err);
@@ -159,7 +134,7 @@ static enum status copy_vocab(const char *dir, const char *from, struct err *err
         return st == STATUS_OK ? copy_if_there(from, dir, "tokenizer_config.json", err) : st;
     }
     struct view text;
-    enum status st = synth_read(from, LIMIT_JSON_BYTES, &text, err);
+    enum status st = tool_read(from, LIMIT_JSON_BYTES, &text, err);
     if (st != STATUS_OK)
         return st;
     st = write_file(dir, "vocab.txt", text, err);

@@ -10,9 +10,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The bytes of a file of at most max_bytes; the caller frees out->data. */
-enum status synth_read(const char *path, size_t max_bytes, struct view *out, struct err *err);
-
 /* config.json, modules.json, 1_Pooling/config.json, sentence_bert_config.json. */
 enum status synth_write_config(const char *dir, const struct model_shape *shape, struct err *err);
 

@@ -3,6 +3,7 @@
 #define EMBER_MODEL_TOOL_H
 
 #include "base/err.h"
+#include "base/view.h"
 
 /* Exit statuses, for scripts. */
 enum tool_exit {
@@ -14,6 +15,7 @@ enum tool_exit {
 /* Each takes its own words, argv[0] being the name of the subcommand. */
 enum tool_exit inspect_main(int argc, char **argv);
 enum tool_exit check_main(int argc, char **argv);
+enum tool_exit quantize_main(int argc, char **argv);
 enum tool_exit synth_main(int argc, char **argv);
 enum tool_exit bench_main(int argc, char **argv);
 enum tool_exit eval_main(int argc, char **argv);
@@ -25,5 +27,9 @@ enum tool_exit tool_fail(const struct err *err);
 /* "dir/name" into out[bytes]; STATUS_OUT_OF_RANGE when it is longer. */
 enum { TOOL_PATH_MAX = 4096 };
 enum status tool_path(char out[TOOL_PATH_MAX], const char *dir, const char *name, struct err *err);
+
+/* The bytes of a file of at most max_bytes; the caller frees out->data. STATUS_NOT_FOUND,
+ * STATUS_UNAVAILABLE, STATUS_RESOURCE_EXHAUSTED. */
+enum status tool_read(const char *path, size_t max_bytes, struct view *out, struct err *err);
 
 #endif
