@@ -59,7 +59,7 @@ static inline void attention_pack_v(const float *v, size_t ld, uint32_t n, uint3
  * that do not exist: they are not in the sums, and the product with V never reads them. */
 VEC_INLINE void powers_run(const struct tile *t, vec_t *total, const int rows, const int vecs) {
     vec_t sum[TILE_ROWS][TILE_VECS];
-    tile_zero(rows, vecs, sum);
+    tile_start(NULL, rows, vecs, sum);
     tile_sum(t, rows, vecs, 0, sum);
     const size_t ldc = t->ldc;
     const uint32_t last = t->last;
