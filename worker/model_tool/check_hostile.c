@@ -127,15 +127,16 @@ __attribute__((format(printf, 3, 4))) static void say(struct verdict *v, bool pa
 
 /* What holds for every variation: it ends, in time, without taking memory. True when it does. */
 static bool judge_costs(const struct suite *suite, const struct trial_result *r,
-                        struct verdict *v) {
+                        uint64_t file_bytes, struct verdict *v) {
+    const uint64_t most = TRIAL_BYTES + TRIAL_TIMES * file_bytes;
     uint64_t more = r->grown_bytes > suite->base_bytes ? r->grown_bytes - suite->base_bytes : 0;
     if (!r->ended)
         say(v, false, "%s", r->err.text);
     else if (r->open_us > TRIAL_SECONDS * 1000000ULL)
         say(v, false, "it took %.1f s, at most %d", (double)r->open_us / 1e6, TRIAL_SECONDS);
-    else if (more > TRIAL_BYTES)
-        say(v, false, "it took %.0f MB more than the good model, at most %d", (double)more / 1e6,
-            TRIAL_BYTES / 1000000);
+    else if (more > most)
+        say(v, false, "it took %.0f MB more than the good model, at most %.0f", (double)more / 1e6,
+            (double)most / 1e6);
     else
         return true;
     return false;
@@ -151,9 +152,9 @@ static void judge_vectors(const struct trial_result *r, struct verdict *v) {
 }
 
 /* `may_load`: right vectors will do; `may_refuse`: so will a clear refusal. */
-static void judge(const struct suite *suite, const struct trial_result *r, bool may_load,
-                  bool may_refuse, struct verdict *v) {
-    if (!judge_costs(suite, r, v))
+static void judge(const struct suite *suite, const struct trial_result *r, uint64_t file_bytes,
+                  bool may_load, bool may_refuse, struct verdict *v) {
+    if (!judge_costs(suite, r, file_bytes, v))
         return;
     if (r->status == STATUS_OK && may_load)
         judge_vectors(r, v);
@@ -195,7 +196,7 @@ static enum status try_row(const struct suite *suite, const json_t *row, bool ho
                                            .finite_only = hostile && changes_meaning(row)},
                        &result, err);
     if (st == STATUS_OK)
-        judge(suite, &result, !hostile || ok_will_do(row),
+        judge(suite, &result, overlay_bytes(&overlay), !hostile || ok_will_do(row),
               hostile || (level && strcmp(level, "may") == 0), v);
     char path[TOOL_PATH_MAX];
     if (st == STATUS_OK && attack && tool_path(path, work.path, attack, err) == STATUS_OK &&

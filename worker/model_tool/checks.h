@@ -25,7 +25,7 @@ enum status check_tokenizer(const char *model_dir, const char *cases, struct che
                             struct err *err);
 
 /* DIR/index.jsonl with hostile changes to DIR/../formats/base: all must be refused with a
- * message that names a file, within TRIAL_SECONDS and TRIAL_BYTES; where the case allows "ok",
+ * message that names a file, within the time and memory of trial.h; where the case allows "ok",
  * right vectors will do. */
 enum status check_corrupt(const char *dir, const struct cfg_list *only, struct check_tally *tally,
                           struct err *err);

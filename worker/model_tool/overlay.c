@@ -138,3 +138,18 @@ static enum status add_folder(struct overlay *self, const char *folder, const ch
 enum status overlay_layer(struct overlay *self, const char *layer, struct err *err) {
     return add_folder(self, layer, "", 0, err);
 }
+
+static uint64_t counted; /* by count_entry(): nftw() hands nothing through */
+
+static int count_entry(const char *path, const struct stat *info, int type, struct FTW *ftw) {
+    (void)path, (void)ftw;
+    if (type == FTW_F && S_ISREG(info->st_mode))
+        counted += (uint64_t)info->st_size;
+    return 0;
+}
+
+uint64_t overlay_bytes(const struct overlay *self) {
+    counted = 0;
+    nftw(self->path, count_entry, 16, 0);
+    return counted;
+}

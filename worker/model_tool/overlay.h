@@ -11,6 +11,8 @@
 #include "base/view.h"
 #include "tool.h"
 
+#include <stdint.h>
+
 struct overlay {
     char path[TOOL_PATH_MAX]; /* "" while there is none */
 };
@@ -28,5 +30,8 @@ enum status overlay_write(struct overlay *self, const char *name, struct view by
                           struct err *err);
 /* `name` goes, if it is there. */
 enum status overlay_remove(struct overlay *self, const char *name, struct err *err);
+
+/* Bytes of all of its files, those behind links too. */
+uint64_t overlay_bytes(const struct overlay *self);
 
 #endif

@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 enum {
-    TRIAL_SECONDS = 2,               /* that opening may take */
-    TRIAL_BYTES = 100 * 1024 * 1024, /* of address space beyond what a good model took */
-    TRIAL_SECONDS_KILL = 20,         /* then the child is killed */
+    TRIAL_SECONDS = 1,              /* that opening may take */
+    TRIAL_BYTES = 64 * 1024 * 1024, /* of address space beyond what a good model took, and */
+    TRIAL_TIMES = 2,                /* this many times the bytes of the directory's files */
+    TRIAL_SECONDS_KILL = 20,        /* then the child is killed */
 };
 
 struct trial_job {
