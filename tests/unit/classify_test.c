@@ -44,6 +44,80 @@ static void test_scores_add_up(void **state) {
     TEST_NEAR(sum, 1, 1e-6);
 }
 
+#define LN2 0.69314718f
+#define LN3 1.09861229f
+#define LN5 1.60943791f
+
+/* e^0 : e^(ln 3) = 1 : 3, and the sigmoid of ln 3 is 3/4: every figure can be checked by eye. */
+static void test_nli(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t n, classes, entailment, contradiction;
+        bool multi;
+        float logits[9], want[3];
+    } rows[] = {
+        {"over the labels", 2, 3, 0, 2, false, {LN3, 9, 7, 0, -9, -7}, {0.75f, 0.25f}},
+        {"entailment last", 2, 3, 2, 0, false, {9, 7, LN3, -9, -7, 0}, {0.75f, 0.25f}},
+        {"in the middle", 2, 3, 1, 2, false, {9, 0, 7, -9, LN3, -7}, {0.25f, 0.75f}},
+        {"two classes", 2, 2, 1, 0, false, {5, 0, 6, 0}, {0.5f, 0.5f}},
+        {"three labels", 3, 2, 0, 1, false, {0, 4, LN2, 5, LN5, 6}, {0.125f, 0.25f, 0.625f}},
+        {"each alone", 2, 3, 0, 2, true, {LN3, 9, 0, 1, -9, 1}, {0.75f, 0.5f}},
+        {"against the other index", 2, 3, 2, 0, true, {LN3, 9, 0, 0, -9, LN3}, {0.25f, 0.75f}},
+        {"each alone, two classes", 2, 2, 1, 0, true, {1, 1 + LN3, 2, 2}, {0.75f, 0.5f}},
+        {"one label is scored alone", 1, 3, 0, 2, false, {LN3, 9, 0}, {0.75f}},
+        {"large ones do not overflow", 2, 2, 0, 1, false, {1000, 0, 1000 + LN3, 0}, {0.25f, 0.75f}},
+        {"nor do far ones", 2, 2, 0, 1, true, {1000, -1000, -1000, 1000}, {1, 0}},
+        {"none", 0, 3, 0, 2, false, {0}, {0}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        float scores[3] = {0};
+        classify_nli(rows[i].logits, rows[i].n, rows[i].classes, rows[i].entailment,
+                     rows[i].contradiction, rows[i].multi, scores);
+        for (uint32_t j = 0; j < rows[i].n; j++) /* 1000 + ln 3 has lost four digits */
+            TEST_NEAR(scores[j], rows[i].want[j], rows[i].logits[0] == 1000 ? 1e-5 : 1e-7);
+    }
+}
+
+static void test_head(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t n;
+        bool sigmoid;
+        float logits[3], want[3];
+    } rows[] = {
+        {"softmax", 3, false, {0, LN2, LN5}, {0.125f, 0.25f, 0.625f}},
+        {"a constant does not matter",
+         3,
+         false,
+         {-80, LN2 - 80, LN5 - 80},
+         {0.125f, 0.25f, 0.625f}},
+        {"sigmoid", 3, true, {0, LN3, -LN3}, {0.5f, 0.75f, 0.25f}},
+        {"one class", 1, true, {LN3}, {0.75f}},
+        {"one class of a softmax", 1, false, {-5}, {1}},
+        {"ends", 2, true, {200, -200}, {1, 0}},
+        {"none", 0, false, {0}, {0}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        float scores[3];
+        memcpy(scores, rows[i].logits, sizeof scores);
+        classify_head(scores, rows[i].n, rows[i].sigmoid, scores); /* in place */
+        for (uint32_t j = 0; j < rows[i].n; j++)
+            TEST_NEAR(scores[j], rows[i].want[j], rows[i].logits[0] < -79 ? 2e-6 : 1e-7);
+    }
+    TEST_ROW("NaN stays NaN");
+    float broken[2] = {NAN, 1};
+    classify_head(broken, 2, true, broken);
+    TEST_TRUE(isnan(broken[0]) && !isnan(broken[1]));
+    classify_nli(&(float){NAN}, 1, 1, 0, 0, true, broken);
+    TEST_TRUE(isnan(broken[0]));
+    TEST_NEAR(classify_sigmoid(0), 0.5, 0);
+    TEST_NEAR(classify_sigmoid(LN3), 0.75, 1e-7);
+}
+
 static void test_order(void **state) {
     (void)state;
     static const struct {
@@ -120,6 +194,7 @@ static void test_hypothesis(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores),     cmocka_unit_test(test_scores_add_up),
+        cmocka_unit_test(test_nli),        cmocka_unit_test(test_head),
         cmocka_unit_test(test_order),      cmocka_unit_test(test_order_of_many),
         cmocka_unit_test(test_hypothesis),
     };
