@@ -8,6 +8,7 @@
 #include "base/check.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -19,9 +20,12 @@ struct ring {
 
 struct link_rings {
     pthread_mutex_t work_lock, done_lock;
-    pthread_cond_t work_there;
+    pthread_cond_t work_there, guest_left;
     struct ring work, done; /* each under its lock */
-    bool closed;            /* under work_lock */
+    bool closed;            /* under work_lock, as all that follows */
+    uint32_t waiting;       /* runners in link_take() */
+    struct link_help *help; /* the invitation that stands, with places left */
+    atomic_bool calls;      /* written under the lock, read anywhere */
     int fd;
 };
 
@@ -47,6 +51,7 @@ enum status link_new(uint32_t n_batches, link_t **out, struct err *err) {
     pthread_mutex_init(&self->work_lock, NULL);
     pthread_mutex_init(&self->done_lock, NULL);
     pthread_cond_init(&self->work_there, NULL);
+    pthread_cond_init(&self->guest_left, NULL);
     self->work.size = self->done.size = n_batches;
     self->work.slot = calloc(n_batches, sizeof *self->work.slot);
     self->done.slot = calloc(n_batches, sizeof *self->done.slot);
@@ -65,6 +70,7 @@ void link_destroy(link_t **self_p) {
     if (self->fd >= 0)
         close(self->fd);
     pthread_cond_destroy(&self->work_there);
+    pthread_cond_destroy(&self->guest_left);
     pthread_mutex_destroy(&self->work_lock);
     pthread_mutex_destroy(&self->done_lock);
     free(self->work.slot);
@@ -73,20 +79,74 @@ void link_destroy(link_t **self_p) {
     *self_p = NULL;
 }
 
+/* With the lock held, after any change of what it tells. */
+static void note_calls(link_t *self) {
+    atomic_store_explicit(&self->calls, self->closed || self->work.n > 0, memory_order_relaxed);
+}
+
 void link_push(link_t *self, struct batch *batch) {
     pthread_mutex_lock(&self->work_lock);
     ring_put(&self->work, batch);
+    note_calls(self);
     pthread_mutex_unlock(&self->work_lock);
     pthread_cond_signal(&self->work_there);
 }
 
-struct batch *link_take(link_t *self) {
+struct batch *link_take(link_t *self, struct link_help **help) {
+    struct batch *batch = NULL;
+    *help = NULL;
     pthread_mutex_lock(&self->work_lock);
-    while (!self->closed && self->work.n == 0)
+    self->waiting++;
+    while (!self->closed && self->work.n == 0 && !self->help)
         pthread_cond_wait(&self->work_there, &self->work_lock);
-    struct batch *batch = self->closed ? NULL : ring_get(&self->work);
+    self->waiting--;
+    if (!self->closed && self->work.n > 0) {
+        batch = ring_get(&self->work);
+        note_calls(self);
+    } else if (!self->closed) {
+        *help = self->help;
+        self->help->guests++;
+        if (--self->help->places == 0)
+            self->help = NULL;
+    }
     pthread_mutex_unlock(&self->work_lock);
     return batch;
+}
+
+void link_leave(link_t *self, struct link_help *help) {
+    pthread_mutex_lock(&self->work_lock);
+    bool last = --help->guests == 0;
+    pthread_mutex_unlock(&self->work_lock);
+    if (last)
+        pthread_cond_broadcast(&self->guest_left);
+}
+
+bool link_calls(link_t *self) {
+    return atomic_load_explicit(&self->calls, memory_order_relaxed);
+}
+
+bool link_invite(link_t *self, struct link_help *help, uint32_t places) {
+    pthread_mutex_lock(&self->work_lock);
+    uint32_t n = self->waiting < places ? self->waiting : places;
+    bool stands = n > 0 && !self->help && self->work.n == 0 && !self->closed;
+    if (stands) {
+        help->places = n;
+        help->guests = 0;
+        self->help = help;
+    }
+    pthread_mutex_unlock(&self->work_lock);
+    if (stands)
+        pthread_cond_broadcast(&self->work_there);
+    return stands;
+}
+
+void link_dismiss(link_t *self, struct link_help *help) {
+    pthread_mutex_lock(&self->work_lock);
+    if (self->help == help)
+        self->help = NULL;
+    while (help->guests > 0)
+        pthread_cond_wait(&self->guest_left, &self->work_lock);
+    pthread_mutex_unlock(&self->work_lock);
 }
 
 void link_give(link_t *self, struct batch *batch) {
@@ -118,6 +178,7 @@ int link_fd(const link_t *self) {
 void link_close(link_t *self) {
     pthread_mutex_lock(&self->work_lock);
     self->closed = true;
+    note_calls(self);
     pthread_mutex_unlock(&self->work_lock);
     pthread_cond_broadcast(&self->work_there);
 }

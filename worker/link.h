@@ -26,8 +26,26 @@ struct batch *link_pop(link_t *self);
 /* Readable while link_pop() may have something; link_pop() returning NULL clears it. */
 int link_fd(const link_t *self);
 
-/* Waits for a batch; NULL after link_close(). */
-struct batch *link_take(link_t *self);
+/* What a runner with a long batch offers to those that wait: to help. */
+struct link_help {
+    struct team team;
+    uint32_t model;
+    uint32_t places, guests; /* under the link's lock: how many may still come, are there */
+};
+
+/* Waits for a batch, or for an invitation to help, which goes to *help; neither: link_close() was
+ * called. A batch comes first. *help is NULL unless there is one; then link_leave() must follow. */
+struct batch *link_take(link_t *self, struct link_help **help);
+void link_leave(link_t *self, struct link_help *help);
+/* Whether a helper is wanted elsewhere: a batch waits, or the link is closed. */
+bool link_calls(link_t *self);
+
+/* Invites up to `places` of the runners that wait now; false when none does, or when somebody
+ * else's invitation stands. A true must be followed by link_dismiss(), which waits until all
+ * guests have left: the team's end must have been told them before. */
+bool link_invite(link_t *self, struct link_help *help, uint32_t places);
+void link_dismiss(link_t *self, struct link_help *help);
+
 void link_give(link_t *self, struct batch *batch);
 
 /* Runners finish what they have; what waits is left alone. */

@@ -1,7 +1,9 @@
 /* runner.c - take a batch, run it, give it back, until the link is closed.
  *
- * Why a runner is one thread and not a team: two threads that meet several times a layer pay for
- * each meeting, and with several batches waiting two runners have the same throughput without. */
+ * A runner is one thread, not a team: two threads that meet several times a layer pay for each
+ * meeting, and with several batches waiting two runners have the same throughput without. Only
+ * while other runners wait for work does one with a long batch invite them to help; they leave as
+ * soon as there is a batch for them. */
 #include "runner.h"
 
 #include "base/clock.h"
@@ -10,8 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum {
+    HELP_TOKENS = 32, /* a thread more for as many tokens */
+    HELP_PLACES_MAX =
+        7, /* threads beside the runner's own: more would mostly wait for each other */
+};
+
 struct runner {
     struct runner_cfg cfg;
+    struct link_help help; /* others with our batch */
     engine_seat_t *seats[LIMIT_MODELS];
     pthread_t thread;
     bool running;
@@ -36,14 +45,60 @@ void runner_batch(engine_seat_t *seat, struct batch *batch) {
         batch->times.tokenize_us = batch->finished_us - batch->started_us;
 }
 
+/* Runners that would pay for themselves with this batch. */
+static uint32_t places(const struct batch *batch) {
+    uint32_t tokens = 0;
+    for (uint32_t i = 0; i < batch->n; i++) {
+        const struct engine_item *item = &batch->items[i];
+        tokens += engine_estimate(batch->engine, item->text);
+        if (item->pair != ENGINE_SINGLE)
+            tokens += engine_estimate(batch->engine, item->second);
+    }
+    uint32_t threads = tokens / HELP_TOKENS;
+    return threads < 2 ? 0 : threads - 1 < HELP_PLACES_MAX ? threads - 1 : HELP_PLACES_MAX;
+}
+
+static bool invite(runner_t *self, const struct batch *batch) {
+    uint32_t n = self->cfg.alone ? 0 : places(batch);
+    if (n == 0)
+        return false;
+    self->help.model = batch->model;
+    team_begin(&self->help.team);
+    bool stands = link_invite(self->cfg.link, &self->help, n);
+    if (!stands)
+        team_end(&self->help.team);
+    return stands;
+}
+
+static void lead(runner_t *self, struct batch *batch) {
+    engine_seat_t *seat = self->seats[batch->model];
+    bool invited = invite(self, batch);
+    engine_seat_lead(seat, invited ? &self->help.team : NULL);
+    runner_batch(seat, batch);
+    if (invited)
+        team_end(&self->help.team);
+    link_give(self->cfg.link, batch);
+    if (invited)
+        link_dismiss(self->cfg.link, &self->help);
+}
+
+static bool wanted_elsewhere(void *arg) {
+    return link_calls(arg);
+}
+
 static void *run(void *arg) {
     runner_t *self = arg;
     for (;;) {
-        struct batch *batch = link_take(self->cfg.link);
-        if (!batch)
+        struct link_help *help;
+        struct batch *batch = link_take(self->cfg.link, &help);
+        if (batch) {
+            lead(self, batch);
+        } else if (help) {
+            engine_help(self->seats[help->model], &help->team, wanted_elsewhere, self->cfg.link);
+            link_leave(self->cfg.link, help);
+        } else {
             return NULL;
-        runner_batch(self->seats[batch->model], batch);
-        link_give(self->cfg.link, batch);
+        }
     }
 }
 

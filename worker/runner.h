@@ -15,6 +15,7 @@ struct runner_cfg {
     link_t *link;
     uint32_t number; /* names the thread: "runner-3" */
     uint32_t tokens_max, items_max;
+    bool alone; /* batches are never shared with runners that wait */
 };
 
 /* Makes the seats, then the thread. STATUS_RESOURCE_EXHAUSTED without memory. */

@@ -46,6 +46,9 @@ static const struct cfg_row rows[] = {
     ROW(U32, "batch-wait-us", batch_wait_us, "0", 0, 1000000, "N",
         "microseconds that a batch which is not full waits for more texts"),
 
+    ROW(CHOICE, "team", team, "on", "on|off",
+        "runners that wait for work help another with a long text;\n"
+        "off where CPU time beyond the text's own has a price"),
     ROW(U32, "labels-max", labels_max, "64", 1, LIMIT_REQUEST_LABELS, "N",
         "labels of one request"),
     ROW(U32, "request-tokens", request_tokens, "131072", 512, 64 * LIMIT_REQUEST_TOKENS, "N",

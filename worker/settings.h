@@ -14,6 +14,7 @@ struct settings {
     uint32_t batch_wait_us;
     uint32_t labels_max, request_tokens;
     uint32_t precision;
+    uint32_t team; /* index of "on", "off" */
     char kernel[32];
     char weights_cache[CFG_TEXT_MAX];
     char redis[CFG_TEXT_MAX];

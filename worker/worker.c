@@ -89,7 +89,8 @@ static enum status start_runners(struct worker *self, uint32_t n_batches, struct
                                  .link = self->link,
                                  .number = i,
                                  .tokens_max = self->settings.batch_tokens,
-                                 .items_max = batch_items_max(self->settings.batch_tokens)};
+                                 .items_max = batch_items_max(self->settings.batch_tokens),
+                                 .alone = self->settings.team == 1};
         st = runner_start(&cfg, &self->runner[i], err);
         self->n_runners += st == STATUS_OK;
     }

@@ -64,6 +64,7 @@ enum status engine_seat_new(const engine_t *self, uint32_t max_tokens, uint32_t 
         return st;
     seat->engine = self;
     seat->max_items = max_items;
+    seat->team = NULL;
     *out = seat;
     return STATUS_OK;
 }
@@ -79,6 +80,16 @@ void engine_run(const engine_t *self, engine_seat_t *seat, struct engine_item *i
     CHECK(seat->engine == self && n <= seat->max_items);
     struct engine_times unasked = {0};
     self->ops->run(self, seat, items, n, times ? times : &unasked);
+}
+
+void engine_seat_lead(engine_seat_t *seat, struct team *team) {
+    seat->team = team;
+}
+
+void engine_help(engine_seat_t *seat, struct team *team, bool (*leave)(void *arg),
+                 void *leave_arg) {
+    if (seat->engine->ops->help)
+        seat->engine->ops->help(seat, team, leave, leave_arg);
 }
 
 uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_side side,

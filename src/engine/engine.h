@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/team.h"
 #include "base/view.h"
 
 #include <stdbool.h>
@@ -154,6 +155,16 @@ struct engine_times { /* microseconds, added to what is there */
  * Allocates nothing. `times` may be NULL. */
 void engine_run(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
                 struct engine_times *times);
+
+/* ---- a batch shared with threads that have nothing else to do (base/team.h). The outputs are the
+ * same to the last bit. */
+
+/* Between team_begin() and team_end(): engine_run() on this seat lets the team's helpers take part.
+ * NULL: alone again. */
+void engine_seat_lead(engine_seat_t *seat, struct team *team);
+/* A helper's side, as team_help(): on a seat of its own, of the same engine and size as the
+ * leader's. Returns at once from an engine whose work cannot be shared. */
+void engine_help(engine_seat_t *seat, struct team *team, bool (*leave)(void *arg), void *leave_arg);
 
 /* Token ids of one text, special ones included, into ids[0..max_ids), max_ids >= 2. Returns how
  * many were written; 0 when side is OFF and the text has more. *tokens_full (may be NULL): how

@@ -361,8 +361,8 @@ static void run_queued(const struct cpu *self, struct cpu_seat *seat, struct eng
     if (n == 0)
         return;
     if (self->encoder)
-        encoder_forward(self->encoder, seat->ids, seat->types, seat->start, n, &seat->arena,
-                        seat->rows);
+        encoder_forward_team(self->encoder, seat->ids, seat->types, seat->start, n, &seat->arena,
+                             seat->rows, seat->base.team);
     else
         static_forward(self->table, seat->ids, seat->start, n, seat->rows);
     for (uint32_t i = 0; i < n; i++) {
@@ -457,6 +457,14 @@ static void cpu_run(const engine_t *engine, engine_seat_t *base, struct engine_i
     times->tokenize_us += end_us - start_us - infer_us;
 }
 
+static void cpu_help(engine_seat_t *base, struct team *team, bool (*leave)(void *arg),
+                     void *leave_arg) {
+    struct cpu_seat *seat = (struct cpu_seat *)(void *)base;
+    const struct cpu *self = cpu_of(base->engine);
+    if (self->encoder) /* means of rows are over before anybody could come */
+        encoder_help(self->encoder, seat->tokens, &seat->arena, team, leave, leave_arg);
+}
+
 /* ---- tokens ---- */
 
 static uint32_t cpu_tokenize(const engine_t *engine, struct view text, enum engine_side side,
@@ -481,6 +489,7 @@ static const struct engine_ops cpu_ops = {
     .seat_new = cpu_seat_new,
     .seat_destroy = cpu_seat_destroy,
     .run = cpu_run,
+    .help = cpu_help,
     .tokenize = cpu_tokenize,
     .piece = cpu_piece,
     .estimate = cpu_estimate,

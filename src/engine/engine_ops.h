@@ -20,6 +20,8 @@ struct engine_ops {
     void (*seat_destroy)(engine_seat_t *seat); /* frees seat too */
     void (*run)(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
                 struct engine_times *times); /* times is never NULL here */
+    /* NULL: it shares nothing. */
+    void (*help)(engine_seat_t *seat, struct team *team, bool (*leave)(void *arg), void *leave_arg);
     /* max_ids is at least 2 and side RIGHT or LEFT; n_full is never NULL. */
     uint32_t (*tokenize)(const engine_t *self, struct view text, enum engine_side side,
                          int32_t *ids, uint32_t max_ids, uint32_t *n_full);
@@ -37,6 +39,7 @@ struct engine {
 struct engine_seat {
     const struct engine *engine; /* whose seat it is */
     uint32_t max_items;
+    struct team *team; /* to share batches with, or NULL */
 };
 
 /* The limit that holds for an item: the published one, or its own within its special tokens and

@@ -98,6 +98,67 @@ static void test_round_trips(void **state) {
     engine_destroy(&models.model[0].engine);
 }
 
+/* A long text beside waiting runners is shared: sooner done, to the last bit the same, and a batch
+ * that comes meanwhile finds a runner. Long and short batches in turn, one or two at a time. */
+static void test_team(void **state) {
+    (void)state;
+    enum { TEXT = 4000, TURNS = 60 };
+    static char text[2][TEXT];
+    TEST_EQ(engine_open(EMBER_SOURCE_DIR "/tests/data/golden/bert-mean/f32", NULL,
+                        &models.model[0].engine, NULL),
+            STATUS_OK);
+    const engine_t *engine = models.model[0].engine;
+    models.model[0].info = engine_info(engine);
+    models.n = 1;
+    const uint32_t dim = models.dim_max = engine_info(engine)->dim;
+    for (size_t i = 0; i + 1 < TEXT; i++)
+        text[0][i] = " abcdefg"[i * i % 8];
+    memcpy(text[1], "short", 6);
+    link_t *link = NULL;
+    runner_t *runner[THREADS];
+    struct batch batch[2];
+    engine_seat_t *seat = NULL;
+    float want[2][256];
+    TEST_TRUE(dim <= 256);
+    TEST_EQ(engine_seat_new(engine, 512, 1, &seat, NULL), STATUS_OK);
+    for (int i = 0; i < 2; i++) {
+        struct engine_item item = {.text = view_of(text[i]), .out = want[i]};
+        engine_run(engine, seat, &item, 1, NULL);
+        TEST_EQ(item.status, STATUS_OK);
+        TEST_TRUE(batch_init(&batch[i], 1, TEXT, dim));
+    }
+    TEST_EQ(link_new(2, &link, NULL), STATUS_OK);
+    for (uint32_t i = 0; i < THREADS; i++) {
+        struct runner_cfg cfg = {
+            .models = &models, .link = link, .tokens_max = 512, .items_max = 1};
+        TEST_EQ(runner_start(&cfg, &runner[i], NULL), STATUS_OK);
+    }
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        uint32_t out = 1 + turn % 2, back = 0;
+        for (uint32_t i = 0; i < out; i++) {
+            batch_reset(&batch[i], engine, 0);
+            batch[i].number = (turn / 2 + i) % 2; /* which text */
+            batch_add(&batch[i], 0, view_of(""), view_of(text[batch[i].number]), dim);
+            link_push(link, &batch[i]);
+        }
+        while (back < out) {
+            wait_for(link);
+            for (struct batch *done; (done = link_pop(link)); back++) {
+                TEST_EQ(done->items[0].status, STATUS_OK);
+                TEST_MEM_EQ(done->items[0].out, want[done->number], dim * sizeof(float));
+            }
+        }
+    }
+    link_close(link);
+    for (uint32_t i = 0; i < THREADS; i++)
+        runner_join(&runner[i]);
+    for (int i = 0; i < 2; i++)
+        batch_done(&batch[i]);
+    link_destroy(&link);
+    engine_seat_destroy(&seat);
+    engine_destroy(&models.model[0].engine);
+}
+
 /* What waits when the link is closed is left alone, what runs is finished. */
 static void test_close(void **state) {
     (void)state;
@@ -152,6 +213,7 @@ static void test_no_malloc(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_team),
         cmocka_unit_test(test_close),
         cmocka_unit_test(test_no_malloc),
     };
