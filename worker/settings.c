@@ -45,7 +45,6 @@ static const struct cfg_row rows[] = {
         "tokens of one batch; a longer text goes alone"),
     ROW(U32, "batch-wait-us", batch_wait_us, "0", 0, 1000000, "N",
         "microseconds that a batch which is not full waits for more texts"),
-
     ROW(CHOICE, "team", team, "on", "on|off",
         "runners that wait for work help another with a long text;\n"
         "off where CPU time beyond the text's own has a price"),

@@ -138,7 +138,7 @@ static void test_team(void **state) {
         for (uint32_t i = 0; i < out; i++) {
             batch_reset(&batch[i], engine, 0);
             batch[i].number = (turn / 2 + i) % 2; /* which text */
-            batch_add(&batch[i], 0, view_of(""), view_of(text[batch[i].number]), dim);
+            batch_add(&batch[i], 0, view_of(""), view_of(text[batch[i].number]), view_of(""), dim);
             link_push(link, &batch[i]);
         }
         while (back < out) {
