@@ -2,6 +2,7 @@
  * chooses.
  *
  *     0 text, lower-cased   1 text, cased   2 a pair   3 a vocab.txt   4 a tokenizer.json
+ *     plus 5: 4 with texts bare, plus 10: unknown words dropped
  *
  * The second byte is the length to cut at. Arrays have exactly the size that the header asks for,
  * so that ASan sees a write behind it; ids stay below the vocabulary's size, and a cut keeps an end
@@ -29,7 +30,8 @@ static void check_ids(const tokenizer_t *tok, const int32_t *ids, uint32_t n) {
         must(ids[i] >= 0 && (uint32_t)ids[i] < tokenizer_vocab_size(tok));
 }
 
-static void one_text(const tokenizer_t *tok, struct view text, uint32_t max) {
+/* `bare`: the tokenizer puts no mark before and behind. */
+static void one_text(const tokenizer_t *tok, bool bare, struct view text, uint32_t max) {
     uint32_t full = 0, full_left = 0, most = (uint32_t)text.bytes * 8 + 2;
     int32_t *all = malloc(most * sizeof *all), *cut = malloc(max * sizeof *cut);
     must(all && cut);
@@ -38,10 +40,14 @@ static void one_text(const tokenizer_t *tok, struct view text, uint32_t max) {
     check_ids(tok, all, n_all);
     uint32_t kept = n_all < max ? n_all : max;
     must(tokenizer_encode(tok, text, max, TOKENIZER_CUT_RIGHT, cut, NULL) == kept);
-    must(memcmp(cut, all, (kept - 1) * sizeof *cut) == 0 && cut[kept - 1] == all[n_all - 1]);
+    if (bare)
+        must(memcmp(cut, all, kept * sizeof *cut) == 0);
+    else
+        must(memcmp(cut, all, (kept - 1) * sizeof *cut) == 0 && cut[kept - 1] == all[n_all - 1]);
     must(tokenizer_encode(tok, text, max, TOKENIZER_CUT_LEFT, cut, &full_left) == kept);
-    must(full_left == full && cut[0] == all[0]);
-    must(memcmp(cut + 1, all + 1 + (n_all - kept), (kept - 1) * sizeof *cut) == 0);
+    must(full_left == full && (bare || cut[0] == all[0]));
+    const uint32_t mark = bare ? 0 : 1;
+    must(memcmp(cut + mark, all + mark + (n_all - kept), (kept - mark) * sizeof *cut) == 0);
     must(tokenizer_estimate(text) >= 2);
     free(all);
     free(cut);
@@ -67,16 +73,19 @@ static void two_texts(const tokenizer_t *tok, struct view text, uint32_t max) {
     free(types);
 }
 
-static void a_vocabulary(bool json, struct view text, uint32_t max) {
+static void a_vocabulary(bool json, struct view text, uint32_t max,
+                         const struct tokenizer_options *options) {
     tokenizer_t *tok = NULL;
     struct err err;
-    enum status st =
-        json ? tokenizer_from_json(text, &tok, &err) : tokenizer_from_vocab(text, true, &tok, &err);
+    enum status st = json ? tokenizer_from_json_with(text, options, &tok, &err)
+                          : tokenizer_from_vocab(text, true, &tok, &err);
     must((st == STATUS_OK) == (tok != NULL));
     if (!tok)
         return;
-    one_text(tok, view_of("[CLS] abc ab\xcc\x81 e中国, 0!"), max);
-    one_text(tok, text, max);
+    const bool bare = json && options->bare;
+    one_text(tok, bare, view_of("[CLS] abc ab\xcc\x81 e中国, 0!"), max);
+    one_text(tok, bare, text, max);
+    must(tokenizer_median_piece(tok) >= 1);
     for (uint32_t id = 0; id <= tokenizer_vocab_size(tok); id++)
         must(id < tokenizer_vocab_size(tok) || tokenizer_piece(tok, (int32_t)id).bytes == 0);
     tokenizer_destroy(&tok);
@@ -94,16 +103,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint32_t max = 3 + data[1] % 64;
     switch (data[0] % 5) {
     case 0:
-        one_text(lower, text, max);
+        one_text(lower, false, text, max);
         break;
     case 1:
-        one_text(cased, text, max - 1);
+        one_text(cased, false, text, max - 1);
         break;
     case 2:
         two_texts(lower, text, max);
         break;
     default:
-        a_vocabulary(data[0] % 5 == 4, text, max);
+        a_vocabulary(
+            data[0] % 5 == 4, text, max,
+            &(struct tokenizer_options){.bare = data[0] / 5 & 1, .drop_unknown = data[0] / 5 & 2});
     }
     return 0;
 }
