@@ -91,8 +91,10 @@ static void test_baseline(void **state) {
 
 static void test_shapes_and_threads(void **state) {
     (void)state;
-    tool_expect(tool_run("bench --shape bert-tiny" SOON " --rows 1,8 --threads 2 --profile"), 0,
-                "2 threads");
+    tool_expect(
+        tool_run("bench --shape bert-tiny" SOON " --rows 1,8 --threads 2 --team 2 --profile"), 0,
+        "2 threads");
+    TEST_HAS(tool_output, "shared by 2 threads");
     TEST_HAS(tool_output, "# bert-tiny: 2 layers, 128 wide, 2 heads, 512 inner");
     TEST_HAS(tool_output, "attention");
     tool_expect(tool_run("bench --shape tiny" SOON " --rows 1,8 --kernel all"), 0, "portable");

@@ -21,7 +21,7 @@ enum { ROWS_MAX = 64 };
 
 struct settings {
     char shape[CFG_TEXT_MAX], precision[64], kernel[64], rows[1024], baseline[CFG_TEXT_MAX];
-    uint32_t pooling, threads;
+    uint32_t pooling, threads, team;
     uint64_t row_us;
     bool mixed, profile, json, vectors;
 };
@@ -77,7 +77,7 @@ struct bench {
     struct model_dir *dir; /* NULL: made-up weights */
     const char *model;     /* what it is called */
     struct model_shape shape;
-    uint32_t threads;
+    uint32_t threads, team;
     uint32_t n_rows, texts[ROWS_MAX], tokens[ROWS_MAX];
     uint32_t n_todo, n_done; /* rows of all kernels, for progress */
     bool progress;
@@ -195,6 +195,7 @@ static enum status run_row(struct bench *self, const encoder_t *encoder,
     struct bench_batch batch = {0};
     struct bench_passes passes;
     struct bench_turns turns = {0};
+    struct bench_shared shared = {0};
     struct bench_job job = {.encoder = encoder,
                             .floor = floor,
                             .batch = &batch,
@@ -213,6 +214,8 @@ static enum status run_row(struct bench *self, const encoder_t *encoder,
         st = bench_passes(&job, &passes, err);
     if (st == STATUS_OK && self->threads > 1)
         st = bench_turns(&job, self->threads, &turns, err);
+    if (st == STATUS_OK && self->team > 1)
+        st = bench_shared(&job, self->team, &shared, err);
     if (st == STATUS_OK)
         bench_report_row(&self->report, &(struct bench_row){.name = row->name,
                                                             .threads = self->threads,
@@ -220,6 +223,8 @@ static enum status run_row(struct bench *self, const encoder_t *encoder,
                                                             .encoder = encoder,
                                                             .passes = &passes,
                                                             .turns = &turns,
+                                                            .team = self->team,
+                                                            .shared = &shared,
                                                             .vector = job.vector});
     free(job.vector);
     bench_batch_done(&batch);
@@ -335,6 +340,7 @@ enum tool_exit bench_main(int argc, char **argv) {
     }
     struct bench bench = {.settings = &s,
                           .threads = parallel_threads(s.threads),
+                          .team = parallel_threads(s.team),
                           .report = {.json = s.json, .profiled = s.profile}};
     enum status st = run(&bench, n_words ? argv[1] : NULL, &err);
     model_dir_close(&bench.dir);

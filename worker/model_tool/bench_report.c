@@ -86,6 +86,12 @@ static void json_row(const struct bench_row *row, double base_ms) {
         put_number("threads_tokens_per_second", row->turns->all, 0);
         put_number("threads_times_one", row->turns->all / row->turns->one, 3);
     }
+    if (row->team > 1) {
+        printf(", \"team\": %u", row->team);
+        put_number("team_ms", row->shared->shared_ns / 1e6, 4);
+        put_number("team_ms_min", row->shared->shared_least_ns / 1e6, 4);
+        put_number("team_times_faster", row->shared->alone_ns / row->shared->shared_ns, 3);
+    }
     if (base_ms > 0)
         put_number("baseline_ms", base_ms, 4);
     if (row->vector)
@@ -137,6 +143,11 @@ static void table_row(const struct bench_report *self, const struct bench_row *r
     if (row->threads > 1)
         printf("    %u threads %.0f tokens/s, one %.0f: %.2f x\n", row->threads, row->turns->all,
                row->turns->one, row->turns->all / row->turns->one);
+    if (row->team > 1)
+        printf("    alone %.3f ms, shared by %u threads %.3f: %.2f x (least %.3f, %.3f)\n",
+               row->shared->alone_ns / 1e6, row->team, row->shared->shared_ns / 1e6,
+               row->shared->alone_ns / row->shared->shared_ns, row->shared->alone_least_ns / 1e6,
+               row->shared->shared_least_ns / 1e6);
     if (self->profiled)
         table_profile(&passes->profile);
 }

@@ -20,6 +20,8 @@ struct bench_row {
     const encoder_t *encoder;
     const struct bench_passes *passes;
     const struct bench_turns *turns;
+    uint32_t team; /* threads of `shared`; 1: they were not asked for */
+    const struct bench_shared *shared;
     const float *vector; /* NULL: not asked for */
 };
 

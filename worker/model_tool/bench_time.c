@@ -109,7 +109,7 @@ enum status bench_passes(const struct bench_job *job, struct bench_passes *out, 
     return STATUS_OK;
 }
 
-/* ---- several threads */
+/* ---- several threads, a pass each */
 
 struct turn {
     const encoder_t *encoder;
@@ -181,5 +181,85 @@ enum status bench_turns(const struct bench_job *job, uint32_t n, struct bench_tu
         desk_done(&seats[i].desk);
     free(seats);
     *out = (struct bench_turns){one * job->batch->tokens, all * job->batch->tokens};
+    return st;
+}
+
+/* ---- several threads, one pass */
+
+enum { SHARED_MAX = 400, SHARED_MIN = 5 };
+
+struct helper {
+    const struct bench_job *job;
+    struct team *team;
+    atomic_bool *stop;
+    struct desk desk;
+    pthread_t thread;
+};
+
+static void *help(void *arg) {
+    struct helper *self = arg;
+    while (!*self->stop) /* between two passes too: an idle runner of a worker would sleep there */
+        encoder_help(self->job->encoder, self->job->batch->tokens, &self->desk.arena, self->team,
+                     NULL, NULL);
+    return NULL;
+}
+
+static double pass_ns(const struct bench_job *job, struct desk *desk, struct team *team) {
+    const struct bench_batch *batch = job->batch;
+    const uint64_t from_ns = clock_ns();
+    encoder_forward_team(job->encoder, batch->ids, batch->types, batch->start, batch->texts,
+                         &desk->arena, desk->out, team);
+    return (double)(clock_ns() - from_ns);
+}
+
+/* With n - 1 helpers on their way. */
+static void share(const struct bench_job *job, struct desk *desk, struct team *team, uint32_t n,
+                  struct bench_shared *out) {
+    double alone[SHARED_MAX], shared[SHARED_MAX];
+    const uint64_t until_ns = clock_ns() + (uint64_t)(job->seconds * 1e9);
+    uint32_t passes = 0;
+    while (passes < SHARED_MIN || (passes < SHARED_MAX && clock_ns() < until_ns)) {
+        alone[passes] = pass_ns(job, desk, NULL);
+        team_begin(team);
+        while (team_helpers(team) + 1 < n)
+            ;
+        shared[passes++] = pass_ns(job, desk, team);
+        team_end(team);
+    }
+    qsort(alone, passes, sizeof *alone, by_size);
+    qsort(shared, passes, sizeof *shared, by_size);
+    *out = (struct bench_shared){alone[passes / 2], shared[passes / 2], alone[0], shared[0]};
+}
+
+enum status bench_shared(const struct bench_job *job, uint32_t n, struct bench_shared *out,
+                         struct err *err) {
+    struct team team = {0};
+    atomic_bool stop = false;
+    struct desk desk = {0};
+    struct helper *helpers = calloc(n, sizeof *helpers);
+    uint32_t ready = 0;
+    if (!helpers)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for %u threads", n);
+    enum status st = desk_init(&desk, job->encoder, job->batch, err);
+    while (st == STATUS_OK && ready + 1 < n) {
+        struct helper *helper = &helpers[ready];
+        *helper = (struct helper){.job = job, .team = &team, .stop = &stop};
+        st = desk_init(&helper->desk, job->encoder, job->batch, err);
+        if (st == STATUS_OK)
+            st = thread_start(&helper->thread, "bench", help, helper, err);
+        if (st == STATUS_OK)
+            ready++;
+        else
+            desk_done(&helper->desk);
+    }
+    if (st == STATUS_OK)
+        share(job, &desk, &team, n, out);
+    stop = true;
+    for (uint32_t i = 0; i < ready; i++) {
+        pthread_join(helpers[i].thread, NULL);
+        desk_done(&helpers[i].desk);
+    }
+    desk_done(&desk);
+    free(helpers);
     return st;
 }

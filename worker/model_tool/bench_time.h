@@ -1,6 +1,6 @@
 /* bench_time.h - times of forward passes on this machine.
  *
- * Threads: owner only; bench_turns() starts threads of its own. */
+ * Threads: owner only; bench_turns() and bench_shared() start threads of their own. */
 #ifndef EMBER_MODEL_TOOL_BENCH_TIME_H
 #define EMBER_MODEL_TOOL_BENCH_TIME_H
 
@@ -35,5 +35,13 @@ struct bench_turns {
 };
 enum status bench_turns(const struct bench_job *job, uint32_t n, struct bench_turns *out,
                         struct err *err);
+
+/* Passes of one thread alone, and of n threads that share each pass (base/team.h), in turn. */
+struct bench_shared {
+    double alone_ns, shared_ns;             /* medians */
+    double alone_least_ns, shared_least_ns; /* of the least disturbed pass */
+};
+enum status bench_shared(const struct bench_job *job, uint32_t n, struct bench_shared *out,
+                         struct err *err);
 
 #endif
