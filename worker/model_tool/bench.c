@@ -44,6 +44,8 @@ static const struct cfg_row rows[] = {
              "(without --rows: this alone)"),
     CFG_U32("threads", struct settings, threads, "1", 0, LIMIT_THREADS, "N",
             "also N threads on passes of their own, in turns with one; 0: all CPUs"),
+    CFG_U32("team", struct settings, team, "1", 0, LIMIT_THREADS, "N",
+            "also N threads that share each pass, in turn with one; 0: all CPUs"),
     CFG_DURATION("time", struct settings, row_us, "1s", 1000, 600e6, "for each row"),
     CFG_HEADING("Output"),
     CFG_TEXT("baseline", struct settings, baseline, NULL, "FILE",
