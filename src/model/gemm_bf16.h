@@ -48,10 +48,18 @@ VEC_INLINE dot_sum_t dot_start(const char *head, const int vecs, const int j) {
     return vec_set(0.0f);
 }
 
-VEC_INLINE vec_t dot_end(dot_sum_t sum, const char *head, const int vecs, const int j,
-                         float row_scale) {
-    (void)vecs, (void)row_scale;
-    return sum + vec_load((const float *)(const void *)head + (size_t)j * VEC_LANES);
+struct dot_head {
+    vec_t bias;
+};
+
+VEC_INLINE struct dot_head dot_head(const char *head, const int vecs, const int j) {
+    (void)vecs;
+    return (struct dot_head){vec_load((const float *)(const void *)head + (size_t)j * VEC_LANES)};
+}
+
+VEC_INLINE vec_t dot_end(dot_sum_t sum, const struct dot_head *head, float row_scale) {
+    (void)row_scale;
+    return sum + head->bias;
 }
 
 #include "model/gemm_dot.h"

@@ -26,7 +26,8 @@
  *     DOT_W_BYTES             of one vector of weights
  *     dot_word_t              a word of A in memory
  *     dot_sum_t, dot_a_t, dot_w_t, dot_a(), dot_w(), dot_add()
- *     dot_start(), dot_end()  a sum before the first step; a float after the last
+ *     dot_start()             a sum before the first step
+ *     dot_head(), dot_end()   what a head has for a vector of columns; a sum to floats with it
  *     dot_convert()           a row of A to words; returns the row's scale
  *     dot_pack()              rows of W to one vector of a panel and its head */
 #ifndef EMBER_MODEL_GEMM_DOT_H
@@ -40,6 +41,10 @@
 
 enum { DOT_BLOCK_BYTES = 192 * 1024 }; /* words of A in one block of rows: part of the L2 cache */
 
+/* What happens to a sum in registers, after scale and bias; all else is a pass over the stored
+ * tile. */
+enum dot_finish { DOT_PLAIN, DOT_RESIDUAL, DOT_GELU };
+
 struct dot_tile {
     const dot_word_t *a; /* [rows, steps] */
     size_t lda;          /* words */
@@ -48,34 +53,89 @@ struct dot_tile {
     uint32_t last; /* columns of the last vector that exist in C: 1..VEC_LANES */
     float *c;      /* [rows, ..], first column of the panel */
     size_t ldc;
-    const float *residual; /* as c, added, or NULL; may be c */
+    const float *residual; /* as c; for DOT_RESIDUAL; may be c */
     size_t ld_residual;
     const float *row_scale; /* [rows] */
     uintptr_t next;         /* address of what will be wanted after this panel: only asked for */
     uint32_t next_vecs;     /* vectors of it to ask for in each step: 1..DOT_VECS */
+    enum dot_finish finish;
 };
 
-VEC_INLINE void dot_finish(const struct dot_tile *t, const int rows, const int vecs,
-                           dot_sum_t sum[DOT_ROWS][DOT_VECS]) {
+/* x Phi(x) within 7e-5, which is a fraction of what rounding to int8 or bfloat16 costs (5e-3 and
+ * 2e-3 of a typical x), at half the price of vec_gelu(): as there max(x, 0) - g(|x|), but by
+ * parabolas, one per quarter of |x| up to 4. Where g ends, at 1.3e-4, the last ends at half of
+ * it. */
+#if defined(VEC_LOOKUP)
+static const float dot_gelu_pieces[3][16] = {
+    {1.62085858e-05f, 0.00340995056f, 0.0242822274f, 0.0782945959f, 0.167556603f, 0.274492337f,
+     0.368978348f, 0.423238609f, 0.424446085f, 0.378195152f, 0.302797941f, 0.21962088f,
+     0.145187998f, 0.0878945785f, 0.0489065828f, 0.0250222878f},
+    {0.499038716f, 0.474026721f, 0.39193737f, 0.248376814f, 0.0695094627f, -0.102428376f,
+     -0.229378942f, -0.292205087f, -0.293939991f, -0.253067267f, -0.192781758f, -0.132212057f,
+     -0.0824804819f, -0.0471249778f, -0.0247756382f, -0.0120274528f},
+    {-0.391498841f, -0.344792812f, -0.263688473f, -0.168078623f, -0.0783578638f, -0.00918914695f,
+     0.0334756126f, 0.05166664f, 0.05223262f, 0.0432007464f, 0.031147646f, 0.0201190408f,
+     0.011810967f, 0.00635590033f, 0.00315272125f, 0.00144697708f},
+};
+
+VEC_INLINE vec_t dot_gelu(vec_t x) {
+    const vec_t u = vec_min(vec_set(3.9999998f), vec_abs(x));
+    const vec_t at = vec_add_down(u, vec_set(3145728.0f)); /* 1.5 x 2^21: its units are quarters */
+    vec_t g = vec_lookup(dot_gelu_pieces[2], at);
+    g = vec_fma(g, u, vec_lookup(dot_gelu_pieces[1], at));
+    g = vec_fma(g, u, vec_lookup(dot_gelu_pieces[0], at));
+    return vec_max(vec_set(0.0f), x) - g;
+}
+#else
+VEC_INLINE vec_t dot_gelu(vec_t x) {
+    return vec_gelu(x);
+}
+#endif
+
+/* Sums to C, in each of these kinds without a branch or a pointer that a store to C might change:
+ * either leaves the multipliers of the next tile without work. */
+VEC_INLINE void dot_store(const struct dot_tile *t, const int rows, const int vecs,
+                          const enum dot_finish finish, dot_sum_t sum[DOT_ROWS][DOT_VECS]) {
+    const float *row_scale = t->row_scale, *residual = t->residual;
+    const size_t ldc = t->ldc, ld_residual = t->ld_residual;
+    float *c = t->c;
+    struct dot_head head[DOT_VECS];
+    UNROLLED
+    for (int j = 0; j < vecs; j++)
+        head[j] = dot_head(t->head, vecs, j);
+    UNROLLED
+    for (int i = 0; i < rows; i++) {
+        UNROLLED
+        for (int j = 0; j < vecs; j++) {
+            vec_t x = dot_end(sum[i][j], &head[j], row_scale[i]);
+            if (finish == DOT_GELU)
+                x = dot_gelu(x);
+            if (finish == DOT_RESIDUAL)
+                x = x + vec_load(residual + j * VEC_LANES);
+            vec_store(c + j * VEC_LANES, x);
+        }
+        c += ldc;
+        if (finish == DOT_RESIDUAL)
+            residual += ld_residual;
+    }
+}
+
+/* The same where the last vector is not full. */
+VEC_INLINE void dot_store_first(const struct dot_tile *t, const int rows, const int vecs,
+                                dot_sum_t sum[DOT_ROWS][DOT_VECS]) {
     UNROLLED
     for (int j = 0; j < vecs; j++) {
         const uint32_t lanes = j == vecs - 1 ? t->last : VEC_LANES;
-        const size_t column = (size_t)j * VEC_LANES;
+        const struct dot_head head = dot_head(t->head, vecs, j);
         UNROLLED
         for (int i = 0; i < rows; i++) {
-            vec_t x = dot_end(sum[i][j], t->head, vecs, j, t->row_scale[i]);
-            float *c = t->c + (size_t)i * t->ldc + column;
-            const float *residual =
-                t->residual ? t->residual + (size_t)i * t->ld_residual + column : NULL;
-            if (lanes == VEC_LANES) {
-                if (residual)
-                    x = x + vec_load(residual);
-                vec_store(c, x);
-            } else {
-                if (residual)
-                    x = x + vec_load_first(residual, lanes);
-                vec_store_first(c, x, lanes);
-            }
+            vec_t x = dot_end(sum[i][j], &head, t->row_scale[i]);
+            if (t->finish == DOT_GELU)
+                x = dot_gelu(x);
+            if (t->finish == DOT_RESIDUAL)
+                x = x +
+                    vec_load_first(t->residual + (size_t)i * t->ld_residual + j * VEC_LANES, lanes);
+            vec_store_first(t->c + (size_t)i * t->ldc + j * VEC_LANES, x, lanes);
         }
     }
 }
@@ -121,7 +181,14 @@ VEC_INLINE void dot_run_tile(const struct dot_tile *t, const int rows, const int
         dot_sum(t, rows, vecs, 2, sum);
     else
         dot_sum(t, rows, vecs, 1, sum);
-    dot_finish(t, rows, vecs, sum);
+    if (t->last != VEC_LANES)
+        dot_store_first(t, rows, vecs, sum);
+    else if (t->finish == DOT_GELU)
+        dot_store(t, rows, vecs, DOT_GELU, sum);
+    else if (t->finish == DOT_RESIDUAL)
+        dot_store(t, rows, vecs, DOT_RESIDUAL, sum);
+    else
+        dot_store(t, rows, vecs, DOT_PLAIN, sum);
 }
 
 typedef void (*dot_fn)(const struct dot_tile *);
@@ -189,13 +256,15 @@ VEC_INLINE void dot_act_as(const struct dot_tile *t, uint32_t rows, uint32_t col
     }
 }
 
+/* What dot_store() left to do. */
 static void dot_act(const struct dot_tile *t, uint32_t rows, uint32_t columns,
                     const float *residual, enum kernel_act act) {
     switch (act) {
     case KERNEL_ACT_NONE:
         break;
     case KERNEL_ACT_GELU:
-        dot_act_as(t, rows, columns, residual, KERNEL_ACT_GELU);
+        if (residual)
+            dot_act_as(t, rows, columns, residual, KERNEL_ACT_NONE);
         break;
     case KERNEL_ACT_GELU_NEW:
         dot_act_as(t, rows, columns, residual, KERNEL_ACT_GELU_NEW);
@@ -276,6 +345,9 @@ static void dot_run_panel(const struct gemm_call *call, uint32_t first_row, uint
     const dot_word_t *words = t.a;
     const float *scales = t.row_scale;
     t.last = columns - (vecs - 1) * VEC_LANES;
+    t.finish = call->act == KERNEL_ACT_GELU                     ? DOT_GELU
+               : call->act == KERNEL_ACT_NONE && call->residual ? DOT_RESIDUAL
+                                                                : DOT_PLAIN;
     uint32_t unasked = vecs; /* vectors of the next panel's steps */
     for (uint32_t i = 0; i < tiles.parts; i++) {
         const uint32_t start = tile_part_start(&tiles, i), n = tile_part_size(&tiles, i);
@@ -285,7 +357,7 @@ static void dot_run_panel(const struct gemm_call *call, uint32_t first_row, uint
         t.a = words + start * t.lda;
         t.row_scale = scales + start;
         t.c = call->c + row * call->ldc + column;
-        t.residual = call->act == KERNEL_ACT_NONE ? residual : NULL;
+        t.residual = residual;
         if (unasked) {
             const uint32_t left = tiles.parts - i;
             t.next_vecs = (unasked + left - 1) / left;

@@ -16,9 +16,10 @@
  * activations as well. The same for weights.
  *
  * Besides what gemm_dot.h asks for, the including file defines I8_OFFSET and
- *     i8_top_t, i8_top_zero(), i8_top(), i8_top_bits()   the largest bit pattern of |x|
- *     i8_number_t, i8_put()                              VEC_LANES numbers q + I8_OFFSET of A
- *     i8_load_sum(), i8_float()                          VEC_LANES int32 from memory; to floats */
+ *     i8_top_t, i8_top_zero(), i8_top(), i8_top_of(), i8_top_bits()
+ *                                         the largest bit pattern of |x|
+ *     i8_number_t, I8_PUT, i8_put()       I8_PUT numbers of A to q + I8_OFFSET
+ *     i8_load_sum(), i8_float()           VEC_LANES int32 from memory; to floats */
 #ifndef EMBER_MODEL_GEMM_I8_H
 #define EMBER_MODEL_GEMM_I8_H
 
@@ -32,17 +33,19 @@ enum { DOT_HEAD = 3 }; /* offset, scale, bias */
 
 /* Largest |x| of n numbers as bits: as integers NaN is above infinity, and that above all else. */
 static inline uint32_t i8_max_bits(const float *x, uint32_t n) {
-    i8_top_t a = i8_top_zero(), b = a;
+    i8_top_t a = i8_top_zero(), b = a, c = a, d = a;
     uint32_t i = 0;
-    for (; i + 2 * VEC_LANES <= n; i += 2 * VEC_LANES) {
+    for (; i + 4 * VEC_LANES <= n; i += 4 * VEC_LANES) {
         a = i8_top(a, vec_load(x + i));
         b = i8_top(b, vec_load(x + i + VEC_LANES));
+        c = i8_top(c, vec_load(x + i + 2 * VEC_LANES));
+        d = i8_top(d, vec_load(x + i + 3 * VEC_LANES));
     }
     for (; i + VEC_LANES <= n; i += VEC_LANES)
         a = i8_top(a, vec_load(x + i));
     if (i < n)
         b = i8_top(b, vec_load_first(x + i, n - i));
-    return i8_top_bits(a, b);
+    return i8_top_bits(i8_top_of(i8_top_of(a, b), i8_top_of(c, d)));
 }
 
 /* From the bits of the largest number: *inverse = 127 / max, 0 where there is nothing to round. */
@@ -68,10 +71,13 @@ static inline float dot_convert(const float *a, uint32_t k, uint32_t steps, dot_
     }
     const vec_t by = vec_set(inverse);
     uint32_t i = 0;
-    for (; i + VEC_LANES <= k; i += VEC_LANES)
-        i8_put(out + i, vec_load(a + i) * by);
-    if (i < k)
-        i8_put(out + i, vec_load_first(a + i, k - i) * by);
+    for (; i + I8_PUT <= k; i += I8_PUT)
+        i8_put(out + i, a + i, by);
+    if (i < k) {
+        float rest[I8_PUT] = {0};
+        memcpy(rest, a + i, (k - i) * sizeof *a);
+        i8_put(out + i, rest, by);
+    }
     return scale;
 }
 
@@ -105,11 +111,17 @@ VEC_INLINE dot_sum_t dot_start(const char *head, const int vecs, const int j) {
     return i8_load_sum(head + (size_t)j * VEC_LANES * 4);
 }
 
-VEC_INLINE vec_t dot_end(dot_sum_t sum, const char *head, const int vecs, const int j,
-                         float row_scale) {
+struct dot_head {
+    vec_t scale, bias;
+};
+
+VEC_INLINE struct dot_head dot_head(const char *head, const int vecs, const int j) {
     const float *scale = (const float *)(const void *)head + (size_t)(vecs + j) * VEC_LANES;
-    const float *bias = scale + (size_t)vecs * VEC_LANES;
-    return vec_fma(i8_float(sum), vec_load(scale) * vec_set(row_scale), vec_load(bias));
+    return (struct dot_head){vec_load(scale), vec_load(scale + (size_t)vecs * VEC_LANES)};
+}
+
+VEC_INLINE vec_t dot_end(dot_sum_t sum, const struct dot_head *head, float row_scale) {
+    return vec_fma(i8_float(sum), head->scale * vec_set(row_scale), head->bias);
 }
 
 #include "model/gemm_dot.h"

@@ -11,7 +11,7 @@
 #define DOT_ROWS 6
 #define DOT_VECS 2
 
-enum { DOT_DEPTH = 2, DOT_W_BYTES = VEC_LANES * DOT_DEPTH, I8_OFFSET = 0 };
+enum { DOT_DEPTH = 2, DOT_W_BYTES = VEC_LANES * DOT_DEPTH, I8_OFFSET = 0, I8_PUT = 16 };
 
 typedef uint32_t dot_word_t;
 typedef int16_t i8_number_t;
@@ -29,8 +29,9 @@ VEC_INLINE dot_w_t dot_w(const char *w) {
 VEC_INLINE dot_sum_t dot_add(dot_sum_t sum, dot_a_t a, dot_w_t w) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(a, w));
 }
-VEC_INLINE void i8_put(i8_number_t *out, vec_t x) {
-    _mm_storeu_si128((__m128i *)(void *)out, i8_round(x));
+VEC_INLINE void i8_put(i8_number_t *out, const float *x, vec_t by) {
+    const __m256i q = _mm256_permute4x64_epi64(i8_round(x, by), _MM_SHUFFLE(3, 1, 2, 0));
+    _mm256_storeu_si256((__m256i *)(void *)out, q);
 }
 
 #include "model/gemm_i8.h"

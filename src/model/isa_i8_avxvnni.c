@@ -10,7 +10,7 @@
 #define DOT_ROWS 6
 #define DOT_VECS 2
 
-enum { DOT_DEPTH = 4, DOT_W_BYTES = VEC_LANES * DOT_DEPTH, I8_OFFSET = 128 };
+enum { DOT_DEPTH = 4, DOT_W_BYTES = VEC_LANES * DOT_DEPTH, I8_OFFSET = 128, I8_PUT = 32 };
 
 typedef uint32_t dot_word_t;
 typedef uint8_t i8_number_t;
@@ -32,10 +32,12 @@ VEC_INLINE dot_sum_t dot_add(dot_sum_t sum, dot_a_t a, dot_w_t w) {
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(w));
     return sum;
 }
-VEC_INLINE void i8_put(i8_number_t *out, vec_t x) {
-    const __m128i q = i8_round(x);
-    const __m128i bytes = _mm_xor_si128(_mm_packs_epi16(q, q), _mm_set1_epi8((char)I8_OFFSET));
-    _mm_storel_epi64((__m128i *)(void *)out, bytes);
+VEC_INLINE void i8_put(i8_number_t *out, const float *x, vec_t by) {
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i bytes = _mm256_permutevar8x32_epi32(
+        _mm256_packs_epi16(i8_round(x, by), i8_round(x + 16, by)), order);
+    _mm256_storeu_si256((__m256i *)(void *)out,
+                        _mm256_xor_si256(bytes, _mm256_set1_epi8((char)I8_OFFSET)));
 }
 
 #include "model/gemm_i8.h"

@@ -12,7 +12,7 @@
 #define DOT_ROWS 4
 #define DOT_VECS 2
 
-enum { DOT_DEPTH = 2, DOT_W_BYTES = VEC_LANES * DOT_DEPTH, I8_OFFSET = 0 };
+enum { DOT_DEPTH = 2, DOT_W_BYTES = VEC_LANES * DOT_DEPTH, I8_OFFSET = 0, I8_PUT = 4 };
 
 typedef int16_t i8_number_t;
 typedef struct {
@@ -70,23 +70,25 @@ VEC_INLINE dot_sum_t dot_add(dot_sum_t sum, dot_a_t a, dot_w_t w) {
 VEC_INLINE i8_top_t i8_top_zero(void) {
     return (i8_top_t){0, 0, 0, 0};
 }
-VEC_INLINE i8_top_t i8_top(i8_top_t top, vec_t x) {
-    const vec_int_t bits = (vec_int_t)vec_abs(x), more = bits > top;
-    return (bits & more) | (top & ~more);
+VEC_INLINE i8_top_t i8_top_of(i8_top_t a, i8_top_t b) {
+    const vec_int_t more = a > b;
+    return (a & more) | (b & ~more);
 }
-VEC_INLINE uint32_t i8_top_bits(i8_top_t a, i8_top_t b) {
+VEC_INLINE i8_top_t i8_top(i8_top_t top, vec_t x) {
+    return i8_top_of(top, (vec_int_t)vec_abs(x));
+}
+VEC_INLINE uint32_t i8_top_bits(i8_top_t a) {
     int32_t top = 0;
-    for (uint32_t i = 0; i < VEC_LANES; i++) {
+    for (uint32_t i = 0; i < VEC_LANES; i++)
         top = a[i] > top ? a[i] : top;
-        top = b[i] > top ? b[i] : top;
-    }
     return (uint32_t)top;
 }
 /* lrintf(): adding and taking away a large number could be merged with the multiplication before
  * it, and then round otherwise than the other kernels. */
-VEC_INLINE void i8_put(i8_number_t *out, vec_t x) {
+VEC_INLINE void i8_put(i8_number_t *out, const float *x, vec_t by) {
+    const vec_t scaled = vec_load(x) * by;
     for (uint32_t i = 0; i < VEC_LANES; i++)
-        out[i] = (int16_t)lrintf(x[i]);
+        out[i] = (int16_t)lrintf(scaled[i]);
 }
 VEC_INLINE dot_sum_t i8_load_sum(const char *p) {
     dot_sum_t x;

@@ -68,6 +68,9 @@ VEC_INLINE vec_t vec_round(vec_t x) {
 }
 /* x 2^n, n whole. Only this width takes any n, and answers 0 or infinity where floats end. */
 #define VEC_SCALE_ANY 1
+VEC_INLINE vec_t vec_add_down(vec_t a, vec_t b) { /* a + b, rounded down; only here */
+    return _mm512_add_round_ps(a, b, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
 VEC_INLINE vec_t vec_scale(vec_t x, vec_t n) {
     return _mm512_scalef_ps(x, n);
 }
