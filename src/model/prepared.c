@@ -20,6 +20,7 @@
 #include "model/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,8 @@ static enum status check_image(int fd, const struct prepared_header *header, str
     char *chunk = malloc(CHUNK_BYTES);
     if (!chunk)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
+    /* After a boot it is read from the disk: in large pieces, which become large pages. */
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     struct hash_sum sum;
     hash_sum_begin(&sum);
     uint64_t at = 0;
