@@ -83,6 +83,7 @@ int cli_done(const struct cli *self, int code);
 
 int cmd_embed(int argc, char **argv);
 int cmd_classify(int argc, char **argv);
+int cmd_rerank(int argc, char **argv);
 int cmd_similarity(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_status(int argc, char **argv);

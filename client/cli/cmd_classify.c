@@ -13,8 +13,8 @@ struct settings {
     struct cli_texts texts;
     char labels[LABELS_BYTES];
     char template_text[512];
-    bool multi_label;
-    uint32_t top, truncate, cache, lane;
+    bool multi_label, pair;
+    uint32_t top, truncate, cache, lane, max_tokens;
     const char *list[LABELS_MAX]; /* into labels */
     size_t n_labels;
 };
@@ -25,13 +25,18 @@ static const struct cfg_row rows[] = {
     CFG_HEADING("Labels"),
     CFG_TEXT("labels", struct settings, labels, "", "A,B,C",
              "labels to score; none: those the model was trained with"),
+    CFG_BOOL("pair", struct settings, pair,
+             "judge texts two by two, by the model's own labels: two words,\nor a line with a tab "
+             "between them"),
     CFG_TEXT("template", struct settings, template_text, "", "TEXT",
              "a sentence with {} in the label's place; default: the model's"),
     CFG_BOOL("multi-label", struct settings, multi_label,
              "score each label for itself instead of sharing 1 among them"),
-    CFG_U32("top", struct settings, top, "0", 0, 64, "N", "only the best N; 0: all"),
+    CFG_U32("top", struct settings, top, "0", 0, 1024, "N", "only the best N; 0: all"),
     CFG_CHOICE("truncate", struct settings, truncate, "right", "right|left|off",
                "where a text that is too long is cut; off: refuse it"),
+    CFG_U32("max-tokens", struct settings, max_tokens, "0", 0, 8192, "N",
+            "cut texts, or pairs, at N tokens; 0: the model's limit"),
     CFG_CHOICE("cache", struct settings, cache, "use", "use|bypass|refresh",
                "refresh: compute again and store"),
     CFG_CHOICE("lane", struct settings, lane, "normal", "normal|high|bulk", "who goes first"),
@@ -40,11 +45,15 @@ static const struct cfg_row rows[] = {
 static const struct cfg cfg = {
     .program = "ember classify",
     .synopsis = "[OPTION]... [TEXT]...",
-    .about = "Scores labels for each text, best first.",
+    .about =
+        "Scores labels for each text, best first: yours, for models of vectors or of entailment;\n"
+        "the model's own, for models that were trained with some.",
     .epilog =
         "Examples:\n"
         "  ember classify --labels complaint,question,praise \"the parcel never came\"\n"
-        "  ember classify --labels 投诉,咨询,建议 --file 工单.txt --output json\n\n"
+        "  ember classify --labels 投诉,咨询,建议 --file 工单.txt --output json\n"
+        "  ember classify --model intents \"where is my parcel?\"\n"
+        "  ember classify --model paraphrase --pair \"it is late\" \"it did not come in time\"\n\n"
         "--output raw prints one line a text: the best label, a tab, its score.\n" CLI_EXIT_HELP,
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
@@ -55,7 +64,18 @@ static enum ember_status start(void *arg, ember_t *e, const char *const *texts, 
                                struct ember_error *error) {
     const struct settings *s = arg;
     struct ember_classify_options o = EMBER_CLASSIFY_OPTIONS_INIT;
-    o.text_bytes = text_bytes;
+    const char *seconds[STREAM_CHUNK_TEXTS];
+    size_t first_bytes[STREAM_CHUNK_TEXTS], second_bytes[STREAM_CHUNK_TEXTS];
+    for (size_t i = 0; s->pair && i < n; i++) {
+        size_t tab = stream_tab(texts[i], text_bytes[i]);
+        first_bytes[i] = tab;
+        seconds[i] = texts[i] + tab + 1;
+        second_bytes[i] = text_bytes[i] - tab - 1;
+    }
+    o.text_bytes = s->pair ? first_bytes : text_bytes;
+    o.seconds = s->pair ? seconds : NULL;
+    o.second_bytes = s->pair ? second_bytes : NULL;
+    o.max_tokens = s->max_tokens;
     o.hypothesis_template = s->template_text;
     o.multi_label = s->multi_label;
     o.top_k = s->top;
@@ -148,9 +168,11 @@ int cmd_classify(int argc, char **argv) {
     s.n_labels = 0;
     if (!split_labels(&s))
         return cli_usage(&cli, "--labels needs 1 to %d labels, separated by commas", LABELS_MAX);
+    if (s.pair && s.n_labels)
+        return cli_usage(&cli, "--pair goes with the model's own labels, not with --labels");
     if (!cli_open(&cli, &code))
         return code;
-    struct stream_task task = {start, print, &s};
+    struct stream_task task = {start, print, &s, s.pair};
     code = stream_run(&cli, &task, n_words, argv, s.texts.file);
     ember_close(&cli.ember);
     return code;

@@ -91,7 +91,7 @@ int cmd_tokenize(int argc, char **argv) {
     int n_words, code;
     if (!cli_load(&cli, &cfg, argc, argv, &n_words, &s, &code) || !cli_open(&cli, &code))
         return code;
-    struct stream_task task = {start, print, &s};
+    struct stream_task task = {start, print, &s, false};
     code = stream_run(&cli, &task, n_words, argv, s.texts.file);
     ember_close(&cli.ember);
     return code;

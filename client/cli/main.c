@@ -11,6 +11,7 @@ static const struct {
 } commands[] = {
     {"embed", cmd_embed, "vectors of texts"},
     {"classify", cmd_classify, "scores of labels for texts"},
+    {"rerank", cmd_rerank, "documents in the order in which they answer a query"},
     {"similarity", cmd_similarity, "cosine between texts"},
     {"tokenize", cmd_tokenize, "the tokens a model sees"},
     {"status", cmd_status, "broker, workers and services"},
@@ -22,7 +23,7 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static int help(FILE *out) {
     fputs("Usage: ember COMMAND [OPTION]...\n\n"
-          "Text embeddings and label scores from an EmberMQ broker.\n\nCommands:\n",
+          "Text embeddings, label scores and rankings from an EmberMQ broker.\n\nCommands:\n",
           out);
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].what);

@@ -8,7 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHUNK_TEXTS = 512, CHUNK_BYTES = 1 << 20, CHUNKS = 4, PROGRESS_US = 200 * 1000 };
+enum {
+    CHUNK_TEXTS = STREAM_CHUNK_TEXTS,
+    CHUNK_BYTES = 1 << 20,
+    CHUNKS = 4,
+    PROGRESS_US = 200 * 1000
+};
 
 struct chunk {
     char *text[CHUNK_TEXTS]; /* owned when they come from a file */
@@ -32,15 +37,29 @@ struct stream {
     unsigned head, n_chunks;
 };
 
+size_t stream_tab(const char *text, size_t bytes) {
+    const char *tab = memchr(text, '\t', bytes);
+    return tab ? (size_t)(tab - text) : bytes;
+}
+
+/* A word, or two of them as a pair. */
+static bool next_word(struct stream *self, char **text, size_t *bytes) {
+    if (self->word == self->n_words)
+        return false;
+    const char *word = self->words[self->word++];
+    int n = -1;
+    if (self->task->pairs)
+        n = asprintf(text, "%s\t%s", word, self->words[self->word++]); /* their number is even */
+    else
+        n = asprintf(text, "%s", word);
+    *bytes = n < 0 ? 0 : (size_t)n;
+    return n >= 0;
+}
+
 /* The next text; false at the end. */
 static bool next_text(struct stream *self, char **text, size_t *bytes) {
-    if (self->words) {
-        if (self->word == self->n_words)
-            return false;
-        *text = strdup(self->words[self->word++]);
-        *bytes = *text ? strlen(*text) : 0;
-        return *text != NULL;
-    }
+    if (self->words)
+        return next_word(self, text, bytes);
     size_t room = 0;
     *text = NULL;
     ssize_t n = getline(text, &room, self->file);
@@ -83,7 +102,13 @@ static int fail_chunk(struct stream *self, const struct chunk *chunk,
 }
 
 static int start_chunk(struct stream *self, struct chunk *chunk) {
-    struct ember_error error;
+    struct ember_error error = {.status = EMBER_INVALID_ARGUMENT,
+                                .message = "no tab between the two texts of a pair"};
+    for (size_t i = 0; self->task->pairs && i < chunk->n; i++)
+        if (stream_tab(chunk->text[i], chunk->bytes[i]) == chunk->bytes[i]) {
+            error.item = (int64_t)i;
+            return fail_chunk(self, chunk, &error);
+        }
     enum ember_status status =
         self->task->start(self->task->arg, self->cli->ember, (const char *const *)chunk->text,
                           chunk->n, chunk->bytes, &chunk->call, &error);
@@ -154,6 +179,8 @@ int stream_run(struct cli *cli, const struct stream_task *task, int n_words, cha
     self->progress = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
     if (n_words > 0 && file[0]) {
         code = cli_usage(cli, "texts as words and --file together");
+    } else if (task->pairs && n_words % 2) {
+        code = cli_usage(cli, "%d texts cannot be taken two by two", n_words);
     } else if (n_words > 0) {
         self->words = argv + 1;
         self->n_words = n_words;

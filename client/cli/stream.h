@@ -12,6 +12,8 @@
 
 #include "cli.h"
 
+enum { STREAM_CHUNK_TEXTS = 512 };
+
 struct stream_task {
     /* Starts a call for the texts. */
     enum ember_status (*start)(void *arg, ember_t *e, const char *const *texts, size_t n,
@@ -22,7 +24,12 @@ struct stream_task {
     bool (*print)(void *arg, const ember_result_t *result, const char *const *texts,
                   const size_t *text_bytes, uint64_t first);
     void *arg;
+    bool pairs; /* a text is two, with a tab between: words are taken two by two, a line without a
+                 * tab is refused */
 };
+
+/* The place of the tab in a pair that stream_run() handed over. */
+size_t stream_tab(const char *text, size_t bytes);
 
 /* Runs all texts: argv[1..n_words], or the lines of `file` ("-": standard input), which is also
  * read when there are neither words nor a file. Returns the exit status. */

@@ -1,5 +1,6 @@
-/* call.c - see call.h. Requests are cut so that texts spread evenly (65 texts: 33 + 32, not 64 + 1:
- * the two halves run at the same time) and no body or reply can pass its limit. */
+/* call.c - see call.h. Requests are cut so that texts spread evenly (65 texts: 33 + 32, not 64 +
+ * 1: the two halves run at the same time), no body or reply can pass its limit, and no request
+ * but that of a single text can be more than a worker takes at once. */
 #include "call.h"
 
 #include "client.h"
@@ -39,11 +40,19 @@ void error_from(struct ember_error *out, const struct err *err, int64_t item) {
 
 /* ---- making */
 
-static struct view text_at(const struct call_spec *spec, size_t i) {
-    const char *text = spec->texts[i];
-    if (!text)
+static struct view text_of(const char *const *texts, const size_t *bytes, size_t i) {
+    if (!texts || !texts[i])
         return view_make("", 0);
-    return view_make(text, spec->text_bytes ? spec->text_bytes[i] : strlen(text));
+    return view_make(texts[i], bytes ? bytes[i] : strlen(texts[i]));
+}
+
+/* Text i, and the other one of its pair; empty when there are no pairs. */
+static struct view text_at(const struct call_spec *spec, size_t i) {
+    return text_of(spec->texts, spec->text_bytes, i);
+}
+
+static struct view second_at(const struct call_spec *spec, size_t i) {
+    return text_of(spec->seconds, spec->second_bytes, i);
 }
 
 static enum status check_text(struct view text, struct err *err) {
@@ -56,13 +65,27 @@ static enum status check_text(struct view text, struct err *err) {
     return STATUS_OK;
 }
 
-/* Bytes of texts that one request may carry. */
-static size_t text_room(const struct call_spec *spec) {
+/* Texts of one request. */
+struct texts_of {
+    struct view texts[LIMIT_REQUEST_TEXTS], seconds[LIMIT_REQUEST_TEXTS];
+};
+
+/* How a call is cut into requests. */
+struct cut {
+    uint32_t texts_max; /* of one request */
+    size_t room;        /* bytes of texts that one request may carry */
+    uint32_t times;     /* so often a text may be read: with each label, or once */
+    size_t company;     /* bytes that are read with it each time, at most */
+};
+
+static size_t room_of(const struct call_spec *spec) {
     size_t room = LIMIT_REQUEST_BYTES - BODY_SPARE_BYTES;
     if (spec->task == WIRE_TASK_EMBED)
         room -= spec->embed.prompt_prefix.bytes;
     if (spec->task == WIRE_TASK_TOKENIZE)
-        room = TOKENIZE_REQUEST_BYTES + TEXT_SPARE_BYTES;
+        room = TOKENIZE_REQUEST_BYTES + 2 * TEXT_SPARE_BYTES;
+    if (spec->task == WIRE_TASK_RERANK)
+        room -= spec->rerank.query.bytes;
     if (spec->task == WIRE_TASK_CLASSIFY) {
         room -= spec->classify.hypothesis_template.bytes;
         for (uint32_t i = 0; i < spec->classify.n_labels; i++)
@@ -71,23 +94,56 @@ static size_t text_room(const struct call_spec *spec) {
     return room;
 }
 
+static struct cut cut_of(const struct call_spec *spec) {
+    struct cut cut = {.texts_max = spec->request_texts, .room = room_of(spec), .times = 1};
+    if (spec->task == WIRE_TASK_EMBED)
+        cut.company = spec->embed.prompt_prefix.bytes;
+    if (spec->task == WIRE_TASK_RERANK)
+        cut.company = spec->rerank.query.bytes;
+    if (spec->task == WIRE_TASK_TOKENIZE)
+        cut.times = 0; /* no model reads it */
+    if (spec->task == WIRE_TASK_CLASSIFY && spec->classify.n_labels) {
+        cut.times = spec->classify.n_labels;
+        for (uint32_t i = 0; i < cut.times; i++)
+            if (spec->classify.labels[i].bytes > cut.company)
+                cut.company = spec->classify.labels[i].bytes;
+        cut.company += spec->classify.hypothesis_template.bytes;
+        if (LIMIT_REQUEST_PAIRS / cut.times < cut.texts_max)
+            cut.texts_max = LIMIT_REQUEST_PAIRS / cut.times;
+    }
+    size_t requests = (spec->n + cut.texts_max - 1) / cut.texts_max;
+    cut.texts_max = (uint32_t)((spec->n + requests - 1) / requests);
+    return cut;
+}
+
+/* What a text may cost the model at most, in tokens: no token is shorter than a byte, and no
+ * sequence longer than LIMIT_TOKENS. */
+static uint64_t cost_of(const struct cut *cut, size_t text_bytes) {
+    size_t bytes = text_bytes + cut->company + 3;
+    return (bytes < LIMIT_TOKENS ? bytes : LIMIT_TOKENS) * (uint64_t)cut->times;
+}
+
 /* How many texts from `first` on go into the next request. */
-static uint32_t take_texts(const struct call_spec *spec, size_t first, uint32_t most, size_t room,
-                           struct view *texts) {
+static uint32_t take_texts(const struct call_spec *spec, size_t first, const struct cut *cut,
+                           struct texts_of *out) {
     uint32_t n = 0;
     size_t used = 0;
-    while (n < most && first + n < spec->n) {
-        struct view text = text_at(spec, first + n);
-        used += text.bytes + TEXT_SPARE_BYTES;
-        if (n > 0 && used > room)
+    uint64_t cost = 0;
+    while (n < cut->texts_max && first + n < spec->n) {
+        struct view text = text_at(spec, first + n), second = second_at(spec, first + n);
+        used += text.bytes + second.bytes + 2 * TEXT_SPARE_BYTES;
+        cost += cost_of(cut, text.bytes + second.bytes);
+        if (n > 0 && (used > cut->room || cost > LIMIT_REQUEST_TOKENS))
             break;
-        texts[n++] = text;
+        out->texts[n] = text;
+        out->seconds[n++] = second;
     }
     return n;
 }
 
-static enum status encode(const struct call_spec *spec, const struct view *texts, uint32_t n,
+static enum status encode(const struct call_spec *spec, const struct texts_of *from, uint32_t n,
                           struct wire_out *out) {
+    const struct view *texts = from->texts;
     switch (spec->task) {
     case WIRE_TASK_EMBED: {
         struct wire_embed_request m = spec->embed;
@@ -99,7 +155,14 @@ static enum status encode(const struct call_spec *spec, const struct view *texts
         struct wire_classify_request m = spec->classify;
         m.texts = texts;
         m.n_texts = n;
+        m.seconds = spec->seconds ? from->seconds : NULL;
         return codec_classify_request_encode(&m, out);
+    }
+    case WIRE_TASK_RERANK: {
+        struct wire_rerank_request m = spec->rerank;
+        m.documents = texts;
+        m.n_documents = n;
+        return codec_rerank_request_encode(&m, out);
     }
     case WIRE_TASK_TOKENIZE: {
         struct wire_tokenize_request m = spec->tokenize;
@@ -137,7 +200,7 @@ static enum status no_memory(struct err *err) {
 }
 
 static enum status add_part(ember_call_t *self, const struct call_spec *spec, uint32_t first,
-                            const struct view *texts, uint32_t n, struct err *err) {
+                            const struct texts_of *texts, uint32_t n, struct err *err) {
     struct wire_out out = {0};
     enum status st = encode(spec, texts, n, &out);
     if (st != STATUS_OK) {
@@ -159,14 +222,15 @@ static enum status add_part(ember_call_t *self, const struct call_spec *spec, ui
 }
 
 /* Looks at every text before anything is made of them, and counts the requests they need. */
-static enum status count_parts(const struct call_spec *spec, uint32_t most, size_t room,
-                               uint32_t *parts, int64_t *item, struct err *err) {
-    struct view texts[LIMIT_REQUEST_TEXTS];
+static enum status count_parts(const struct call_spec *spec, const struct cut *cut, uint32_t *parts,
+                               int64_t *item, struct err *err) {
+    struct texts_of of;
     uint32_t n_parts = 0;
     for (size_t first = 0; first < spec->n; n_parts++) {
-        uint32_t n = take_texts(spec, first, most, room, texts);
+        uint32_t n = take_texts(spec, first, cut, &of);
         for (uint32_t i = 0; i < n; i++)
-            if (check_text(texts[i], err) != STATUS_OK) {
+            if (check_text(of.texts[i], err) != STATUS_OK ||
+                check_text(of.seconds[i], err) != STATUS_OK) {
                 *item = (int64_t)(first + i);
                 return STATUS_INVALID_ARGUMENT;
             }
@@ -179,11 +243,9 @@ static enum status count_parts(const struct call_spec *spec, uint32_t most, size
 enum status call_new(const struct call_spec *spec, ember_call_t **out, int64_t *item,
                      struct err *err) {
     *item = -1;
-    size_t requests = (spec->n + spec->request_texts - 1) / spec->request_texts;
-    uint32_t most = (uint32_t)((spec->n + requests - 1) / requests);
-    size_t room = text_room(spec);
+    struct cut cut = cut_of(spec);
     uint32_t n_parts;
-    enum status st = count_parts(spec, most, room, &n_parts, item, err);
+    enum status st = count_parts(spec, &cut, &n_parts, item, err);
     if (st != STATUS_OK)
         return st;
     ember_call_t *self = call_alloc(CALL_TASK, n_parts);
@@ -191,12 +253,13 @@ enum status call_new(const struct call_spec *spec, ember_call_t **out, int64_t *
         return no_memory(err);
     self->task = spec->task;
     self->n_texts = (uint32_t)spec->n;
+    self->top_k = spec->task == WIRE_TASK_RERANK ? spec->rerank.top_k : 0;
     self->result = result_new(spec->task, self->n_texts);
     st = self->result ? STATUS_OK : no_memory(err);
-    struct view texts[LIMIT_REQUEST_TEXTS];
+    struct texts_of texts;
     for (size_t first = 0; st == STATUS_OK && first < spec->n;) {
-        uint32_t n = take_texts(spec, first, most, room, texts);
-        st = add_part(self, spec, (uint32_t)first, texts, n, err);
+        uint32_t n = take_texts(spec, first, &cut, &texts);
+        st = add_part(self, spec, (uint32_t)first, &texts, n, err);
         first += n;
     }
     if (st != STATUS_OK) {
@@ -270,6 +333,8 @@ void call_end(ember_call_t *self, const struct ember_error *error, uint64_t now_
         uint32_t resent;
         count_sendings(self, &resent);
         result_set_call(self->result, (uint32_t)(now_us - self->started_us), self->n_parts, resent);
+        if (self->task == WIRE_TASK_RERANK)
+            result_rank(self->result, self->top_k);
     }
     ember_result_t *result = NULL;
     if (self->done) { /* nobody else will take it */

@@ -44,6 +44,7 @@ struct ember_call {
     char model[LIMIT_NAME_BYTES + 1];
     uint64_t started_us, deadline_us;
     uint32_t n_texts, n_parts;
+    uint32_t top_k;     /* rerank: of the whole call; 0: all */
     struct part *parts; /* [n_parts] */
     size_t bytes;       /* of all bodies */
     ember_done_fn *done;
@@ -77,11 +78,14 @@ struct call_spec {
     enum wire_task task;
     const char *const *texts;
     const size_t *text_bytes;
+    const char *const *seconds; /* [n] of pairs, or NULL */
+    const size_t *second_bytes;
     size_t n;
     uint32_t request_texts; /* most texts of one request */
     union {
         struct wire_embed_request embed; /* without texts */
         struct wire_classify_request classify;
+        struct wire_rerank_request rerank; /* without documents: those are the texts */
         struct wire_tokenize_request tokenize;
     };
 };

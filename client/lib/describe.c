@@ -41,7 +41,9 @@ static const struct ember_model_info *models(struct ember_report *r, const struc
                                      .kernel = text(r, from[i].kernel),
                                      .dim = from[i].dim,
                                      .max_tokens = from[i].max_tokens,
-                                     .tasks = from[i].tasks};
+                                     .tasks = from[i].tasks,
+                                     .head = (enum ember_head)from[i].head,
+                                     .labels = from[i].labels};
         if (to)
             to[i] = m;
     }
@@ -175,4 +177,6 @@ void describe_service(const struct service *service, struct ember_model *out) {
     out->dim = service->dim;
     out->max_tokens = service->max_tokens;
     out->workers = service->workers;
+    out->head = (enum ember_head)service->head;
+    out->labels = service->head == WIRE_HEAD_LABELS ? service->labels : 0;
 }

@@ -43,6 +43,10 @@ const char *ember_version(void) {
     return EMBER_VERSION;
 }
 
+const char *ember_head_name(enum ember_head head) {
+    return wire_head_name((enum wire_head)head);
+}
+
 const char *ember_status_name(enum ember_status status) {
     return status_name((enum status)status);
 }
@@ -305,6 +309,10 @@ enum ember_status ember_classify_start(ember_t *self, const char *const *texts, 
     enum status st = check_word((unsigned)o.truncate, WIRE_TRUNCATE_OFF, "truncate", &err);
     if (st == STATUS_OK)
         st = check_word((unsigned)o.cache, WIRE_CACHE_REFRESH, "cache", &err);
+    if (st == STATUS_OK && o.seconds && n_labels)
+        st = err_set(&err, STATUS_INVALID_ARGUMENT,
+                     "labels and seconds exclude each other: a label is the second text of its "
+                     "pair");
     if (st == STATUS_OK)
         st = read_labels(labels, n_labels, views, &err);
     if (st == STATUS_OK && template_text.bytes > LIMIT_TEMPLATE_BYTES)
@@ -315,6 +323,8 @@ enum ember_status ember_classify_start(ember_t *self, const char *const *texts, 
     struct call_spec spec = {.task = WIRE_TASK_CLASSIFY,
                              .texts = texts,
                              .text_bytes = o.text_bytes,
+                             .seconds = o.seconds,
+                             .second_bytes = o.second_bytes,
                              .n = n,
                              .classify = {.labels = views,
                                           .n_labels = (uint32_t)n_labels,
@@ -323,7 +333,38 @@ enum ember_status ember_classify_start(ember_t *self, const char *const *texts, 
                                           .top_k = o.top_k,
                                           .truncate = (enum wire_truncate)o.truncate,
                                           .cache = (enum wire_cache)o.cache,
-                                          .traceparent = view_or_empty(o.traceparent)}};
+                                          .traceparent = view_or_empty(o.traceparent),
+                                          .max_tokens = o.max_tokens}};
+    struct common common = COMMON(o, done, arg);
+    return start_task(self, &spec, &common, call, error);
+}
+
+enum ember_status ember_rerank_start(ember_t *self, const char *query, const char *const *documents,
+                                     size_t n, const struct ember_rerank_options *options,
+                                     ember_done_fn *done, void *arg, ember_call_t **call,
+                                     struct ember_error *error) {
+    struct ember_rerank_options o;
+    READ_OPTIONS(&o, options);
+    struct err err;
+    struct view query_text = view_or_empty(query);
+    enum status st = check_word((unsigned)o.truncate, WIRE_TRUNCATE_OFF, "truncate", &err);
+    if (st == STATUS_OK)
+        st = check_word((unsigned)o.cache, WIRE_CACHE_REFRESH, "cache", &err);
+    if (st == STATUS_OK && (query_text.bytes > LIMIT_TEXT_BYTES || !utf8_valid(query_text)))
+        st = err_set(&err, STATUS_INVALID_ARGUMENT,
+                     "the query has more than %d bytes or is not UTF-8", LIMIT_TEXT_BYTES);
+    if (st != STATUS_OK)
+        return fail(error, &err, -1);
+    struct call_spec spec = {.task = WIRE_TASK_RERANK,
+                             .texts = documents,
+                             .text_bytes = o.text_bytes,
+                             .n = n,
+                             .rerank = {.query = query_text,
+                                        .top_k = o.top_k,
+                                        .truncate = (enum wire_truncate)o.truncate,
+                                        .cache = (enum wire_cache)o.cache,
+                                        .traceparent = view_or_empty(o.traceparent),
+                                        .max_tokens = o.max_tokens}};
     struct common common = COMMON(o, done, arg);
     return start_task(self, &spec, &common, call, error);
 }
@@ -443,6 +484,19 @@ enum ember_status ember_classify(ember_t *self, const char *const *texts, size_t
     return status;
 }
 
+enum ember_status ember_rerank(ember_t *self, const char *query, const char *const *documents,
+                               size_t n, const struct ember_rerank_options *options,
+                               ember_result_t **out, struct ember_error *error) {
+    ember_call_t *call;
+    enum ember_status status =
+        ember_rerank_start(self, query, documents, n, options, NULL, NULL, &call, error);
+    if (status != EMBER_OK)
+        return status;
+    status = ember_call_take(call, out, error);
+    ember_call_destroy(&call);
+    return status;
+}
+
 enum ember_status ember_tokenize(ember_t *self, const char *const *texts, size_t n,
                                  const struct ember_tokenize_options *options, ember_result_t **out,
                                  struct ember_error *error) {
@@ -500,7 +554,7 @@ enum ember_status ember_describe(ember_t *self, const char *model, enum ember_ta
                                  uint32_t timeout_ms, struct ember_model *out,
                                  struct ember_error *error) {
     ember_call_t *call;
-    if (task != EMBER_TASK_EMBED && task != EMBER_TASK_CLASSIFY && task != EMBER_TASK_TOKENIZE) {
+    if (task < EMBER_TASK_EMBED || task > EMBER_TASK_TOKENIZE) {
         error_set(error, STATUS_INVALID_ARGUMENT, -1, "task %d is not known", (int)task);
         return EMBER_INVALID_ARGUMENT;
     }

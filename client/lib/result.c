@@ -20,6 +20,13 @@ struct ids_of {
     uint32_t n, full;
 };
 
+/* A document as its reply ranked it. */
+struct found {
+    struct ember_rank rank;
+    uint32_t at; /* place in the order of replies */
+    bool there;
+};
+
 struct ember_result {
     enum wire_task task;
     uint32_t n;
@@ -36,6 +43,9 @@ struct ember_result {
     size_t row_bytes;
     uint8_t *rows;            /* [n, row_bytes] */
     struct scores_of *scores; /* [n] classify */
+    struct found *found;      /* [n] rerank: what each reply ranks, from its first document on */
+    struct ember_rank *ranks; /* [n_ranks] all of that in order */
+    uint32_t n_ranks;
     char *label_text;
     const char **labels; /* [n_labels] */
     uint32_t n_labels;
@@ -58,6 +68,9 @@ ember_result_t *result_new(enum wire_task task, uint32_t n) {
     bool ok = self->tokens && self->truncated && self->source && self->worker;
     if (task == WIRE_TASK_CLASSIFY)
         ok = ok && (self->scores = calloc(n, sizeof *self->scores));
+    if (task == WIRE_TASK_RERANK)
+        ok = ok && (self->found = calloc(n, sizeof *self->found)) &&
+             (self->ranks = calloc(n, sizeof *self->ranks));
     if (task == WIRE_TASK_TOKENIZE)
         ok = ok && (self->ids = calloc(n, sizeof *self->ids));
     if (!ok)
@@ -75,6 +88,8 @@ void ember_result_destroy(ember_result_t **self) {
     free(r->blocks);
     free(r->ids);
     free(r->scores);
+    free(r->found);
+    free(r->ranks);
     free(r->labels);
     free(r->label_text);
     free(r->rows);
@@ -243,6 +258,40 @@ static enum status add_classify(ember_result_t *self, uint32_t first, uint32_t n
     return add_facts(self, first, n, &reply.facts, err);
 }
 
+static enum status add_rerank(ember_result_t *self, uint32_t first, uint32_t n, struct view body,
+                              struct arena *arena, struct err *err) {
+    struct wire_rerank_reply reply = {0};
+    enum status st = codec_rerank_reply_decode(body, arena, &reply, err);
+    st = check_reply(st, reply.facts.n, n, err);
+    if (st != STATUS_OK)
+        return st;
+    for (uint32_t k = 0; k < reply.n; k++)
+        self->found[first + k] =
+            (struct found){{first + reply.index[k], reply.score[k]}, first + k, true};
+    return add_facts(self, first, n, &reply.facts, err);
+}
+
+/* Best first; a reply's own order counts among equals, which it knows better. */
+static int compare_found(const void *a, const void *b) {
+    const struct found *x = a, *y = b;
+    if (x->there != y->there)
+        return x->there ? -1 : 1;
+    if (x->rank.score > y->rank.score || x->rank.score < y->rank.score)
+        return x->rank.score > y->rank.score ? -1 : 1;
+    return x->at < y->at ? -1 : 1;
+}
+
+void result_rank(ember_result_t *self, uint32_t top_k) {
+    uint32_t most = top_k && top_k < self->n ? top_k : self->n;
+    qsort(self->found, self->n, sizeof *self->found, compare_found);
+    while (self->n_ranks < most && self->found[self->n_ranks].there) {
+        self->ranks[self->n_ranks] = self->found[self->n_ranks].rank;
+        self->n_ranks++;
+    }
+    free(self->found);
+    self->found = NULL;
+}
+
 static size_t tokens_bytes(const struct wire_tokens *from) {
     size_t bytes = from->n_ids * sizeof *from->ids;
     for (uint32_t k = 0; from->pieces && k < from->n_ids; k++)
@@ -297,6 +346,8 @@ enum status result_add(ember_result_t *self, uint32_t first, uint32_t n, struct 
         return add_embed(self, first, n, body, arena, err);
     case WIRE_TASK_CLASSIFY:
         return add_classify(self, first, n, body, arena, err);
+    case WIRE_TASK_RERANK:
+        return add_rerank(self, first, n, body, arena, err);
     case WIRE_TASK_TOKENIZE:
         return add_tokenize(self, first, n, body, arena, err);
     default:
@@ -349,6 +400,11 @@ size_t ember_result_labels(const ember_result_t *self) {
 
 const char *ember_result_label(const ember_result_t *self, size_t label) {
     return label < self->n_labels ? self->labels[label] : "";
+}
+
+size_t ember_result_ranks(const ember_result_t *self, const struct ember_rank **ranks) {
+    *ranks = self->n_ranks ? self->ranks : NULL;
+    return self->n_ranks;
 }
 
 size_t ember_result_ids(const ember_result_t *self, size_t i, const uint32_t **ids) {

@@ -51,6 +51,8 @@ static void learn(struct service *s, const struct wire_service *told) {
     s->dim = told->dim;
     s->max_tokens = told->max_tokens;
     s->workers = told->workers;
+    s->head = told->head;
+    s->labels = told->labels;
 }
 
 void services_welcome(struct services *self, const struct wire_welcome *welcome) {

@@ -20,6 +20,8 @@ struct service {
     char serves[LIMIT_NAME_BYTES + 1];
     char fingerprint[LIMIT_NAME_BYTES + 1];
     uint32_t dim, max_tokens, workers;
+    enum wire_head head;
+    uint32_t labels;
 };
 
 struct services {

@@ -169,7 +169,7 @@ enum status codec_rerank_request_decode(struct view body, struct arena *arena,
 
 struct wire_rerank_reply {
     const uint32_t *index; /* [n] of documents, best first; no two alike */
-    const float *score;    /* [n] */
+    const float *score;    /* [n] 0..1 */
     uint32_t n;            /* at most facts.n */
     struct wire_facts facts;
 };

@@ -296,7 +296,7 @@ enum status codec_rerank_reply_decode(struct view body, struct arena *arena,
     bool seen[LIMIT_REQUEST_TEXTS] = {false},
          ok = m->n_index == m->n_score && m->n_index <= facts.n;
     for (size_t i = 0; ok && i < m->n_index; i++) {
-        ok = m->index[i] < facts.n && !seen[m->index[i]];
+        ok = m->index[i] < facts.n && !seen[m->index[i]] && m->score[i] >= 0 && m->score[i] <= 1;
         if (ok)
             seen[m->index[i]] = true;
     }

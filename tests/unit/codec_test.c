@@ -5,6 +5,8 @@
 #include "base/hash.h"
 #include "wire/codec.h"
 
+#include <math.h>
+
 static struct arena arena;
 static struct wire_out out;
 
@@ -508,6 +510,12 @@ static void test_rerank_reply(void **state) {
     }
     in.n = 4;
     TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_INTERNAL);
+    TEST_ROW("a score that is no number");
+    in.n = 3;
+    score[1] = NAN;
+    TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_OK);
+    TEST_EQ(codec_rerank_reply_decode(exact(), &arena, &got, &err), STATUS_INVALID_ARGUMENT);
+    score[1] = 0.5f;
     static const struct {
         const char *name;
         uint32_t index[3];

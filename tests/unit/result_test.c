@@ -180,14 +180,67 @@ static void test_tokens(void **state) {
     ember_result_destroy(&r); /* NULL is fine */
 }
 
+static enum status add_ranks(ember_result_t *r, uint32_t first, uint32_t n, const uint32_t *index,
+                             const float *score, uint32_t n_index) {
+    struct wire_rerank_reply m = {index, score, n_index, facts(n, "f", "w")};
+    struct err err;
+    TEST_EQ(codec_rerank_reply_encode(&m, &out), STATUS_OK);
+    arena_reset(&arena);
+    return result_add(r, first, n, wire_out_view(&out), &arena, &err);
+}
+
+/* Two replies become one order: indices of the call, the better first, equals as their replies had
+ * them, and no more than were asked for. */
+static void test_ranks(void **state) {
+    (void)state;
+    static const uint32_t a[] = {2, 1, 0}, b[] = {0, 1};
+    static const float a_score[] = {1, 1, 0.25f}, b_score[] = {0.5f, 0.125f};
+    static const uint32_t want[] = {2, 1, 3, 0, 4};
+    static const float want_score[] = {1, 1, 0.5f, 0.25f, 0.125f};
+    for (uint32_t top = 0; top <= 6; top++) {
+        ember_result_t *r = result_new(WIRE_TASK_RERANK, 5);
+        TEST_EQ(add_ranks(r, 3, 2, b, b_score, 2), STATUS_OK); /* in any order */
+        TEST_EQ(add_ranks(r, 0, 3, a, a_score, 3), STATUS_OK);
+        result_rank(r, top);
+        const struct ember_rank *ranks;
+        size_t n = ember_result_ranks(r, &ranks);
+        TEST_EQ(n, top && top < 5 ? top : 5);
+        for (size_t k = 0; k < n; k++) {
+            TEST_EQ(ranks[k].index, want[k]);
+            TEST_NEAR(ranks[k].score, want_score[k], 0);
+        }
+        TEST_EQ(ember_result_count(r), 5);
+        TEST_EQ(ember_result_tokens(r, 4), 2); /* facts stay in the caller's order */
+        ember_result_destroy(&r);
+    }
+    TEST_ROW("replies that tell their best only");
+    ember_result_t *r = result_new(WIRE_TASK_RERANK, 5);
+    TEST_EQ(add_ranks(r, 0, 3, a, a_score, 1), STATUS_OK);
+    TEST_EQ(add_ranks(r, 3, 2, b, b_score, 1), STATUS_OK);
+    result_rank(r, 1);
+    const struct ember_rank *ranks;
+    TEST_EQ(ember_result_ranks(r, &ranks), 1);
+    TEST_EQ(ranks[0].index, 2);
+    ember_result_destroy(&r);
+    TEST_ROW("a reply to fewer documents");
+    r = result_new(WIRE_TASK_RERANK, 5);
+    TEST_EQ(add_ranks(r, 0, 2, b, b_score, 2), STATUS_OK);
+    TEST_EQ(ember_result_ranks(r, &ranks), 0); /* not before the end */
+    struct wire_rerank_reply m = {b, b_score, 2, facts(2, "f", "w")};
+    struct err err;
+    TEST_EQ(codec_rerank_reply_encode(&m, &out), STATUS_OK);
+    arena_reset(&arena);
+    TEST_EQ(result_add(r, 2, 3, wire_out_view(&out), &arena, &err), STATUS_INTERNAL);
+    ember_result_destroy(&r);
+}
+
 int main(void) {
     if (!arena_init(&arena, codec_arena_bytes(LIMIT_REPLY_BYTES)))
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_misfits),
-        cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_vectors), cmocka_unit_test(test_misfits),
+        cmocka_unit_test(test_scores),  cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_ranks),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_done(&arena);

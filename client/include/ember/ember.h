@@ -1,4 +1,4 @@
-/* ember.h - text embeddings and label scores from an EmberMQ broker. The only public header.
+/* ember.h - text embeddings, label scores and rankings from an EmberMQ broker. The only public header.
  *
  *     ember_t *e = NULL;
  *     ember_result_t *r = NULL;
@@ -85,7 +85,7 @@ enum ember_status {
     EMBER_ALREADY_EXISTS = 6,
     EMBER_PERMISSION_DENIED = 7,
     EMBER_RESOURCE_EXHAUSTED = 8,  /* overload or a size limit; see `retry_after_ms` */
-    EMBER_FAILED_PRECONDITION = 9, /* for example labels for a model that cannot score them */
+    EMBER_FAILED_PRECONDITION = 9, /* for example a result that is taken twice */
     EMBER_ABORTED = 10, /* given up half-way, for example when the model changed meanwhile */
     EMBER_OUT_OF_RANGE = 11,
     EMBER_UNIMPLEMENTED = 12, /* well formed, but not supported */
@@ -163,7 +163,7 @@ enum ember_normalize { EMBER_NORMALIZE_MODEL = 0, EMBER_NORMALIZE_NO = 1, EMBER_
 
 enum ember_truncate { /* of a text with more tokens than the model takes */
                       EMBER_TRUNCATE_RIGHT = 0, /* keep the beginning */
-                      EMBER_TRUNCATE_LEFT = 1,  /* keep the end */
+                      EMBER_TRUNCATE_LEFT = 1,  /* keep the end; not of texts read in pairs */
                       EMBER_TRUNCATE_OFF = 2    /* refuse the call */
 };
 
@@ -222,15 +222,43 @@ struct ember_classify_options {
         *hypothesis_template; /* holds one {}, "This text is about {}."; default: the model's */
     int32_t multi_label;      /* 1: each label is scored for itself; 0: scores add up to 1 */
     uint32_t top_k;           /* only the best so many labels; default: all */
+    /* [n] the other text of each pair, for models that were trained to judge two; without labels */
+    const char *const *seconds;
+    const size_t *second_bytes; /* their lengths; default: strlen() */
+    uint32_t max_tokens;        /* of one text or pair; default: the published limit */
 };
 #define EMBER_CLASSIFY_OPTIONS_INIT EMBER_INIT_SIZE(struct ember_classify_options)
 
-/* Scores of 1 to 64 labels for each of `n` texts, best label first. n_labels 0: the labels the
- * model was trained with. */
+/* Scores of labels for each of `n` texts, best label first: of 1 to 64 of your own, for models of
+ * vectors (by cosine) and of entailment (each text is read with each label), or, with n_labels 0,
+ * of those the model was trained with (up to 1024). Template and multi_label go with labels of your
+ * own. A model takes one or the other and says so: ember_describe() tells which. */
 EMBER_API enum ember_status ember_classify(ember_t *self, const char *const *texts, size_t n,
                                            const char *const *labels, size_t n_labels,
                                            const struct ember_classify_options *options,
                                            ember_result_t **out, struct ember_error *error);
+
+struct ember_rerank_options {
+    size_t size;
+    const char *model;
+    uint32_t timeout_ms;
+    uint32_t flags;
+    enum ember_lane lane;
+    const size_t *text_bytes; /* of the documents */
+    const char *traceparent;
+    enum ember_truncate truncate; /* of a query and its document the longer one is cut; not LEFT */
+    enum ember_cache cache;
+    uint32_t top_k;      /* only the best so many documents; default: all */
+    uint32_t max_tokens; /* of a query and its document together; default: the published limit */
+};
+#define EMBER_RERANK_OPTIONS_INIT EMBER_INIT_SIZE(struct ember_rerank_options)
+
+/* How well each of `n` documents answers the query, by a model trained for that; see
+ * ember_result_ranks(). */
+EMBER_API enum ember_status ember_rerank(ember_t *self, const char *query,
+                                         const char *const *documents, size_t n,
+                                         const struct ember_rerank_options *options,
+                                         ember_result_t **out, struct ember_error *error);
 
 struct ember_tokenize_options {
     size_t size;
@@ -256,7 +284,7 @@ EMBER_API enum ember_status ember_tokenize(ember_t *self, const char *const *tex
  * of range reads as 0, NULL or "". */
 EMBER_API void ember_result_destroy(ember_result_t **self);
 
-EMBER_API size_t ember_result_count(const ember_result_t *self); /* texts */
+EMBER_API size_t ember_result_count(const ember_result_t *self); /* texts, or documents */
 
 /* Of ember_embed(). Rows lie one after another without gaps, ember_result_row_bytes() each. */
 EMBER_API uint32_t ember_result_dim(const ember_result_t *self);
@@ -276,6 +304,14 @@ EMBER_API size_t ember_result_scores(const ember_result_t *self, size_t i,
 EMBER_API size_t ember_result_labels(const ember_result_t *self);
 EMBER_API const char *ember_result_label(const ember_result_t *self, size_t label);
 
+/* Of ember_rerank(): the documents, best first; as many as top_k allows. What is told of text i
+ * (tokens and so on, below) is about documents[i] and its query, all of them. */
+struct ember_rank {
+    uint32_t index; /* into your documents */
+    float score;    /* 0..1 */
+};
+EMBER_API size_t ember_result_ranks(const ember_result_t *self, const struct ember_rank **ranks);
+
 /* Of ember_tokenize(): ids of text i as cut to the model's limit, the text of the k-th of them when
  * pieces were asked for, and how many there would be without a limit. */
 EMBER_API size_t ember_result_ids(const ember_result_t *self, size_t i, const uint32_t **ids);
@@ -289,8 +325,8 @@ enum ember_source {
     EMBER_SOURCE_MEMORY = 2, /* the worker's memory cache */
     EMBER_SOURCE_REDIS = 3   /* the fleet's cache */
 };
-EMBER_API uint32_t ember_result_tokens(const ember_result_t *self,
-                                       size_t i); /* used, specials too */
+/* Used, special ones included; of a text that was read with each label: the sum. */
+EMBER_API uint32_t ember_result_tokens(const ember_result_t *self, size_t i);
 EMBER_API int ember_result_truncated(const ember_result_t *self,
                                      size_t i); /* 1: the text had more */
 EMBER_API enum ember_source ember_result_source(const ember_result_t *self, size_t i);
@@ -337,6 +373,11 @@ EMBER_API enum ember_status ember_classify_start(ember_t *self, const char *cons
                                                  const struct ember_classify_options *options,
                                                  ember_done_fn *done, void *arg,
                                                  ember_call_t **call, struct ember_error *error);
+EMBER_API enum ember_status ember_rerank_start(ember_t *self, const char *query,
+                                               const char *const *documents, size_t n,
+                                               const struct ember_rerank_options *options,
+                                               ember_done_fn *done, void *arg, ember_call_t **call,
+                                               struct ember_error *error);
 EMBER_API enum ember_status ember_tokenize_start(ember_t *self, const char *const *texts, size_t n,
                                                  const struct ember_tokenize_options *options,
                                                  ember_done_fn *done, void *arg,
@@ -364,7 +405,21 @@ EMBER_API void ember_call_destroy(ember_call_t **call);
 EMBER_API enum ember_status ember_ping(ember_t *self, uint32_t timeout_ms, uint32_t *round_trip_us,
                                        struct ember_error *error);
 
-enum ember_task { EMBER_TASK_EMBED = 1, EMBER_TASK_CLASSIFY = 2, EMBER_TASK_TOKENIZE = 4 };
+enum ember_task {
+    EMBER_TASK_EMBED = 1,
+    EMBER_TASK_CLASSIFY = 2,
+    EMBER_TASK_RERANK = 3,
+    EMBER_TASK_TOKENIZE = 4
+};
+
+/* What a model gives besides vectors. */
+enum ember_head {
+    EMBER_HEAD_NONE = 0,   /* nothing: classify scores labels of yours, by cosine */
+    EMBER_HEAD_LABELS = 1, /* scores of its own labels: classify takes none of yours */
+    EMBER_HEAD_NLI = 2,    /* entailment: classify reads each text with each label of yours */
+    EMBER_HEAD_SCORE = 3   /* one score of a query and a document: rerank */
+};
+EMBER_API const char *ember_head_name(enum ember_head head); /* "none" "labels" "nli" "score" */
 
 /* What stands behind a model name or alias (NULL or "": the client's default). */
 struct ember_model {
@@ -373,6 +428,8 @@ struct ember_model {
     char fingerprint[65]; /* SHA-256, hex */
     uint32_t dim, max_tokens;
     uint32_t workers; /* that serve it now */
+    enum ember_head head;
+    uint32_t labels; /* of its own; their names come with results */
 };
 #define EMBER_MODEL_INIT EMBER_INIT_SIZE(struct ember_model)
 EMBER_API enum ember_status ember_describe(ember_t *self, const char *model, enum ember_task task,
@@ -392,6 +449,8 @@ struct ember_model_info {
     const char *name, *fingerprint, *precision, *kernel;
     uint32_t dim, max_tokens;
     uint32_t tasks; /* bits 1 << enum ember_task */
+    enum ember_head head;
+    uint32_t labels; /* of the head */
 };
 struct ember_worker_info {
     const char *name, *host, *version, *state, *tier, *redis; /* redis: "off", "up", "down" */
