@@ -1,8 +1,8 @@
 /* fuzz_result.c - replies are bytes from outside: whatever a broker or worker sends, putting a
  * result together either refuses it or gives a result whose every accessor stays inside it.
  *
- * First byte: task, and how many texts were asked for (up to 32); the rest is the reply's body, given twice,
- * as two parts of one call. */
+ * First byte: task, and how many texts were asked for (up to 32); the rest is the reply's body,
+ * given twice, as two parts of one call. */
 #include "base/check.h"
 #include "describe.h"
 #include "result.h"

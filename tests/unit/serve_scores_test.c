@@ -192,8 +192,8 @@ static void test_nli(void **state) {
     TEST_EQ(counter_get(&stats->texts), TEXTS * seen.n);
 }
 
-/* All pairs of a request wait at once, so batches are as full as they can be, and one may hold pairs
- * of two texts. */
+/* All pairs of a request wait at once, so batches are as full as they can be, and one may hold
+ * pairs of two texts. */
 static void test_packed(void **state) {
     (void)state;
     struct view texts[] = {view_of("seven.."), view_of("seven2.")};

@@ -1,4 +1,5 @@
-/* ember.h - text embeddings, label scores and rankings from an EmberMQ broker. The only public header.
+/* ember.h - text embeddings, label scores and rankings from an EmberMQ broker. The only public
+ * header.
  *
  *     ember_t *e = NULL;
  *     ember_result_t *r = NULL;
