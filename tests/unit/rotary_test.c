@@ -37,7 +37,7 @@ static void test_fill(void **state) {
 
 static void test_base(void **state) {
     (void)state;
-    static const struct {
+    const struct {
         const char *name;
         float factor;
         uint32_t trained, n, hidden, heads;
