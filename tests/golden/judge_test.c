@@ -200,8 +200,63 @@ static uint32_t judge_cases(const char *path, const char *id, bool zeroshot, uin
     return n;
 }
 
+/* A row for each document, the query the same: they have the ranks 1 to n. Ten more for the best
+ * document, or the worst, show which one has rank 1, or n. */
+static void judge_order(const char *query, const json_t *docs, const json_t *scores) {
+    enum { MORE = 10 };
+    static char rows[200000], quoted[20000];
+    const uint32_t n = json_size(docs);
+    double all = 0;
+    for (uint32_t i = 1; i <= n && i <= 10; i++)
+        all += 1.0 / i;
+    json_quote(view_of(query), quoted, sizeof quoted);
+    for (int best = 0; best < 2; best++) {
+        const json_t *wanted = element(docs, extreme(scores, best));
+        char *at = rows, *end = rows + sizeof rows;
+        for (uint32_t i = 0; i < n + MORE; i++) {
+            const json_t *doc = i < n ? element(docs, i) : wanted;
+            at += snprintf(at, (size_t)(end - at), "{\"query\": %s, \"document\": ", quoted);
+            at += json_quote(view_of(json_text(doc)), at, (size_t)(end - at));
+            at += snprintf(at, (size_t)(end - at), "}\n");
+            TEST_TRUE(at < end);
+        }
+        golden_empty(work.path, false);
+        golden_write(&work, "rows.jsonl", rows, (size_t)(at - rows));
+        TEST_EQ(tool_run("eval --task retrieval --model " GOLDEN_DIR "/reranker/hf %s/rows.jsonl",
+                         work.path),
+                0);
+        TEST_NEAR(figure("documents"), n, 0);
+        TEST_NEAR(figure("mrr@10"), (all + MORE * (best ? 1 : 1.0 / n)) / (n + MORE), 1e-4);
+    }
+}
+
+/* A golden order of documents: the first has rank 1, the last of n rank n. */
+static uint32_t judge_reranker(uint32_t most) {
+    size_t bytes;
+    uint32_t n = 0;
+    char *text = golden_read(GOLDEN_DIR "/reranker/cases.jsonl", &bytes);
+    for (char *line, *rest = text; (line = strsep(&rest, "\n")) && n < most;) {
+        json_t *row = NULL;
+        if (!*line)
+            continue;
+        TEST_EQ(json_parse(view_of(line), strlen(line), "case", &row, NULL), STATUS_OK);
+        const json_t *docs = json_get(row, "docs");
+        const char *query = json_text(json_get(row, "query"));
+        if (json_is_null(json_get(row, "max_length")) && query && *query && json_size(docs) > 1 &&
+            strcmp(json_text(json_first(docs)), json_text(element(docs, 1))) != 0) {
+            TEST_ROW(json_text(json_get(row, "id")));
+            judge_order(query, docs, json_get(row, "scores"));
+            n++;
+        }
+        json_destroy(&row);
+    }
+    free(text);
+    return n;
+}
+
 static void test_heads(void **state) {
     (void)state;
+    TEST_TRUE(judge_reranker(8) == 8);
     TEST_TRUE(judge_cases(GOLDEN_DIR "/cls-head/cases.jsonl", "cls-head/softmax", false, 6) >= 3);
     TEST_TRUE(judge_cases(GOLDEN_DIR "/nli-zh/cases.jsonl", "nli-zh/modelscope", true, 6) >= 3);
     TEST_ROW("refusals");

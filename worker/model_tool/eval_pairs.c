@@ -154,9 +154,21 @@ static enum status retrieval_read(const struct eval *self, struct retrieval *r, 
     return st;
 }
 
+static void put_ranks(struct eval *self, const struct retrieval *r, const double *ranks) {
+    const struct eval_retrieval figures = eval_retrieval(ranks, r->n);
+    eval_head(self);
+    facts_count(&self->facts, "queries", r->n, "");
+    facts_count(&self->facts, "documents", r->documents.n, "");
+    facts_number(&self->facts, "mrr@10", figures.mrr10, 4, "");
+    facts_number(&self->facts, "recall@1", figures.recall1, 4, "");
+    facts_number(&self->facts, "recall@10", figures.recall10, 4, "");
+    facts_number(&self->facts, "mean_rank", figures.rank_mean, 1, "");
+}
+
+/* By vectors: cosines of a query with all documents. */
 struct ranking {
     const struct retrieval *r;
-    const float *queries, *documents; /* [n, dim], length 1 */
+    float *queries, *documents; /* [n, dim], length 1 */
     uint32_t dim;
     float *scores; /* [threads, documents] */
     double *ranks; /* [rows] */
@@ -175,60 +187,70 @@ static void rank(void *arg, uint32_t thread, uint32_t first, uint32_t n) {
     }
 }
 
-static enum status judge(struct eval *self, struct ranking *ranking, struct err *err) {
-    const struct retrieval *r = ranking->r;
+static enum status rank_by_vectors(struct eval *self, const struct retrieval *r, double *ranks,
+                                   struct err *err) {
     const uint32_t threads = self->outputs.threads;
-    ranking->scores = malloc((size_t)threads * r->documents.n * sizeof *ranking->scores);
-    ranking->ranks = malloc(r->n * sizeof *ranking->ranks);
-    enum status st;
-    if (!ranking->scores || !ranking->ranks)
-        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for %u ranks", r->n);
-    else
+    struct ranking ranking = {.r = r, .ranks = ranks};
+    enum status st = eval_vectors(self, r->queries.at, r->queries.n, self->prompt, &ranking.dim,
+                                  &ranking.queries, err);
+    if (st == STATUS_OK)
+        st = eval_vectors(self, r->documents.at, r->documents.n, self->document_prompt,
+                          &ranking.dim, &ranking.documents, err);
+    ranking.scores = malloc((size_t)threads * r->documents.n * sizeof *ranking.scores);
+    if (st == STATUS_OK && !ranking.scores)
+        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for %u scores", r->documents.n);
+    if (st == STATUS_OK)
         st = parallel_run(&(struct parallel){.total = r->n,
                                              .chunk = 16,
                                              .threads = threads,
                                              .progress = self->outputs.progress ? "ranks" : NULL,
                                              .work = rank,
-                                             .arg = ranking},
+                                             .arg = &ranking},
                           err);
-    if (st == STATUS_OK) {
-        const struct eval_retrieval figures = eval_retrieval(ranking->ranks, r->n);
-        eval_head(self);
-        facts_count(&self->facts, "queries", r->n, "");
-        facts_count(&self->facts, "documents", r->documents.n, "");
-        facts_number(&self->facts, "mrr@10", figures.mrr10, 4, "");
-        facts_number(&self->facts, "recall@1", figures.recall1, 4, "");
-        facts_number(&self->facts, "recall@10", figures.recall10, 4, "");
-        facts_number(&self->facts, "mean_rank", figures.rank_mean, 1, "");
+    free(ranking.queries);
+    free(ranking.documents);
+    free(ranking.scores);
+    return st;
+}
+
+/* By a reranker: the score of a query with each document, a query at a time. */
+static enum status rank_by_scores(struct eval *self, const struct retrieval *r, double *ranks,
+                                  struct err *err) {
+    struct view *query = malloc(r->documents.n * sizeof *query);
+    enum status st = STATUS_OK;
+    if (!query)
+        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for %u pairs", r->documents.n);
+    self->outputs.prefix = self->prompt;
+    for (uint32_t i = 0; i < r->n && st == STATUS_OK; i++) {
+        float *scores = NULL;
+        for (uint32_t d = 0; d < r->documents.n; d++)
+            query[d] = r->queries.at[r->query[i]];
+        st = outputs_of(&self->outputs, query, r->documents.at, r->documents.n, &scores, err);
+        if (st == STATUS_OK)
+            ranks[i] = eval_rank(scores, r->documents.n, r->wanted[i]);
+        free(scores);
     }
-    free(ranking->scores);
-    free(ranking->ranks);
+    free(query);
     return st;
 }
 
 enum status eval_retrieval_task(struct eval *self, struct err *err) {
+    const bool pairs = engine_info(self->outputs.engine)->head == ENGINE_HEAD_SCORE;
     struct retrieval r = {0};
-    struct ranking ranking = {.r = &r};
-    float *queries = NULL, *documents = NULL;
+    double *ranks = NULL;
     enum status st = retrieval_read(self, &r, err);
+    if (st == STATUS_OK && !(ranks = malloc(r.n * sizeof *ranks)))
+        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for %u ranks", r.n);
     if (st == STATUS_OK)
-        st = eval_vectors(self, r.queries.at, r.queries.n, self->prompt, &ranking.dim, &queries,
-                          err);
+        st = pairs ? rank_by_scores(self, &r, ranks, err) : rank_by_vectors(self, &r, ranks, err);
     if (st == STATUS_OK)
-        st = eval_vectors(self, r.documents.at, r.documents.n, self->document_prompt, &ranking.dim,
-                          &documents, err);
-    if (st == STATUS_OK) {
-        ranking.queries = queries;
-        ranking.documents = documents;
-        st = judge(self, &ranking, err);
-    }
+        put_ranks(self, &r, ranks);
+    free(ranks);
     text_list_done(&r.queries);
     text_list_done(&r.documents);
     text_list_done(&r.pids);
     free(r.query);
     free(r.wanted);
     free(r.named);
-    free(queries);
-    free(documents);
     return st;
 }

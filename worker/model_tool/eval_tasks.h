@@ -2,7 +2,8 @@
  * model over them, and prints its figures.
  *
  *     sts        {"a", "b", "score"}              cosine of a and b against the score
- *     retrieval  {"query", "document", "pid"}     the document among all documents of the file
+ *     retrieval  {"query", "document", "pid"}     the document among all documents of the file, by
+ *                                                 cosine or, of a reranker, by its score of pairs
  *     zeroshot   {"text", "label"}                the label among all labels, by cosine or NLI
  *     classify   {"text", "label"}                the label among those of the model's own head
  *
