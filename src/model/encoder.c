@@ -271,18 +271,17 @@ static void attend_part(void *arg, uint32_t part, void *own) {
         float *qkv = step->work->qkv + (size_t)(chunk->start[s] - chunk->start[0]) * 3 * h;
         for (uint32_t head = part_start(heads, part, step->parts); head < end; head++) {
             float *q = qkv + (size_t)head * dim;
-            self->kernels->attention(
-                &(struct kernel_attention){.q = q,
-                                           .k = q + h,
-                                           .v = q + 2 * (size_t)h,
-                                           .ld = 3 * (size_t)h,
-                                           .n = n,
-                                           .n_queries = step->first_only ? 1 : n,
-                                           .dim = dim,
-                                           .out = q,
-                                           .ld_out = 3 * (size_t)h,
-                                           .more = head + 1 < end,
-                                           .scratch = desk->attention});
+            self->attention(&(struct kernel_attention){.q = q,
+                                                       .k = q + h,
+                                                       .v = q + 2 * (size_t)h,
+                                                       .ld = 3 * (size_t)h,
+                                                       .n = n,
+                                                       .n_queries = step->first_only ? 1 : n,
+                                                       .dim = dim,
+                                                       .out = q,
+                                                       .ld_out = 3 * (size_t)h,
+                                                       .more = head + 1 < end,
+                                                       .scratch = desk->attention});
         }
     }
 }

@@ -107,6 +107,8 @@ static struct encoder plan(const struct model_shape *shape, const struct gemm_ke
         .gemm = kernel,
         .head_gemm = kernel->precision == GEMM_F32 ? kernel : gemm_by_name(GEMM_F32, "portable"),
         .kernels = kernels_choose(),
+        .attention = kernel->precision == GEMM_F32 ? kernels_choose()->attention
+                                                   : kernels_attention_narrow(kernels_choose()),
         .act = act_of(shape->act),
     };
 }

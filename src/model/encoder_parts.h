@@ -38,6 +38,7 @@ struct encoder {
     const struct gemm_kernel *gemm;
     const struct gemm_kernel *head_gemm; /* float32 whatever `gemm` is */
     const struct kernels *kernels;
+    kernel_attention_fn *attention; /* theirs, for this precision */
     enum kernel_act act;
     const void *image; /* everything below points into it, but for layers and zeros */
     size_t image_bytes;

@@ -23,6 +23,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A step of k in one vector of sums: x and w hold one number a lane, or whatever an including file
+ * makes of 32 bits. */
+#if !defined(TILE_STEP)
+#define TILE_STEP(x, w, sum) vec_fma(x, w, sum)
+#endif
+
 struct tile {
     const float *a; /* [rows, k] */
     size_t lda;
@@ -120,7 +126,7 @@ VEC_INLINE void tile_sum(const struct tile *t, const int rows, const int vecs, c
             const vec_t x = vec_set(a[i][k]);
             UNROLLED
             for (int j = 0; j < vecs; j++)
-                sum[i][j] = vec_fma(x, w[j], sum[i][j]);
+                sum[i][j] = TILE_STEP(x, w[j], sum[i][j]);
         }
     }
 }

@@ -21,7 +21,14 @@ struct isa_attention_need {
 };
 struct isa_attention_need isa_attention_need(uint32_t n, uint32_t dim);
 
+/* Attention that needs more of a CPU than its table of kernels does. */
+struct isa_attention {
+    bool (*usable)(void);
+    kernel_attention_fn *run;
+};
+
 #if defined(__x86_64__)
+extern const struct isa_attention attention_bf16_avx512;
 extern const struct kernels kernels_avx512, kernels_avx2;
 extern const struct gemm_kernel gemm_avx512, gemm_avx2;
 extern const struct gemm_kernel gemm_bf16_avx512, gemm_bf16_avx2;

@@ -33,6 +33,14 @@ const struct kernels *kernels_by_name(const char *name) {
     return NULL;
 }
 
+kernel_attention_fn *kernels_attention_narrow(const struct kernels *self) {
+#if defined(__x86_64__)
+    if (self == &kernels_avx512 && attention_bf16_avx512.usable())
+        return attention_bf16_avx512.run;
+#endif
+    return self->attention;
+}
+
 static size_t whole(size_t n) {
     return (n + ISA_LANES_MAX - 1) / ISA_LANES_MAX * ISA_LANES_MAX;
 }

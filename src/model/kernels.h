@@ -38,6 +38,8 @@ struct kernel_attention {
     float *scratch; /* kernels_attention_scratch(n, dim) numbers, aligned to 64 bytes */
 };
 
+typedef void kernel_attention_fn(const struct kernel_attention *call);
+
 struct kernels {
     const char *name;     /* "avx512", "avx2", "portable" */
     bool (*usable)(void); /* this CPU and system can run it */
@@ -75,8 +77,13 @@ struct kernels {
     /* out[n] = mean of `rows` rows */
     void (*mean)(float *out, const float *x, size_t ld, uint32_t rows, uint32_t n);
 
-    void (*attention)(const struct kernel_attention *call);
+    kernel_attention_fn *attention;
 };
+
+/* Attention for models whose weights are narrower than float32: q, k, v and the softmax's weights
+ * are rounded to bfloat16 where this CPU multiplies those faster, sums are float32; elsewhere
+ * self->attention. */
+kernel_attention_fn *kernels_attention_narrow(const struct kernels *self);
 
 /* Numbers of scratch that attention over at most n tokens needs, with whichever table. */
 size_t kernels_attention_scratch(uint32_t n, uint32_t dim);

@@ -14,7 +14,10 @@
  *
  * K is multiplied by log2 e when it is packed, because powers of two are cheaper than those of e.
  *
- * The order of all sums depends on n, dim and the table alone. */
+ * The order of all sums depends on n, dim and the table alone.
+ *
+ * With ATTENTION_PAIRS (attention_pairs.h) K, V, Q and P are rounded to bfloat16 and words hold two
+ * numbers; sums, powers and the careful way stay float32. */
 #ifndef EMBER_MODEL_KERNELS_ATTENTION_H
 #define EMBER_MODEL_KERNELS_ATTENTION_H
 
@@ -36,6 +39,17 @@ _Static_assert((int)VEC_LANES <= (int)ISA_LANES_MAX && (int)TILE_ROWS <= (int)IS
 
 enum { ATTENTION_V_IN_PLACE = 32 }; /* rows of V that are not worth a copy */
 
+#if defined(ATTENTION_PAIRS)
+#include "model/attention_pairs.h"
+#else
+/* One number a word. */
+enum { ATTENTION_PER_WORD = 1 };
+
+static inline void attention_pack_k(const float *k, size_t ld, uint32_t n, uint32_t dim,
+                                    float *out) {
+    tile_pack(k, ld, n, dim, LOG2_E, out);
+}
+
 /* V [n, dim] into the panels of gemm_tile.h: no turning, only copied together. Many rows read in
  * place would not do: they lie 3 x hidden apart and fall on few lines of the cache. */
 static inline void attention_pack_v(const float *v, size_t ld, uint32_t n, uint32_t dim,
@@ -55,6 +69,24 @@ static inline void attention_pack_v(const float *v, size_t ld, uint32_t n, uint3
     }
 }
 
+VEC_INLINE void attention_store(float *c, const int vecs, const vec_t y[TILE_VECS]) {
+    UNROLLED
+    for (int j = 0; j < vecs; j++)
+        vec_store(c + j * VEC_LANES, y[j]);
+}
+
+/* Queries are read where they are. */
+static inline const float *attention_queries(const float *q, size_t *ld, uint32_t rows,
+                                             uint32_t dim, float *room) {
+    (void)ld, (void)rows, (void)dim, (void)room;
+    return q;
+}
+#endif
+
+static inline uint32_t attention_words(uint32_t numbers) {
+    return (numbers + ATTENTION_PER_WORD - 1) / ATTENTION_PER_WORD;
+}
+
 /* A tile of 2^score; their sums over the row are added to total[rows]. Lanes past t->last are keys
  * that do not exist: they are not in the sums, and the product with V never reads them. */
 VEC_INLINE void powers_run(const struct tile *t, vec_t *total, const int rows, const int vecs) {
@@ -66,13 +98,13 @@ VEC_INLINE void powers_run(const struct tile *t, vec_t *total, const int rows, c
     float *c = t->c;
     UNROLLED
     for (int i = 0; i < rows; i++, c += ldc) {
-        vec_t of_row = total[i];
+        vec_t of_row = total[i], y[TILE_VECS];
         UNROLLED
         for (int j = 0; j < vecs; j++) {
-            const vec_t y = vec_exp2(sum[i][j]);
-            vec_store(c + j * VEC_LANES, y);
-            of_row = of_row + (j == vecs - 1 ? vec_fill_after(y, last, 0.0f) : y);
+            y[j] = vec_exp2(sum[i][j]);
+            of_row = of_row + (j == vecs - 1 ? vec_fill_after(y[j], last, 0.0f) : y[j]);
         }
+        attention_store(c, vecs, y);
         total[i] = of_row;
     }
 }
@@ -106,7 +138,7 @@ struct attention_scratch {
     float *sums;   /* [n_queries] of P's rows so far */
     float *o;      /* [n_queries, dim]: O so far, where there is more than one block of keys */
     float *scores; /* [n] and */
-    float *care;   /* [TILE_ROWS, dim], for rows that need care */
+    float *care;   /* [TILE_ROWS, dim], for rows that need care; before, queries in words */
 };
 
 static inline struct attention_scratch attention_cut(const struct kernel_attention *call) {
@@ -155,13 +187,13 @@ static inline void attention_powers(const struct kernel_attention *call,
     UNROLLED
     for (int i = 0; i < TILE_ROWS; i++)
         total[i] = vec_set(0.0f);
-    struct tile t = {.a = call->q + row * call->ld,
-                     .lda = call->ld,
+    struct tile t = {.lda = call->ld,
                      .b = keys->kt,
-                     .k = call->dim,
+                     .k = attention_words(call->dim),
                      .c = with->powers,
                      .ldc = with->ld_powers,
                      .last = VEC_LANES};
+    t.a = attention_queries(call->q + row * call->ld, &t.lda, rows, call->dim, with->care);
     for (uint32_t p = 0; p < keys->panels.parts; p++) {
         const uint32_t width = tile_part_size(&keys->panels, p);
         if (p + 1 == keys->panels.parts)
@@ -169,7 +201,7 @@ static inline void attention_powers(const struct kernel_attention *call,
         t.ldb = width * VEC_LANES;
         powers_table[width][rows](&t, total);
         t.b += t.ldb * t.k;
-        t.c += t.ldb;
+        t.c += t.ldb / ATTENTION_PER_WORD;
     }
     float *sums = with->sums + row;
     for (uint32_t i = 0; i < rows; i++)
@@ -188,7 +220,7 @@ static inline void attention_values(const struct kernel_attention *call,
     struct tile t = {.a = with->powers,
                      .lda = with->ld_powers,
                      .b = keys->v,
-                     .k = keys->n,
+                     .k = attention_words(keys->n),
                      .c = only ? call->out + row * call->ld_out : with->o + row * call->dim,
                      .ldc = only ? call->ld_out : call->dim,
                      .row_scale = only ? scale : NULL};
@@ -257,7 +289,8 @@ static void rows_attention(const struct kernel_attention *call) {
     const struct attention_scratch with = attention_cut(call);
     const struct tile_split blocks = tile_split(n, ISA_ATTENTION_KEYS);
     const struct tile_split tiles = tile_split(call->n_queries, TILE_ROWS);
-    const bool in_place = n <= ATTENTION_V_IN_PLACE && dim % VEC_LANES == 0;
+    const bool in_place =
+        ATTENTION_PER_WORD == 1 && n <= ATTENTION_V_IN_PLACE && dim % VEC_LANES == 0;
     for (uint32_t b = 0; b < blocks.parts; b++) {
         const size_t key = tile_part_start(&blocks, b);
         struct attention_keys keys = {.kt = with.kt,
@@ -266,7 +299,7 @@ static void rows_attention(const struct kernel_attention *call) {
                                       .first = b == 0,
                                       .last = b + 1 == blocks.parts};
         keys.panels = tile_split(tile_vecs(keys.n), TILE_VECS);
-        tile_pack(call->k + key * call->ld, call->ld, keys.n, dim, LOG2_E, with.kt);
+        attention_pack_k(call->k + key * call->ld, call->ld, keys.n, dim, with.kt);
         if (in_place) {
             keys.v = call->v;
             keys.ldv = call->ld;

@@ -87,6 +87,8 @@ static void check_kernel(const struct model_shape *shape, const struct gemm_kern
                      (int)kernel->precision, kernel->name, (*rows)->name);
             TEST_ROW(row);
             encoder->kernels = *rows;
+            encoder->attention = kernel->precision == GEMM_F32 ? (*rows)->attention
+                                                               : kernels_attention_narrow(*rows);
             check_company(encoder);
         }
     encoder_destroy(&encoder);
