@@ -75,9 +75,8 @@ static void test_retrieval(void **state) {
 /* A model that publishes a prompt for queries alone: "cat" is looked for as "the cat". */
 static void test_prompts(void **state) {
     (void)state;
-    static const char *const files[] = {
-        "config.json",    "model.safetensors",     "modules.json", "1_Pooling/config.json",
-        "tokenizer.json", "tokenizer_config.json", "vocab.txt",    "sentence_bert_config.json"};
+    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json",
+                                        "tokenizer_config.json", "vocab.txt"};
     static const char prompts[] = "{\"prompts\": {\"query\": \"the \", \"plain\": \"\"}}";
     static const char rows[] = "{\"query\": \"cat\", \"document\": \"the cat\"}\n"
                                "{\"query\": \"cat\", \"document\": \"cat\"}\n"
