@@ -67,14 +67,14 @@ static void test_heads(void **state) {
         {"a label too many", "cls-head/softmax",
          LINE("classify", EMPTY "\"names\": [\"投诉\"], " SOFTMAX LOGITS(RIGHT) SCORES(SCORE)),
          "4 labels, want 1"},
-        {"no texts", "cls-head/softmax", LINE("classify", NAMES("投诉") SOFTMAX LOGITS(RIGHT)),
-         "it has no texts"},
+        {"no texts", "cls-head/softmax",
+         LINE("classify", NAMES("投诉") SOFTMAX LOGITS(RIGHT) SCORES(SCORE)), "it has no texts"},
         {"another text", "cls-head/softmax",
          LINE("classify",
               "\"texts\": [\"好\"], " NAMES("投诉") SOFTMAX LOGITS(RIGHT) SCORES(SCORE)),
          "differs by"},
-        {"labels of a reranker", "reranker/hf", LINE("classify", EMPTY NAMES("投诉") SOFTMAX),
-         "without such a head"},
+        {"labels of a reranker", "reranker/hf",
+         LINE("classify", EMPTY NAMES("投诉") SOFTMAX SCORES(SCORE)), "without such a head"},
         {"a vector of a classifier", "cls-head/softmax",
          LINE("embed", EMPTY "\"out\": [[1, 2, 3, 4]]"), "makes no sense for a model of 4 logits"},
         {"rerank", "reranker/hf", LINE("rerank", RERANK RANKED RANKS ", \"order\": [1, 0, 2]"),
@@ -111,7 +111,8 @@ static void test_heads(void **state) {
     }
 }
 
-/* The vector of "hello world"; with 0.23 as its first number the cosine is 0.998, with 0.32 0.99. */
+/* The vector of "hello world"; with 0.23 as its first number the cosine is 0.998, with 0.32
+ * 0.99. */
 #define VECTOR(first)                                                                              \
     LINE("embed", "\"texts\": [\"hello world\"], \"normalize\": true, \"out\": [[" first           \
                   ", 0.007645421, -0.3334155, 0.04712605, 0.1391938, 0.2211009, -0.1098878, "      \

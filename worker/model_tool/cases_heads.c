@@ -21,7 +21,8 @@ static double apart(const float *got, uint32_t n, const json_t *want) {
         double x = NAN;
         json_f64(e, &x);
         const double difference = fabs((double)got[i] - x);
-        worst = difference <= worst ? worst : difference;
+        if (isnan(difference) || difference > worst) /* once NaN it stays */
+            worst = difference;
     }
     return worst;
 }
