@@ -85,7 +85,7 @@ static void test_heads(void **state) {
         {"a document too many", "reranker/hf", LINE("rerank", RERANK "\"logits\": [1, 2]"),
          "2 rows of logits, want 3"},
         {"a place too few", "reranker/hf",
-         LINE("rerank", RERANK RANKED RANKS ", \"order\": [1, 0]"), "an order of 2, want 3"},
+         LINE("rerank", RERANK RANKED RANKS ", \"order\": [1, 0]"), "an order of 3, want 2"},
         {"no documents", "reranker/hf", LINE("rerank", "\"query\": \"a\", \"docs\": []"),
          "no documents"},
         {"pairs", "nli-zh/hf", LINE("pair", PAIRS PAIR_IDS TYPES("1") ROWS("0.514567316")), NULL},
