@@ -224,9 +224,9 @@ static uint32_t tasks_of(enum engine_head head) {
         return ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY | ENGINE_TASK_TOKENIZE;
     case ENGINE_HEAD_LABELS:
     case ENGINE_HEAD_NLI:
-        return ENGINE_TASK_CLASSIFY;
+        return ENGINE_TASK_CLASSIFY | ENGINE_TASK_TOKENIZE;
     case ENGINE_HEAD_SCORE:
-        return ENGINE_TASK_RERANK;
+        return ENGINE_TASK_RERANK | ENGINE_TASK_TOKENIZE;
     }
     CHECK(false); /* all of the enum are above */
     return 0;

@@ -2,6 +2,7 @@
  * ember-broker, ember-worker on the golden models, redis-server. Numbers are judged by published
  * answers, by md5sum, or by what follows from other numbers; never by what the programs gave last
  * time. */
+#include "support/by_hand.h"
 #include "support/golden.h"
 #include "support/rig.h"
 
@@ -145,24 +146,12 @@ static void test_published_answers(void **state) {
  * cache */
 
 /* What `md5sum` says of these bytes. */
-static void md5_of(const char *bytes, char out[33]) {
-    char path[128], command[256];
-    snprintf(path, sizeof path, "%s/digest-input", proc_dir());
-    FILE *f = fopen(path, "we");
-    TEST_TRUE(f && fwrite(bytes, 1, strlen(bytes), f) == strlen(bytes) && fclose(f) == 0);
-    snprintf(command, sizeof command, "md5sum < %s", path);
-    f = popen(command, "re");
-    TEST_TRUE(f && fread(out, 1, 32, f) == 32);
-    pclose(f);
-    out[32] = '\0';
-}
-
 /* The key that a person computes for it: ember:<model>@<fingerprint8>:<kind>:<md5>. */
 static void key_by_hand(const char *model, const char *kind, const char *bytes, char out[256]) {
     struct ember_model about = EMBER_MODEL_INIT;
     struct ember_error error;
     char md5[33];
-    md5_of(bytes, md5);
+    md5_by_hand(bytes, md5);
     if (ember_describe(client, model, EMBER_TASK_EMBED, 0, &about, &error) != EMBER_OK)
         TEST_FAIL("describe: %s", error.message);
     TEST_EQ(strlen(about.fingerprint), 64);

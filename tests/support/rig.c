@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 
-enum { UP_MS = 10000, ARGS_MAX = 40, STEP_US = 10000 };
+enum { UP_MS = 10000, ARGS_MAX = 64, STEP_US = 10000 };
 
 void rig_init(struct rig *self, const struct rig_cfg *cfg) {
     *self = (struct rig){.cfg = *cfg};

@@ -17,7 +17,7 @@
 
 #include <ember/ember.h>
 
-enum { RIG_BROKERS = 2, RIG_WORKERS = 4, RIG_MODELS = 4, RIG_EXTRA = 8 };
+enum { RIG_BROKERS = 2, RIG_WORKERS = 4, RIG_MODELS = 12, RIG_EXTRA = 8 };
 
 struct rig_cfg {
     uint32_t brokers, workers;
