@@ -41,6 +41,15 @@
 
 enum { DOT_BLOCK_BYTES = 192 * 1024 }; /* words of A in one block of rows: part of the L2 cache */
 
+/* GELU takes a tenth of the time of a tile with k = 384, and little of it on the units that multiply
+ * words. So a tile may leave it to the next one, which does a row now and then on its way through
+ * k. Where registers are few there is no room for that. */
+#if defined(VEC_LOOKUP)
+enum { DOT_CHORES = 1 };
+#else
+enum { DOT_CHORES = 0 };
+#endif
+
 /* What happens to a sum in registers, after scale and bias; all else is a pass over the stored
  * tile. */
 enum dot_finish { DOT_PLAIN, DOT_RESIDUAL, DOT_GELU };
@@ -59,6 +68,8 @@ struct dot_tile {
     uintptr_t next;         /* address of what will be wanted after this panel: only asked for */
     uint32_t next_vecs;     /* vectors of it to ask for in each step: 1..DOT_VECS */
     enum dot_finish finish;
+    float *chore;        /* rows of an earlier tile, DOT_VECS vectors wide, that wait for GELU */
+    uint32_t chore_rows; /* or 0 */
 };
 
 /* x Phi(x) within 7e-5, which is a fraction of what rounding to int8 or bfloat16 costs (5e-3 and
@@ -99,24 +110,20 @@ VEC_INLINE void dot_store(const struct dot_tile *t, const int rows, const int ve
     const float *row_scale = t->row_scale, *residual = t->residual;
     const size_t ldc = t->ldc, ld_residual = t->ld_residual;
     float *c = t->c;
-    struct dot_head head[DOT_VECS];
     UNROLLED
-    for (int j = 0; j < vecs; j++)
-        head[j] = dot_head(t->head, vecs, j);
-    UNROLLED
-    for (int i = 0; i < rows; i++) {
+    for (int j = 0; j < vecs; j++, c += VEC_LANES) {
+        const struct dot_head head = dot_head(t->head, vecs, j);
         UNROLLED
-        for (int j = 0; j < vecs; j++) {
-            vec_t x = dot_end(sum[i][j], &head[j], row_scale[i]);
+        for (int i = 0; i < rows; i++) {
+            vec_t x = dot_end(sum[i][j], &head, row_scale[i]);
             if (finish == DOT_GELU)
                 x = dot_gelu(x);
             if (finish == DOT_RESIDUAL)
-                x = x + vec_load(residual + j * VEC_LANES);
-            vec_store(c + j * VEC_LANES, x);
+                x = x + vec_load(residual + (size_t)i * ld_residual);
+            vec_store(c + (size_t)i * ldc, x);
         }
-        c += ldc;
         if (finish == DOT_RESIDUAL)
-            residual += ld_residual;
+            residual += VEC_LANES;
     }
 }
 
@@ -140,31 +147,53 @@ VEC_INLINE void dot_store_first(const struct dot_tile *t, const int rows, const 
     }
 }
 
-VEC_INLINE void dot_sum(const struct dot_tile *t, const int rows, const int vecs, const int asked,
-                        dot_sum_t sum[DOT_ROWS][DOT_VECS]) {
+/* Where the loop over k is. */
+struct dot_place {
     const dot_word_t *a[DOT_ROWS];
-    UNROLLED
-    for (int i = 0; i < rows; i++)
-        a[i] = t->a + (size_t)i * t->lda;
-    const char *w = t->head + (size_t)DOT_HEAD * (size_t)vecs * VEC_LANES * 4;
-    uintptr_t next = t->next;
-    const size_t steps = t->steps;
-    for (size_t s = 0; s < steps; s++, w += vecs * DOT_W_BYTES) {
+    const char *w;
+    uintptr_t next;
+};
+
+VEC_INLINE void dot_walk(struct dot_place *at, const size_t first, const size_t end, const int rows,
+                         const int vecs, const int asked, dot_sum_t sum[DOT_ROWS][DOT_VECS]) {
+    for (size_t s = first; s < end; s++, at->w += vecs * DOT_W_BYTES) {
         dot_w_t words[DOT_VECS];
         UNROLLED
-        for (int j = 0; j < asked; j++, next += DOT_W_BYTES)
-            __builtin_prefetch((const void *)next, 0, 3);
+        for (int j = 0; j < asked; j++, at->next += DOT_W_BYTES)
+            __builtin_prefetch((const void *)at->next, 0, 3);
         UNROLLED
         for (int j = 0; j < vecs; j++)
-            words[j] = dot_w(w + j * DOT_W_BYTES);
+            words[j] = dot_w(at->w + j * DOT_W_BYTES);
         UNROLLED
         for (int i = 0; i < rows; i++) {
-            const dot_a_t x = dot_a(a[i] + s);
+            const dot_a_t x = dot_a(at->a[i] + s);
             UNROLLED
             for (int j = 0; j < vecs; j++)
                 sum[i][j] = dot_add(sum[i][j], x, words[j]);
         }
     }
+}
+
+VEC_INLINE void dot_sum(const struct dot_tile *t, const int rows, const int vecs, const int asked,
+                        dot_sum_t sum[DOT_ROWS][DOT_VECS]) {
+    struct dot_place at = {.w = t->head + (size_t)DOT_HEAD * (size_t)vecs * VEC_LANES * 4,
+                           .next = t->next};
+    UNROLLED
+    for (int i = 0; i < rows; i++)
+        at.a[i] = t->a + (size_t)i * t->lda;
+    const size_t steps = t->steps;
+    size_t s = 0;
+    if (DOT_CHORES && t->chore_rows) {
+        const size_t chores = t->chore_rows, some = steps / chores, ldc = t->ldc;
+        float *c = t->chore;
+        for (size_t row = 0; row < chores; row++, s += some, c += ldc) {
+            dot_walk(&at, s, s + some, rows, vecs, asked, sum);
+            UNROLLED
+            for (int j = 0; j < DOT_VECS; j++)
+                vec_store(c + j * VEC_LANES, dot_gelu(vec_load(c + j * VEC_LANES)));
+        }
+    }
+    dot_walk(&at, s, steps, rows, vecs, asked, sum);
 }
 
 VEC_INLINE void dot_run_tile(const struct dot_tile *t, const int rows, const int vecs) {
@@ -337,39 +366,46 @@ static size_t dot_scratch_bytes(uint32_t k, uint32_t m) {
 
 /* ---- a product ------------------------------------------------------------------------------- */
 
-/* All rows of a block against one panel whose first column is `column`. */
+/* All rows of a block against one panel whose first column is `column`. Leaves in t what the next
+ * panel starts from. */
 static void dot_run_panel(const struct gemm_call *call, uint32_t first_row, uint32_t rows,
-                          uint32_t column, uint32_t columns, struct dot_tile t) {
+                          uint32_t column, uint32_t columns, bool last_panel, struct dot_tile *t) {
     const struct tile_split tiles = tile_split(rows, DOT_ROWS);
     const uint32_t vecs = tile_vecs(columns);
-    const dot_word_t *words = t.a;
-    const float *scales = t.row_scale;
-    t.last = columns - (vecs - 1) * VEC_LANES;
-    t.finish = call->act == KERNEL_ACT_GELU                     ? DOT_GELU
-               : call->act == KERNEL_ACT_NONE && call->residual ? DOT_RESIDUAL
-                                                                : DOT_PLAIN;
+    const dot_word_t *words = t->a;
+    const float *scales = t->row_scale;
+    const bool whole = columns == DOT_VECS * VEC_LANES;
     uint32_t unasked = vecs; /* vectors of the next panel's steps */
+    t->last = columns - (vecs - 1) * VEC_LANES;
     for (uint32_t i = 0; i < tiles.parts; i++) {
         const uint32_t start = tile_part_start(&tiles, i), n = tile_part_size(&tiles, i);
         const size_t row = first_row + start;
-        const float *residual =
-            call->residual ? call->residual + row * call->ld_residual + column : NULL;
-        t.a = words + start * t.lda;
-        t.row_scale = scales + start;
-        t.c = call->c + row * call->ldc + column;
-        t.residual = residual;
+        const bool defer = DOT_CHORES && call->act == KERNEL_ACT_GELU && !call->residual && whole &&
+                           !(last_panel && i + 1 == tiles.parts);
+        t->a = words + start * t->lda;
+        t->row_scale = scales + start;
+        t->c = call->c + row * call->ldc + column;
+        t->residual = call->residual ? call->residual + row * call->ld_residual + column : NULL;
+        t->finish = defer                                            ? DOT_PLAIN
+                    : call->act == KERNEL_ACT_GELU                   ? DOT_GELU
+                    : call->act == KERNEL_ACT_NONE && call->residual ? DOT_RESIDUAL
+                                                                     : DOT_PLAIN;
         if (unasked) {
             const uint32_t left = tiles.parts - i;
-            t.next_vecs = (unasked + left - 1) / left;
-            unasked -= t.next_vecs;
+            t->next_vecs = (unasked + left - 1) / left;
+            unasked -= t->next_vecs;
         } else {
-            t.next_vecs = 1;
-            t.next = (uintptr_t)t.head; /* nothing: it is there already */
+            t->next_vecs = 1;
+            t->next = (uintptr_t)t->head; /* nothing: it is there already */
         }
-        dot_table[vecs][n](&t);
-        t.next += (size_t)t.next_vecs * DOT_W_BYTES * t.steps;
-        dot_act(&t, n, columns, residual, call->act);
+        dot_table[vecs][n](t);
+        t->next += (size_t)t->next_vecs * DOT_W_BYTES * t->steps;
+        dot_act(t, n, columns, t->residual, call->act);
+        t->chore = t->c;
+        t->chore_rows = defer ? n : 0;
     }
+    t->a = words;
+    t->row_scale = scales;
 }
 
 static void dot_run(const struct gemm_weights *weights, const struct gemm_call *call) {
@@ -400,7 +436,8 @@ static void dot_run(const struct gemm_weights *weights, const struct gemm_call *
             for (uint32_t i = 0; i < DOT_HEAD * width; i++)
                 __builtin_prefetch(next + (size_t)i * VEC_LANES * 4, 0, 3);
             dot_run_panel(call, row, rows, column,
-                          left < width * VEC_LANES ? left : width * VEC_LANES, t);
+                          left < width * VEC_LANES ? left : width * VEC_LANES,
+                          p + 1 == panels.parts, &t);
             t.head = next;
         }
     }
