@@ -104,6 +104,12 @@ static void page_worker(const struct admin_cfg *cfg, const struct loop_report *r
            r->results_lost);
     simple(out, "ember_worker_draining", "gauge", "1 while it takes nothing new.", r->draining);
     simple(out, "ember_worker_threads", "gauge", "Runners.", settings->threads);
+    simple(out, "ember_worker_batch_tokens", "gauge",
+           "Tokens a batch may have; fewer than set while memory is short.", r->batch_tokens);
+    simple(out, "ember_worker_memory_bytes", "gauge", "Memory taken, files not counted.",
+           r->memory_used);
+    simple(out, "ember_worker_memory_limit_bytes", "gauge", "Of the setting or cgroup; 0: none.",
+           r->memory_limit);
     expose_family(out, "ember_worker_hourly_cost", "gauge", "As set.");
     expose_f64(out, "ember_worker_hourly_cost", NULL, settings->hourly_cost);
     expose_family(out, "ember_worker_model_info", "gauge", "Always 1; the labels tell the models.");

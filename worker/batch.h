@@ -35,6 +35,7 @@ struct batch {
     struct batch_tokens *tokens; /* not NULL: this is a job of tokenising, n is 0 */
     struct batch_tokens job;     /* where `tokens` points */
     uint64_t number;             /* of the batch, rising */
+    uint32_t trims;              /* times that memory was short: news to a runner when it rose */
     uint64_t formed_us, started_us, finished_us;
     struct engine_times times;
 };

@@ -31,6 +31,11 @@ void batcher_init(struct batcher *self, const struct batcher_cfg *cfg) {
             queue_init(&self->queue[m][c]);
 }
 
+void batcher_set_tokens(struct batcher *self, uint32_t tokens_max) {
+    CHECK(tokens_max > 0);
+    self->cfg.tokens_max = tokens_max;
+}
+
 void batcher_add(struct batcher *self, struct batcher_entry *entry) {
     CHECK(entry->model < LIMIT_MODELS && entry->tokens > 0);
     queue_push(&self->queue[entry->model][class_of(entry)], &entry->link);

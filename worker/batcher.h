@@ -51,6 +51,9 @@ struct batcher {
 
 void batcher_init(struct batcher *self, const struct batcher_cfg *cfg);
 
+/* From now on batches have at most tokens_max tokens, at least 1. */
+void batcher_set_tokens(struct batcher *self, uint32_t tokens_max);
+
 /* Entries come with rising queued_us. */
 void batcher_add(struct batcher *self, struct batcher_entry *entry);
 void batcher_remove(struct batcher *self, struct batcher_entry *entry);

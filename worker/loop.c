@@ -8,6 +8,8 @@
  * brokers that serve now, so a lost broker's share goes to the others with their next message. */
 #include "loop.h"
 
+#include "budget.h"
+#include "memory.h"
 #include "upstream.h"
 
 #include "base/check.h"
@@ -17,6 +19,7 @@
 #include "base/thread.h"
 #include "wire/frame.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -35,6 +38,7 @@ enum {
     POLL_FIXED = 4,
     TURN_US_MAX = 1000 * 1000,
     PUBLISH_US = 100 * 1000,
+    MEMORY_US = 1000 * 1000,
     BAD_LOG_US = 10 * 1000 * 1000, /* of what a broker says wrong */
     GIVE_BACK_US =
         2 * 1000 * 1000, /* after the drain time-out: to say BYE and end a running batch */
@@ -65,6 +69,10 @@ struct loop {
     uint64_t now_us, stop_us; /* stop_us: when patience with draining ends; 0: not draining */
     bool gave_back;           /* it has ended */
     uint64_t rss_bytes, rss_next_us;
+    struct memory memory;
+    struct budget budget;
+    uint64_t memory_bytes, memory_next_us; /* used when last looked; when to look again */
+    uint32_t trims;                        /* times that it was short */
     bool killed;
     pthread_mutex_t report_lock;
     struct loop_report report; /* under report_lock */
@@ -321,6 +329,7 @@ static void pump(loop_t *self) {
         struct batch *batch = self->spare[self->n_spare - 1];
         if (!serve_fill(self->serve, batch, n_free ? n_free : 1))
             return;
+        batch->trims = self->trims;
         self->n_spare--;
         self->n_out++;
         link_push(self->cfg.link, batch);
@@ -360,6 +369,29 @@ static void tick_broker(loop_t *self, uint32_t index) {
     }
 }
 
+/* Once a second: is memory short, or no longer? Runners hear of it with their next batch. */
+static void watch_memory(loop_t *self) {
+    if (self->now_us < self->memory_next_us)
+        return;
+    self->memory_next_us = self->now_us + MEMORY_US;
+    self->memory_bytes = memory_used(&self->memory);
+    const uint32_t before = self->budget.tokens;
+    if (!budget_sample(&self->budget, self->memory_bytes, self->memory.limit))
+        return;
+    const bool shrunk = self->budget.tokens < before;
+    serve_set_tokens(self->serve, self->budget.tokens);
+    if (shrunk) {
+        self->trims++;
+#ifdef __GLIBC__
+        malloc_trim(0);
+#endif
+    }
+    log_line(shrunk ? LOG_WARN : LOG_INFO, shrunk ? "memory-short" : "memory-eased",
+             "used_mb=%.1f limit_mb=%.1f source=%s batch_tokens=%u was=%u",
+             (double)self->memory_bytes / 1e6, (double)self->memory.limit / 1e6,
+             memory_source_name(self->memory.source), self->budget.tokens, before);
+}
+
 static void publish(loop_t *self) {
     serve_publish(self->serve);
     pthread_mutex_lock(&self->report_lock);
@@ -372,6 +404,9 @@ static void publish(loop_t *self) {
     self->report.results_lost = self->results_lost;
     self->report.beat_us = self->now_us;
     self->report.draining = self->stop_us != 0;
+    self->report.batch_tokens = self->budget.tokens;
+    self->report.memory_used = self->memory_bytes;
+    self->report.memory_limit = self->memory.limit;
     pthread_mutex_unlock(&self->report_lock);
 }
 
@@ -495,6 +530,7 @@ bool loop_run(loop_t *self) {
     self->now_us = clock_us();
     serve_at(self->serve, self->now_us);
     for (;;) {
+        watch_memory(self);
         if (self->now_us >= publish_us) {
             publish(self);
             publish_us = self->now_us + PUBLISH_US;
@@ -623,6 +659,8 @@ enum status loop_new(const struct loop_cfg *cfg, loop_t **out, struct err *err) 
         loop_destroy(&self);
         return st;
     }
+    memory_init(&self->memory, cfg->settings->memory_limit, "");
+    budget_init(&self->budget, cfg->settings->batch_tokens);
     self->now_us = clock_us();
     publish(self);
     *out = self;

@@ -22,6 +22,7 @@ struct runner {
     struct runner_cfg cfg;
     struct link_help help; /* others with our batch */
     engine_seat_t *seats[LIMIT_MODELS];
+    uint32_t trims; /* as the last batch told */
     pthread_t thread;
     bool running;
 };
@@ -70,7 +71,18 @@ static bool invite(runner_t *self, const struct batch *batch) {
     return stands;
 }
 
+/* Memory got short since our last batch: what large ones left behind goes back. */
+static void trim(runner_t *self, uint32_t trims) {
+    if (self->trims == trims)
+        return;
+    self->trims = trims;
+    for (uint32_t m = 0; m < LIMIT_MODELS; m++)
+        if (self->seats[m])
+            engine_seat_trim(self->seats[m]);
+}
+
 static void lead(runner_t *self, struct batch *batch) {
+    trim(self, batch->trims);
     engine_seat_t *seat = self->seats[batch->model];
     bool invited = invite(self, batch);
     engine_seat_lead(seat, invited ? &self->help.team : NULL);

@@ -337,6 +337,10 @@ void serve_forget(serve_t *self, uint32_t broker) {
     }
 }
 
+void serve_set_tokens(serve_t *self, uint32_t tokens_max) {
+    batcher_set_tokens(&self->batcher, tokens_max);
+}
+
 void serve_drain(serve_t *self) {
     self->draining = true;
 }

@@ -96,6 +96,8 @@ void serve_dispatch(serve_t *self, const struct serve_origin *origin, uint32_t m
 void serve_cancel(serve_t *self, uint32_t broker, uint64_t ticket);
 /* The broker is gone or a new one took its place: drop its requests without an answer. */
 void serve_forget(serve_t *self, uint32_t broker);
+/* From now on batches have at most that many tokens (one longer text still goes alone). */
+void serve_set_tokens(serve_t *self, uint32_t tokens_max);
 /* From now on dispatches are answered with NACK. */
 void serve_drain(serve_t *self);
 /* NACKs all that is not answered yet; returns how many. */

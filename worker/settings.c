@@ -53,6 +53,9 @@ static const struct cfg_row rows[] = {
     ROW(U32, "request-tokens", request_tokens, "131072", 512, 64 * LIMIT_REQUEST_TOKENS, "N",
         "tokens of one request, estimated; a text counts once per label\n"
         "where the model reads it with each"),
+    ROW(SIZE, "memory-limit", memory_limit, "0", 0, 1e15,
+        "of this worker, shared weights not counted; above 80 % of it batches get\n"
+        "smaller, below 60 % larger again; 0: the limit of its cgroup, if any"),
 
     CFG_HEADING("Cache"),
     ROW(TEXT, "redis", redis, "redis://127.0.0.1:6379", "URL",

@@ -12,6 +12,7 @@ struct settings {
     double hourly_cost;
     uint32_t threads, credit, batch_tokens;
     uint32_t batch_wait_us;
+    uint64_t memory_limit;
     uint32_t labels_max, request_tokens;
     uint32_t precision;
     uint32_t team; /* index of "on", "off" */

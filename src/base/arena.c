@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ARENA_ASAN 1
@@ -49,6 +51,14 @@ void arena_rewind(struct arena *self, size_t mark) {
     self->used = mark;
     if (self->base)
         ASAN_POISON_MEMORY_REGION(self->base + mark, self->size - mark);
+}
+
+void arena_release(struct arena *self) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)self->base + self->used + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)self->base + self->size) / page * page;
+    if (self->base && end > begin) /* advice: when it is refused the pages stay */
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 void *arena_take(struct arena *self, size_t bytes) {

@@ -27,6 +27,10 @@ void arena_reset(struct arena *self);
 /* Forget everything handed out since `mark`, a former value of self->used. */
 void arena_rewind(struct arena *self, size_t mark);
 
+/* Gives the pages behind what is handed out back to the system; they come back, as zeros, when
+ * they are touched. */
+void arena_release(struct arena *self);
+
 /* `bytes` bytes, aligned to ARENA_ALIGN, not cleared; NULL when the arena is full. */
 void *arena_take(struct arena *self, size_t bytes);
 

@@ -75,6 +75,11 @@ void engine_seat_destroy(engine_seat_t **self) {
     *self = NULL;
 }
 
+void engine_seat_trim(engine_seat_t *self) {
+    if (self->engine->ops->seat_trim)
+        self->engine->ops->seat_trim(self);
+}
+
 void engine_run(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
                 struct engine_times *times) {
     CHECK(seat->engine == self && n <= seat->max_items);

@@ -115,6 +115,9 @@ struct view engine_label(const engine_t *self, uint32_t i);
 enum status engine_seat_new(const engine_t *self, uint32_t max_tokens, uint32_t max_items,
                             engine_seat_t **out, struct err *err);
 void engine_seat_destroy(engine_seat_t **self); /* NULL is fine */
+/* Gives memory that only large batches touch back to the system, until one comes again. For the
+ * thread that uses the seat. */
+void engine_seat_trim(engine_seat_t *self);
 
 enum engine_side {
     ENGINE_CUT_RIGHT, /* the end of a long text goes */

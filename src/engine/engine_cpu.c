@@ -343,6 +343,11 @@ static enum status cpu_seat_new(const engine_t *engine, uint32_t max_tokens, uin
     return STATUS_OK;
 }
 
+static void cpu_seat_trim(engine_seat_t *base) {
+    struct cpu_seat *seat = (struct cpu_seat *)(void *)base;
+    arena_release(&seat->arena);
+}
+
 /* ---- a batch ---- */
 
 /* A sum of squares that is NaN or infinite has such a number in it; lengths of 1e19 do not
@@ -488,6 +493,7 @@ static const struct engine_ops cpu_ops = {
     .label = cpu_label,
     .seat_new = cpu_seat_new,
     .seat_destroy = cpu_seat_destroy,
+    .seat_trim = cpu_seat_trim,
     .run = cpu_run,
     .help = cpu_help,
     .tokenize = cpu_tokenize,

@@ -18,6 +18,7 @@ struct engine_ops {
     enum status (*seat_new)(const engine_t *self, uint32_t max_tokens, uint32_t max_items,
                             engine_seat_t **out, struct err *err);
     void (*seat_destroy)(engine_seat_t *seat); /* frees seat too */
+    void (*seat_trim)(engine_seat_t *seat);    /* NULL where there is nothing to give back */
     void (*run)(const engine_t *self, engine_seat_t *seat, struct engine_item *items, uint32_t n,
                 struct engine_times *times); /* times is never NULL here */
     /* NULL: it shares nothing. */

@@ -24,6 +24,30 @@ static void test_take_and_rewind(void **state) {
     TEST_TRUE(arena.base == NULL);
 }
 
+/* What is handed out stays; the pages behind are zeros when they come back. */
+static void test_release(void **state) {
+    (void)state;
+    enum { SIZE = 1024 * 1024, KEPT = 10000 };
+    struct arena arena;
+    assert_true(arena_init(&arena, SIZE));
+    memset(arena_take(&arena, SIZE), 7, SIZE);
+    arena_reset(&arena);
+    char *kept = arena_take(&arena, KEPT);
+    memset(kept, 5, KEPT);
+    arena_release(&arena);
+    char *rest = arena_take(&arena, SIZE / 2);
+    for (size_t i = 0; i < KEPT; i++)
+        TEST_EQ(kept[i], 5);
+    TEST_EQ(rest[SIZE / 4], 0);
+    rest[SIZE / 4] = 1;
+    arena_done(&arena);
+    struct arena small; /* less than a page: nothing to give back */
+    assert_true(arena_init(&small, 100));
+    arena_release(&small);
+    arena_done(&small);
+    arena_release(&small); /* empty: fine */
+}
+
 static void test_overflow(void **state) { /* sizes from outside may be absurd */
     (void)state;
     struct arena arena;
@@ -44,6 +68,7 @@ static void test_overflow(void **state) { /* sizes from outside may be absurd */
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_take_and_rewind),
+                                       cmocka_unit_test(test_release),
                                        cmocka_unit_test(test_overflow)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,9 +125,26 @@ static void test_remove_and_promote(void **state) {
     TEST_EQ(batcher.tokens[0], 0);
 }
 
+/* Fewer tokens from now on, and more again. */
+static void test_set_tokens(void **state) {
+    (void)state;
+    fresh(20, 9, 0);
+    add_all("N10 N5 N5 N10 N10 N30 N10 N10");
+    batcher_set_tokens(&batcher, 10);
+    TEST_STR_EQ(pick(1, 100), "a");
+    TEST_STR_EQ(pick(1, 100), "bc");
+    batcher_set_tokens(&batcher, 20);
+    TEST_STR_EQ(pick(1, 100), "de");
+    batcher_set_tokens(&batcher, 1);
+    TEST_STR_EQ(pick(1, 100), "f"); /* a longer text still goes alone */
+    batcher_set_tokens(&batcher, 20);
+    TEST_STR_EQ(pick(1, 100), "gh");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pick),
+        cmocka_unit_test(test_set_tokens),
         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_remove_and_promote),
     };

@@ -73,6 +73,10 @@ static void answers(const char *dir, enum engine_precision precision, const char
         TEST_EQ(asked.bytes, info->weight_bytes);
     memset(out, 0, sizeof(float[ITEMS][OUT_MAX]));
     run(engine, seat, out);
+    float again[ITEMS][OUT_MAX] = {0};
+    engine_seat_trim(seat); /* what it gave back comes again */
+    run(engine, seat, again);
+    TEST_MEM_EQ(again, out, sizeof again);
     engine_seat_destroy(&seat);
     engine_destroy(&engine);
 }
