@@ -64,7 +64,7 @@ static void test_info(void **state) {
         TEST_EQ(info->head, rows[i].head);
         TEST_EQ(info->dim, rows[i].dim);
         TEST_EQ(info->n_labels, rows[i].n_labels);
-        TEST_EQ(info->tasks, rows[i].tasks);
+        TEST_EQ(info->tasks, rows[i].tasks | ENGINE_TASK_TOKENIZE);
         TEST_EQ(info->max_tokens, rows[i].max_tokens);
         TEST_EQ(info->max_positions, rows[i].max_positions);
         TEST_EQ(info->sigmoid, rows[i].sigmoid);
