@@ -49,7 +49,7 @@ static const struct cfg_row rows[] = {
              "retrieval: before documents; default: \"document\" or \"passage\""),
     CFG_HEADING("Zero-shot"),
     CFG_TEXT("labels", struct settings, labels, NULL, "A,B,...",
-             "the labels to choose from; default: those that the file has"),
+             "the labels to choose from; default: those of the rows"),
     CFG_TEXT("template", struct settings, template_text, "{}", "TEXT",
              "what is said of a label, \"This text is about {}.\""),
     CFG_HEADING("Output"),

@@ -34,6 +34,8 @@ static enum status label_of(struct labelled *l, struct eval_rows *rows, bool fix
     if (fixed)
         return eval_rows_bad(rows, err, "label \"%.*s\" is not one of the %u labels",
                              label.bytes < 100 ? (int)label.bytes : 100, label.data, l->labels.n);
+    if (label.bytes == 0)
+        return eval_rows_bad(rows, err, "\"label\" is empty");
     if (label.bytes > LIMIT_LABEL_BYTES)
         return eval_rows_bad(rows, err, "the label has %zu bytes, at most %d are taken",
                              label.bytes, LIMIT_LABEL_BYTES);

@@ -53,8 +53,6 @@ enum status eval_rows_text(struct eval_rows *self, const char *key, const char *
                              other ? other : "", other ? "\"" : "");
     if (!jsonl_text(&self->file, value, out))
         return eval_rows_bad(self, err, "\"%s\" is no string", key);
-    if (out->bytes == 0)
-        return eval_rows_bad(self, err, "\"%s\" is empty", key);
     if (out->bytes > LIMIT_TEXT_BYTES)
         return eval_rows_bad(self, err, "\"%s\" has %zu bytes, at most %d are taken", key,
                              out->bytes, LIMIT_TEXT_BYTES);

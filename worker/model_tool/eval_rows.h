@@ -36,7 +36,7 @@ void eval_rows_close(struct eval_rows *self);
 enum status eval_rows_next(struct eval_rows *self, struct err *err);
 
 /* Members of the row; STATUS_DATA_LOSS when they are missing or of another type. Texts live until
- * the next row, have at most LIMIT_TEXT_BYTES, and are not empty; `other` is a second name that
+ * the next row and have at most LIMIT_TEXT_BYTES; they may be empty. `other` is a second name that
  * the member may have, or NULL. */
 enum status eval_rows_text(struct eval_rows *self, const char *key, const char *other,
                            struct view *out, struct err *err);
