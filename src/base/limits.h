@@ -43,7 +43,6 @@ enum {
         32 * 1024 * 1024,          /* the pickle in a pytorch_model.bin, without the numbers */
     LIMIT_POSITIONS = 1024 * 1024, /* rows of a position table */
     LIMIT_PROMPTS = 256,           /* prompts that a model directory names */
-    LIMIT_CLASSES = 1024,          /* labels of a model's own head */
 
     /* Work. */
     LIMIT_BATCH_TOKENS = 8192, /* upper end of the batch token budget */
@@ -73,7 +72,6 @@ _Static_assert((int)LIMIT_LABELS <= (int)LIMIT_DIM &&
                    (int)LIMIT_REQUEST_LABELS <= (int)LIMIT_LABELS,
                "logits fit where vectors do");
 _Static_assert(LIMIT_DIM * 4 + 96 <= LIMIT_CACHE_VALUE_BYTES, "the widest vector fits a value");
-_Static_assert(LIMIT_CLASSES <= LIMIT_DIM, "logits fit where vectors do");
 _Static_assert(LIMIT_TICKETS <= 1 << 16, "a ticket's slot fits the wire's 32 bits with room");
 
 #endif

@@ -12,8 +12,9 @@
  *     or a zero-shot task without names (0 and 2 then)    NLI
  *     else                                                LABELS
  *
- * Heads over single tokens, and pair classifiers that nobody could ask anything, are refused:
- * their logits would look like answers. */
+ * Heads over single tokens are refused: their logits would look like answers. That a model with
+ * labels of its own reads pairs (ModelScope's nli and sentence-similarity) is for its callers to
+ * know. */
 #include "model/dir_parts.h"
 
 #include <stdio.h>
@@ -102,9 +103,9 @@ static enum status get_classes(struct model_dir *dir, struct err *err) {
         return err_set(err, STATUS_DATA_LOSS,
                        "'%s/%s': tensor 'classifier.weight' has not the shape [classes, %u]",
                        dir->path, file, dir->shape.hidden);
-    if (t->shape[0] > LIMIT_CLASSES)
+    if (t->shape[0] > LIMIT_LABELS)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s/%s': %llu classes, at most %d",
-                       dir->path, file, (unsigned long long)t->shape[0], LIMIT_CLASSES);
+                       dir->path, file, (unsigned long long)t->shape[0], LIMIT_LABELS);
     dir->shape.classes = (uint32_t)t->shape[0];
     return STATUS_OK;
 }
@@ -287,11 +288,6 @@ static enum status check_label2id(const struct dir_reading *r, struct err *err) 
     return STATUS_OK;
 }
 
-/* Tasks over pairs whose classes have no meaning that we know. */
-static bool is_pair_task(const char *task) {
-    return task && (strcmp(task, "nli") == 0 || strcmp(task, "sentence-similarity") == 0);
-}
-
 static enum status set_kind(struct dir_reading *r, bool named, struct err *err) {
     struct model_shape *s = &r->dir->shape;
     const char *task = json_text(dir_get(r->scope, "task"));
@@ -309,10 +305,6 @@ static enum status set_kind(struct dir_reading *r, bool named, struct err *err) 
         s->head = MODEL_HEAD_NLI;
         s->entailment = 0;
         s->contradiction = 2;
-    } else if (is_pair_task(task)) {
-        return err_set(err, STATUS_UNIMPLEMENTED,
-                       "'%s/configuration.json': task '%.40s' without entailment is not supported",
-                       r->dir->path, task);
     } else {
         s->head = MODEL_HEAD_LABELS;
     }

@@ -236,7 +236,26 @@ static void test_inspect(void **state) {
         inspected(GOLDEN_DIR "/bert-mean/f32", rows[i].key, got, sizeof got);
         TEST_STR_EQ(got, rows[i].want);
     }
-    tool_expect(tool_run("inspect " GOLDEN_DIR "/bert-mean/bf16"), 0, "BF16: ");
+    static const struct {
+        const char *folder, *has;
+    } lines[] = {
+        {"bert-mean/bf16", "BF16: "},
+        {"bert-mean/f32", "\ntasks          embed classify tokenize\nhead           none\n"},
+        {"nomic/hf", "\ngated          yes\nrotary_base    1000\n"},
+        {"nomic/hf --precision i8", "-i8\n"},
+        {"cls-head/softmax", "\nlabels         \"投诉\", \"咨询\", \"建议\", \"表扬\"\n"},
+        {"cls-head/softmax", "\nscores         softmax\n"},
+        {"cls-head/softmax --json", "\"labels\": [\"投诉\", \"咨询\", "},
+        {"nli-zh/hf", "\nentailment     2 is its logit\ncontradiction  0 is its logit\n"},
+        {"reranker/hf", "\ntasks          rerank\nhead           score\n"},
+        {"distilbert/hf", "\nfamily         distilbert\n"},
+        {"distilbert/hf --precision bf16", "\nprecision      bf16\n"},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        TEST_ROW(lines[i].folder);
+        tool_expect(tool_run("inspect " GOLDEN_DIR "/%s", lines[i].folder), 0, lines[i].has);
+    }
+    tool_expect(tool_run("inspect " GOLDEN_DIR "/bert-mean/f32 --precision f8"), 2, "not 'f8'");
     tool_expect(tool_run("inspect " GOLDEN_DIR "/bert-mean/f32 --kernel portable"), 0,
                 "portable-f32");
 }

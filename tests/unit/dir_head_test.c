@@ -4,7 +4,7 @@
 
 #include "support/golden.h"
 
-enum { HIDDEN = 16, DATA_MAX = (LIMIT_CLASSES + 1) * HIDDEN * 4 };
+enum { HIDDEN = 16, DATA_MAX = (LIMIT_LABELS + 1) * HIDDEN * 4 };
 
 static struct golden_dir work;
 
@@ -76,6 +76,7 @@ static void test_heads(void **state) {
         {"ranking", 1, "", TASK("text-ranking"), MODEL_HEAD_SCORE, true},
         {"zero-shot", 3, "", TASK("zero-shot-classification"), MODEL_HEAD_NLI, false},
         {"pairs with names", 3, NLI, TASK("nli"), MODEL_HEAD_NLI, false},
+        {"pairs with other names", 2, "", TASK("sentence-similarity"), MODEL_HEAD_LABELS, false},
         {"an unknown task", 3, "", TASK("something-new"), MODEL_HEAD_LABELS, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -313,8 +314,8 @@ static void test_refused(void **state) {
         {"promised and not there", "bert", 0, 0, SEQ, NULL, NULL, STATUS_NOT_FOUND,
          "'classifier.weight' is missing"},
         {"another width", "bert", 3, 17, SEQ, NULL, NULL, STATUS_DATA_LOSS, "[classes, 16]"},
-        {"as many as may be", "bert", LIMIT_CLASSES, HIDDEN, SEQ, NULL, NULL, STATUS_OK, ""},
-        {"one more", "bert", LIMIT_CLASSES + 1, HIDDEN, SEQ, NULL, NULL, STATUS_RESOURCE_EXHAUSTED,
+        {"as many as may be", "bert", LIMIT_LABELS, HIDDEN, SEQ, NULL, NULL, STATUS_OK, ""},
+        {"one more", "bert", LIMIT_LABELS + 1, HIDDEN, SEQ, NULL, NULL, STATUS_RESOURCE_EXHAUSTED,
          "1025 classes"},
         {"labels of tokens", "bert", 3, HIDDEN, ARCH("BertForTokenClassification"), NULL, NULL,
          STATUS_UNIMPLEMENTED, "BertForTokenClassification"},
@@ -326,8 +327,6 @@ static void test_refused(void **state) {
          NULL, STATUS_UNIMPLEMENTED, "'regression'"},
         {"problem of no text", "bert", 3, HIDDEN, SEQ ",\"problem_type\":1", NULL, NULL,
          STATUS_UNIMPLEMENTED, "problem_type"},
-        {"similar or not", "bert", 2, HIDDEN, "", TASK("sentence-similarity"), NULL,
-         STATUS_UNIMPLEMENTED, "sentence-similarity"},
         {"zero-shot of two without names", "bert", 2, HIDDEN, "", TASK("zero-shot-classification"),
          NULL, STATUS_DATA_LOSS, "cannot be told"},
         {"zero-shot with other names", "bert", 3, HIDDEN, "\"id2label\":" THREE("a", "b", "c"),
