@@ -1,8 +1,8 @@
 /* dir_known.c - a directory that was read before and has not changed since: the fingerprint, and a
  * table of tensors without values, come from a stamp (model/stamp.h) in a store.
  *
- *     open:      stamp there, of this directory and scheme, all files look as they did  -> believed
- *     else:      look at all files, hash them, look again; both alike and settled       -> remembered
+ *     stamp there, of this directory and scheme, all files look as they did     -> believed
+ *     else look at all files, hash them, look again; both alike and settled     -> remembered
  *
  * Small files are read and checked at every start all the same: what a stamp saves is opening the
  * weights and hashing everything. */

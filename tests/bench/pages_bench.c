@@ -1,5 +1,5 @@
-/* pages_bench.c - what it costs a forward pass that its weights lie in a mapped file: the same image
- * in memory of several kinds, passes in turns, so that the machine is the same for all.
+/* pages_bench.c - what it costs a forward pass that its weights lie in a mapped file: the same
+ * image in memory of several kinds, passes in turns, so that the machine is the same for all.
  *
  *     pages_bench [--shape minilm|base] [--precision f32|bf16|i8] [DIR]
  *

@@ -1,5 +1,5 @@
-/* start_bench.c - how long a worker takes from its start to the first answer, and what memory it and
- * a second one of the same model take.
+/* start_bench.c - how long a worker takes from its start to the first answer, and what memory it
+ * and a second one of the same model take.
  *
  *     start_bench [--rounds N] [--precision f32|bf16|i8] [--no-cache] BIN MODEL_DIR
  *

@@ -1,6 +1,6 @@
 /* engine_weights_test.c - an engine over weights from the cache gives the same bits as one that
- * prepared its own, in every precision; nothing that fails on the way to the cache fails the engine,
- * and running it allocates nothing. */
+ * prepared its own, in every precision; nothing that fails on the way to the cache fails the
+ * engine, and running it allocates nothing. */
 #include "engine/engine_weights.h"
 
 #include "support/allocations.h"

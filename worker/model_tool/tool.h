@@ -15,6 +15,7 @@ enum tool_exit {
 /* Each takes its own words, argv[0] being the name of the subcommand. */
 enum tool_exit inspect_main(int argc, char **argv);
 enum tool_exit check_main(int argc, char **argv);
+enum tool_exit prepare_main(int argc, char **argv);
 enum tool_exit quantize_main(int argc, char **argv);
 enum tool_exit synth_main(int argc, char **argv);
 enum tool_exit bench_main(int argc, char **argv);
