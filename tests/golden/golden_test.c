@@ -313,6 +313,37 @@ static void test_synth(void **state) {
     TEST_STR_EQ(second, "cls");
 }
 
+/* The published configurations of other families, smaller: written, and read as what they are. */
+static void test_synth_families(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *family;
+        const char *hidden, *inner, *heads;
+    } rows[] = {{"nomic/hf", "nomic", "128", "256", "2"},
+                {"distilbert/hf", "distilbert", "64", "256", "4"},
+                {"nli-zh/hf", "bert", "72", "288", "6"}};
+    char dir[200], got[100];
+    golden_empty(work.path, false);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].family);
+        snprintf(dir, sizeof dir, "%s/%zu", work.path, i);
+        tool_expect(tool_run("synth --shape " GOLDEN_DIR
+                             "/%s/config.json --out %s --vocab " GOLDEN_DIR "/%s",
+                             rows[i].from, dir, rows[i].from),
+                    0, "random weights");
+        inspected(dir, "family", got, sizeof got);
+        TEST_STR_EQ(got, rows[i].family);
+        inspected(dir, "hidden", got, sizeof got);
+        TEST_STR_EQ(got, rows[i].hidden);
+        inspected(dir, "inner", got, sizeof got);
+        TEST_STR_EQ(got, rows[i].inner);
+        inspected(dir, "heads", got, sizeof got);
+        TEST_STR_EQ(got, rows[i].heads);
+        inspected(dir, "head", got, sizeof got);
+        TEST_STR_EQ(got, "none"); /* a vector, whatever the configuration was of */
+    }
+}
+
 static void test_synth_from_files(void **state) {
     (void)state;
     static const char zh[] =
@@ -370,6 +401,7 @@ int main(void) {
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_synth),
         cmocka_unit_test(test_synth_from_files),
+        cmocka_unit_test(test_synth_families),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

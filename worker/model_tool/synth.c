@@ -32,7 +32,7 @@ struct settings {
 /* clang-format off */
 static const struct cfg_row rows[] = {
     CFG_TEXT("shape", struct settings, shape, "minilm-l6", "NAME",
-             "minilm-l6, bert-base, bert-tiny, gte-base-zh, bge-small-zh, or a config.json"),
+             SHAPES_NAMES ",\nor a config.json"),
     CFG_TEXT("out", struct settings, out, NULL, "DIR", "the directory to write; it is made"),
     CFG_TEXT("vocab", struct settings, vocab, NULL, "PATH",
              "take the vocabulary of this vocab.txt or model directory; default: one is made up "
@@ -70,19 +70,20 @@ static enum status shape_from_file(const char *path, struct model_shape *out, st
 
 static enum status find_shape(const struct settings *s, struct model_shape *out, struct err *err) {
     enum status st = STATUS_OK;
-    if (shapes_find(s->shape, out)) {
-        if (out->family != MODEL_BERT)
-            return err_set(err, STATUS_UNIMPLEMENTED, "--shape: synth writes BERT models alone");
-    } else if (access(s->shape, F_OK) == 0) {
-        st = shape_from_file(s->shape, out, err);
-        out->normalize = true;
-    } else {
+    const bool known = shapes_find(s->shape, out);
+    if (!known && access(s->shape, F_OK) != 0)
         st = err_set(err, STATUS_INVALID_ARGUMENT,
                      "--shape: '%s' is neither a known shape (see --help) nor a file", s->shape);
-    }
-    if (st == STATUS_OK && s->pooling)
+    else if (!known)
+        st = shape_from_file(s->shape, out, err);
+    if (st != STATUS_OK)
+        return st;
+    if (out->family == MODEL_STATIC)
+        return err_set(err, STATUS_UNIMPLEMENTED, "--shape: a table of static vectors is no shape");
+    out->normalize = true;
+    if (s->pooling)
         out->pooling = s->pooling == 1 ? MODEL_POOL_MEAN : MODEL_POOL_CLS;
-    return st;
+    return STATUS_OK;
 }
 
 /* Makes `path` and the folders above it. */

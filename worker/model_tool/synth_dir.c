@@ -51,9 +51,8 @@ static const char *act_name(enum model_act act) {
     return names[act];
 }
 
-enum status synth_write_config(const char *dir, const struct model_shape *shape, struct err *err) {
-    bool cls = shape->pooling == MODEL_POOL_CLS;
-    enum status st = write_text(
+static enum status write_bert(const char *dir, const struct model_shape *shape, struct err *err) {
+    return write_text(
         dir, "config.json", err,
         "{\n  \"architectures\": [\"BertModel\"],\n  \"model_type\": \"bert\",\n"
         "  \"hidden_act\": \"%s\",\n  \"hidden_size\": %u,\n  \"num_hidden_layers\": %u,\n"
@@ -63,6 +62,41 @@ enum status synth_write_config(const char *dir, const struct model_shape *shape,
         "  \"vocab_size\": %u,\n  \"pad_token_id\": 0,\n  \"torch_dtype\": \"float32\"\n}\n",
         act_name(shape->act), shape->hidden, shape->layers, shape->heads, shape->inner,
         (double)shape->eps, shape->positions, shape->types, shape->vocab_rows);
+}
+
+static enum status write_distilbert(const char *dir, const struct model_shape *shape,
+                                    struct err *err) {
+    return write_text(dir, "config.json", err,
+                      "{\n  \"architectures\": [\"DistilBertModel\"],\n"
+                      "  \"model_type\": \"distilbert\",\n  \"activation\": \"%s\",\n"
+                      "  \"dim\": %u,\n  \"n_layers\": %u,\n  \"n_heads\": %u,\n"
+                      "  \"hidden_dim\": %u,\n  \"max_position_embeddings\": %u,\n"
+                      "  \"sinusoidal_pos_embds\": false,\n  \"vocab_size\": %u,\n"
+                      "  \"pad_token_id\": 0\n}\n",
+                      act_name(shape->act), shape->hidden, shape->layers, shape->heads,
+                      shape->inner, shape->positions, shape->vocab_rows);
+}
+
+static enum status write_nomic(const char *dir, const struct model_shape *shape, struct err *err) {
+    return write_text(
+        dir, "config.json", err,
+        "{\n  \"architectures\": [\"NomicBertModel\"],\n  \"model_type\": \"nomic_bert\",\n"
+        "  \"activation_function\": \"swiglu\",\n  \"n_embd\": %u,\n  \"n_layer\": %u,\n"
+        "  \"n_head\": %u,\n  \"n_inner\": %u,\n  \"n_positions\": %u,\n"
+        "  \"layer_norm_epsilon\": %g,\n  \"rotary_emb_base\": %g,\n"
+        "  \"rotary_emb_fraction\": 1.0,\n  \"rotary_emb_interleaved\": false,\n"
+        "  \"qkv_proj_bias\": false,\n  \"mlp_fc1_bias\": false,\n  \"mlp_fc2_bias\": false,\n"
+        "  \"prenorm\": false,\n  \"causal\": false,\n  \"type_vocab_size\": %u,\n"
+        "  \"vocab_size\": %u\n}\n",
+        shape->hidden, shape->layers, shape->heads, shape->inner, shape->positions,
+        (double)shape->eps, (double)shape->rotary_base, shape->types, shape->vocab_rows);
+}
+
+enum status synth_write_config(const char *dir, const struct model_shape *shape, struct err *err) {
+    bool cls = shape->pooling == MODEL_POOL_CLS;
+    enum status st = shape->family == MODEL_NOMIC        ? write_nomic(dir, shape, err)
+                     : shape->family == MODEL_DISTILBERT ? write_distilbert(dir, shape, err)
+                                                         : write_bert(dir, shape, err);
     if (st == STATUS_OK)
         st = write_text(dir, "modules.json", err,
                         "[\n"

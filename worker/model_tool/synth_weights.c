@@ -47,31 +47,73 @@ __attribute__((format(printf, 6, 7))) static void add(struct plans *plans, uint3
     plan->deviation = (float)deviation;
 }
 
-static void add_linear(struct plans *plans, uint32_t layer, const char *name, uint32_t outputs,
-                       uint32_t inputs) {
-    add(plans, outputs, inputs, FILL_SPREAD, 1 / sqrt(inputs), "encoder.layer.%u.%s.weight", layer,
-        name);
-    add(plans, outputs, 0, FILL_SPREAD, 0.02, "encoder.layer.%u.%s.bias", layer, name);
+/* What a family calls its tensors; `layer` is followed by a number and a dot. */
+struct names {
+    const char *norm, *layer;
+    const char *qkv[3]; /* one name: all three in one matrix */
+    const char *out, *up, *gate, *down, *norm1, *norm2;
+    bool bias; /* of matrices */
+};
+
+static const struct names names_of[] = {
+    [MODEL_BERT] = {"embeddings.LayerNorm",
+                    "encoder.layer",
+                    {"attention.self.query", "attention.self.key", "attention.self.value"},
+                    "attention.output.dense",
+                    "intermediate.dense",
+                    NULL,
+                    "output.dense",
+                    "attention.output.LayerNorm",
+                    "output.LayerNorm",
+                    true},
+    [MODEL_NOMIC] = {"emb_ln",
+                     "encoder.layers",
+                     {"attn.Wqkv", NULL, NULL},
+                     "attn.out_proj",
+                     "mlp.fc11",
+                     "mlp.fc12",
+                     "mlp.fc2",
+                     "norm1",
+                     "norm2",
+                     false},
+    [MODEL_DISTILBERT] = {"embeddings.LayerNorm",
+                          "transformer.layer",
+                          {"attention.q_lin", "attention.k_lin", "attention.v_lin"},
+                          "attention.out_lin",
+                          "ffn.lin1",
+                          NULL,
+                          "ffn.lin2",
+                          "sa_layer_norm",
+                          "output_layer_norm",
+                          true},
+};
+
+static void add_linear(struct plans *plans, const char *layer, const char *name, bool bias,
+                       uint32_t outputs, uint32_t inputs) {
+    add(plans, outputs, inputs, FILL_SPREAD, 1 / sqrt(inputs), "%s%s.weight", layer, name);
+    if (bias)
+        add(plans, outputs, 0, FILL_SPREAD, 0.02, "%s%s.bias", layer, name);
 }
 
-static void add_norm(struct plans *plans, uint32_t width, const char *name) {
-    add(plans, width, 0, FILL_NEAR_ONE, 0.1, "%s.weight", name);
-    add(plans, width, 0, FILL_SPREAD, 0.02, "%s.bias", name);
+static void add_norm(struct plans *plans, uint32_t width, const char *layer, const char *name) {
+    add(plans, width, 0, FILL_NEAR_ONE, 0.1, "%s%s.weight", layer, name);
+    add(plans, width, 0, FILL_SPREAD, 0.02, "%s%s.bias", layer, name);
 }
 
-static void add_layer(struct plans *plans, uint32_t layer, const struct model_shape *shape) {
-    uint32_t h = shape->hidden;
-    char name[NAME_MAX_BYTES - 8];
-    add_linear(plans, layer, "attention.self.query", h, h);
-    add_linear(plans, layer, "attention.self.key", h, h);
-    add_linear(plans, layer, "attention.self.value", h, h);
-    add_linear(plans, layer, "attention.output.dense", h, h);
-    snprintf(name, sizeof name, "encoder.layer.%u.attention.output.LayerNorm", layer);
-    add_norm(plans, h, name);
-    add_linear(plans, layer, "intermediate.dense", shape->inner, h);
-    add_linear(plans, layer, "output.dense", h, shape->inner);
-    snprintf(name, sizeof name, "encoder.layer.%u.output.LayerNorm", layer);
-    add_norm(plans, h, name);
+static void add_layer(struct plans *plans, uint32_t number, const struct model_shape *shape) {
+    const struct names *names = &names_of[shape->family];
+    const uint32_t h = shape->hidden, parts = names->qkv[1] ? 3 : 1;
+    char layer[NAME_MAX_BYTES / 2];
+    snprintf(layer, sizeof layer, "%s.%u.", names->layer, number);
+    for (uint32_t i = 0; i < parts; i++)
+        add_linear(plans, layer, names->qkv[i], names->bias, 3 * h / parts, h);
+    add_linear(plans, layer, names->out, names->bias, h, h);
+    add_norm(plans, h, layer, names->norm1);
+    add_linear(plans, layer, names->up, names->bias, shape->inner, h);
+    if (names->gate)
+        add_linear(plans, layer, names->gate, names->bias, shape->inner, h);
+    add_linear(plans, layer, names->down, names->bias, h, shape->inner);
+    add_norm(plans, h, layer, names->norm2);
 }
 
 static uint64_t plan_bytes(const struct plan *plan) {
@@ -181,11 +223,14 @@ enum status synth_write_weights(const char *dir, const struct model_shape *shape
     plans.list = calloc((size_t)shape->layers * PER_LAYER + BESIDE_LAYERS, sizeof *plans.list);
     if (!plans.list)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a list of tensors");
-    uint32_t h = shape->hidden;
+    const uint32_t h = shape->hidden;
     add(&plans, shape->vocab_rows, h, FILL_SPREAD, 0.05, "embeddings.word_embeddings.weight");
-    add(&plans, shape->positions, h, FILL_SPREAD, 0.02, "embeddings.position_embeddings.weight");
-    add(&plans, shape->types, h, FILL_SPREAD, 0.02, "embeddings.token_type_embeddings.weight");
-    add_norm(&plans, h, "embeddings.LayerNorm");
+    if (shape->family != MODEL_NOMIC) /* whose positions are rotations */
+        add(&plans, shape->positions, h, FILL_SPREAD, 0.02,
+            "embeddings.position_embeddings.weight");
+    if (shape->family != MODEL_DISTILBERT) /* which has no segments */
+        add(&plans, shape->types, h, FILL_SPREAD, 0.02, "embeddings.token_type_embeddings.weight");
+    add_norm(&plans, h, "", names_of[shape->family].norm);
     for (uint32_t i = 0; i < shape->layers; i++)
         add_layer(&plans, i, shape);
     enum status st = write_plans(dir, &plans, seed, progress, err);
