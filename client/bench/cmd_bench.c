@@ -38,14 +38,17 @@ static const struct cfg_row rows[] = {
     CFG_U32("requests", struct settings, requests, "0", 0, 4e9, "N",
             "stop after N calls, warm-up included; 0: only the time counts"),
     CFG_HEADING("Texts, when there is no trace"),
-    CFG_CHOICE("task", struct settings, task, "embed", "embed|classify", "what is asked"),
-    CFG_TEXT("labels", struct settings, labels, "", "A,B,C", "of classify"),
+    CFG_CHOICE("task", struct settings, task, "embed", "embed|classify|rerank",
+               "what is asked; rerank: the query is a text of its own"),
+    CFG_TEXT("labels", struct settings, labels, "", "A,B,C",
+             "of classify; none: those the model was trained with"),
     CFG_TEXT("lengths", struct settings, lengths, "zh:4,20,50", "LIST",
              "characters (zh:) or words (en:), in equal shares"),
     CFG_F64("unique", struct settings, unique, "1", 0, 1, "SHARE",
             "texts that were not sent before; the others are among the last\n4096 and can come "
             "from the cache. The first 1000 are always new"),
-    CFG_U32("texts-per-call", struct settings, texts_per_call, "1", 1, 1024, "N", "in one call"),
+    CFG_U32("texts-per-call", struct settings, texts_per_call, "1", 1, 1024, "N",
+            "texts, or documents, in one call"),
     CFG_U32("request-texts", struct settings, request_texts, "0", 0, 64, "N",
             "cut calls into requests of at most N texts; 0: the library's choice"),
     CFG_U32("seed", struct settings, seed, "1", 0, 4e9, "N", "same seed, same texts and times"),
@@ -65,10 +68,15 @@ static const struct cfg cfg = {
     .epilog = "Examples:\n"
               "  ember bench --concurrency 50 --lengths zh:4,20,50\n"
               "  ember bench --rate 300 --duration 60s --json run.json\n"
+              "  ember bench --task classify --labels 投诉,咨询,建议 --concurrency 4\n"
+              "  ember bench --task rerank --texts-per-call 20 --model reranker\n"
               "  ember bench --trace trace.jsonl\n\n" CLI_EXIT_HELP,
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
 };
+
+static const enum ember_task tasks[] = {EMBER_TASK_EMBED, EMBER_TASK_CLASSIFY, EMBER_TASK_RERANK};
+static const char *const task_names[] = {"embed", "classify", "rerank"};
 
 static const double quantiles[] = {0.5, 0.9, 0.95, 0.99, 0.999};
 static const char *const quantile_names[] = {"p50", "p90", "p95", "p99", "p99.9"};
@@ -134,8 +142,9 @@ static void json_settings(FILE *out, const struct settings *s, bool open) {
     struct utsname host;
     fputs("{\"load\":\"", out);
     describe_load(out, s, open);
+    fprintf(out, "\",\"task\":\"%s\",\"labels\":%u", task_names[s->task], s->n_labels);
     fprintf(out,
-            "\",\"rate\":%g,\"concurrency\":%u,\"texts_per_call\":%u,\"unique\":%g,\"seed\":%u,"
+            ",\"rate\":%g,\"concurrency\":%u,\"texts_per_call\":%u,\"unique\":%g,\"seed\":%u,"
             "\"warm_up_s\":%g,\"lengths\":",
             s->rate, s->concurrency, s->texts_per_call, s->unique, s->seed,
             (double)s->warm_up_us / 1e6);
@@ -234,7 +243,7 @@ static int run(struct cli *cli, const struct settings *s, texts_t *texts) {
                             .retry = s->retry,
                             .cache = (enum ember_cache)s->cache,
                             .lane = (enum ember_lane)s->lane,
-                            .classify = s->task == 1 && !s->trace[0],
+                            .task = s->trace[0] ? EMBER_TASK_EMBED : tasks[s->task],
                             .labels = s->list,
                             .n_labels = s->n_labels,
                             .progress = isatty(STDERR_FILENO)};
@@ -262,7 +271,7 @@ int cmd_bench(int argc, char **argv) {
     texts_t *texts = NULL;
     if (!cli_load(&cli, &cfg, argc, argv, NULL, &s, &code))
         return code;
-    if (!split_labels(&s) || (s.n_labels && s.task == 0))
+    if (!split_labels(&s) || (s.n_labels && s.task != 1))
         return cli_usage(&cli, "--labels A,B,C goes with --task classify");
     enum status st = s.trace[0]
                          ? texts_trace(s.trace, &texts, &err)

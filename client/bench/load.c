@@ -107,7 +107,15 @@ static enum ember_status start_call(struct run *run, struct slot *slot,
                                     struct ember_error *error) {
     const struct load_cfg *cfg = run->cfg;
     uint32_t flags = cfg->retry ? 0 : EMBER_NO_RETRY;
-    if (first->classify || cfg->classify) {
+    if (cfg->task == EMBER_TASK_RERANK && !first->classify) { /* the first text is the query */
+        struct ember_rerank_options o = EMBER_RERANK_OPTIONS_INIT;
+        o.flags = flags;
+        o.cache = cfg->cache;
+        o.lane = cfg->lane;
+        return ember_rerank_start(run->ember, texts[0], texts + 1, slot->n_texts, &o, on_done, slot,
+                                  NULL, error);
+    }
+    if (first->classify || cfg->task == EMBER_TASK_CLASSIFY) {
         struct ember_classify_options o = EMBER_CLASSIFY_OPTIONS_INIT;
         o.flags = flags;
         o.cache = cfg->cache;
@@ -129,15 +137,15 @@ static enum ember_status start_call(struct run *run, struct slot *slot,
 /* Fills the slot with the next texts and starts it; false at the end of the texts. */
 static bool send_next(struct run *run, struct slot *slot, const struct texts_item *first,
                       uint64_t due_us) {
-    const char *texts[LOAD_TEXTS_MAX];
-    uint32_t n = 0;
+    const char *texts[LOAD_TEXTS_MAX + 1];
+    uint32_t n = 0, query = run->cfg->task == EMBER_TASK_RERANK;
     struct texts_item item = *first;
     do
         texts[n++] = item.text;
-    while (n < run->cfg->texts_per_call && texts_next(run->texts, &item));
+    while (n < run->cfg->texts_per_call + query && texts_next(run->texts, &item));
     slot->due_us = due_us;
     slot->class = first->class;
-    slot->n_texts = n;
+    slot->n_texts = n - query;
     slot->counted = due_us >= run->measure_us;
     struct ember_error error;
     run->sent++;

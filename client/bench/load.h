@@ -32,14 +32,14 @@ struct load_cfg {
     bool retry; /* let the library try again when refused */
     enum ember_cache cache;
     enum ember_lane lane;
-    bool classify;             /* made texts; a trace says so itself */
-    const char *const *labels; /* of made texts */
+    enum ember_task task;      /* of made texts; a trace says so itself */
+    const char *const *labels; /* of made texts; none: the model's own */
     uint32_t n_labels;
     bool progress; /* a line on standard error, now and then */
 };
 
 struct load_report {
-    uint64_t calls, texts; /* answered with OK */
+    uint64_t calls, texts; /* answered with OK; of rerank the documents */
     uint64_t failed;
     uint64_t by_status[LOAD_STATUSES];
     uint64_t by_source[4]; /* texts */

@@ -11,6 +11,7 @@
 #include "cache/key.h"
 #include "cache/value.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ struct settings {
     char prefix[512];
     char labels[4096];
     char template_text[512];
+    char query[8192], second[8192];
     bool classify, multi_label, cut_left, all;
 };
 
@@ -41,6 +43,10 @@ static const struct cfg_row key_rows[] = {
     CFG_TEXT("labels", struct settings, labels, "", "A,B,C", "scores of these labels"),
     CFG_BOOL("multi-label", struct settings, multi_label, "labels were scored one by one"),
     CFG_TEXT("template", struct settings, template_text, "", "TEXT", "hypothesis template"),
+    CFG_TEXT("second", struct settings, second, "", "TEXT",
+             "scores of the model's own labels for the pair of the text and\nthis one"),
+    CFG_TEXT("query", struct settings, query, "", "TEXT",
+             "the text is a document that was ranked for this query"),
     CFG_BOOL("cut-left", struct settings, cut_left, "long texts were cut on the left"),
 };
 
@@ -72,7 +78,7 @@ static const struct cfg_row purge_rows[] = {
     }
 
 static const struct cfg key_cfg =
-    CACHE_CFG("key", " TEXT", "Prints the Redis key of a text's vector or scores.", key_rows);
+    CACHE_CFG("key", " TEXT", "Prints the Redis key of a text's vector, scores or rank.", key_rows);
 static const struct cfg get_cfg =
     CACHE_CFG("get", " TEXT|KEY", "Shows the entry of a text, or of a key.", key_rows);
 static const struct cfg stat_cfg =
@@ -87,7 +93,7 @@ struct naming {
     struct view label[LABELS_MAX];
     uint32_t n_labels;
     struct key_labels labels;
-    bool classify;
+    enum ember_task task;
     struct cache_key key;
 };
 
@@ -107,8 +113,7 @@ static bool find_model(struct cli *cli, const struct settings *s, struct naming 
     } else {
         if (!cli_open(cli, code))
             return false;
-        enum ember_task task = out->classify ? EMBER_TASK_CLASSIFY : EMBER_TASK_EMBED;
-        if (ember_describe(cli->ember, NULL, task, 0, &model, &error) != EMBER_OK) {
+        if (ember_describe(cli->ember, NULL, out->task, 0, &model, &error) != EMBER_OK) {
             *code = cli_fail(cli, &error, 0);
             return false;
         }
@@ -151,12 +156,25 @@ static bool read_labels(struct cli *cli, struct settings *s, struct naming *out,
     return false;
 }
 
+/* What is asked about; false when it is two things at once. */
+static bool read_task(struct cli *cli, const struct settings *s, struct naming *out, int *code) {
+    bool classify = s->classify || s->labels[0] || s->second[0];
+    out->task = classify ? EMBER_TASK_CLASSIFY : s->query[0] ? EMBER_TASK_RERANK : EMBER_TASK_EMBED;
+    if ((classify && s->query[0]) || (s->second[0] && s->labels[0])) {
+        *code = cli_usage(cli, "--query, --labels and --second exclude each other");
+        return false;
+    }
+    return true;
+}
+
 static bool name_entry(struct cli *cli, struct settings *s, struct view text, struct naming *out,
                        int *code) {
     struct err err;
     key_maker_t *maker = NULL;
-    out->classify = s->classify || s->labels[0];
-    if (out->classify && !read_labels(cli, s, out, code))
+    if (!read_task(cli, s, out, code))
+        return false;
+    bool classify = out->task == EMBER_TASK_CLASSIFY;
+    if (classify && !read_labels(cli, s, out, code))
         return false;
     if (!find_model(cli, s, out, code))
         return false;
@@ -166,7 +184,11 @@ static bool name_entry(struct cli *cli, struct settings *s, struct view text, st
     }
     struct view prefix = view_of(s->prefix);
     unsigned flags = (s->multi_label ? KEY_MULTI : 0u) | (s->cut_left ? KEY_CUT_LEFT : 0u);
-    if (out->classify)
+    if (s->second[0])
+        key_pair(maker, &out->model, prefix, text, view_of(s->second), &out->labels, &out->key);
+    else if (s->query[0])
+        key_rank(maker, &out->model, view_of(s->query), text, &out->key);
+    else if (classify)
         key_cls(maker, &out->model, prefix, text, &out->labels, view_of(s->template_text), flags,
                 &out->key);
     else
@@ -189,17 +211,26 @@ static void put_quoted(struct view text, bool escape) {
 
 /* The command that makes the digest by hand. */
 static void print_command(const struct settings *s, const struct naming *n, struct view text) {
+    bool classify = n->task == EMBER_TASK_CLASSIFY;
     printf("printf '%%s' '");
+    if (n->task == EMBER_TASK_RERANK) {
+        put_quoted(view_of(s->query), false);
+        printf("::");
+        put_quoted(text, true);
+        puts("' | md5sum");
+        return;
+    }
     put_quoted(view_of(s->prefix), false);
     put_quoted(text, false);
-    if (n->classify)
+    if (classify)
         printf("::");
-    for (uint32_t i = 0; n->classify && !n->labels.own_head && i < n->n_labels; i++) {
+    put_quoted(view_of(s->second), true);
+    for (uint32_t i = 0; classify && !n->labels.own_head && i < n->n_labels; i++) {
         if (i)
             putchar(',');
         put_quoted(n->label[n->labels.order[i]], true);
     }
-    if (n->classify && s->template_text[0]) {
+    if (classify && s->template_text[0]) {
         printf("::");
         put_quoted(view_of(s->template_text), true);
     }
@@ -246,8 +277,12 @@ static bool open_redis(struct cli *cli, const struct settings *s, cache_people_t
     return false;
 }
 
+static const char *payload_name(const struct value_facts *f) {
+    return f->kind == CACHE_EMB ? "vector" : f->kind == CACHE_CLS ? "scores" : "rank";
+}
+
 static void print_payload(const struct value_facts *f) {
-    if (f->kind == CACHE_CLS) {
+    if (f->kind != CACHE_EMB) {
         fwrite(f->payload.data, 1, f->payload.bytes, stdout);
         return;
     }
@@ -255,6 +290,17 @@ static void print_payload(const struct value_facts *f) {
     size_t n = f->n < LIMIT_DIM ? f->n : LIMIT_DIM;
     memcpy(numbers, f->payload.data, n * sizeof *numbers);
     screen_json_floats(stdout, numbers, n);
+}
+
+/* The number behind "logit": of what print_payload() prints. */
+static bool find_logit(struct view payload, double *out) {
+    char text[64] = "", *end;
+    memcpy(text, payload.data, payload.bytes < sizeof text ? payload.bytes : sizeof text - 1);
+    const char *at = strstr(text, "\"logit\":");
+    if (!at)
+        return false;
+    *out = strtod(at + 8, &end);
+    return *end == '}';
 }
 
 static void print_entry(const struct settings *s, struct view key, struct view value,
@@ -272,8 +318,7 @@ static void print_entry(const struct settings *s, struct view key, struct view v
                fault == VALUE_OK ? "true" : "false");
         if (fault == VALUE_OK) {
             printf(",\"tokens\":%u,\"truncated\":%s,\"%s\":", facts.tokens,
-                   facts.truncated ? "true" : "false",
-                   facts.kind == CACHE_CLS ? "scores" : "vector");
+                   facts.truncated ? "true" : "false", payload_name(&facts));
             print_payload(&facts);
         }
         puts("}");
@@ -286,9 +331,12 @@ static void print_entry(const struct settings *s, struct view key, struct view v
         return;
     }
     printf("header  %.*s\n", VALUE_HEADER_BYTES - 1, value.data);
-    printf("%s  ", facts.kind == CACHE_CLS ? "scores" : "vector");
+    printf("%-6s  ", payload_name(&facts));
     print_payload(&facts);
     putchar('\n');
+    double logit;
+    if (facts.kind == CACHE_RANK && find_logit(facts.payload, &logit))
+        printf("score   %.9g = 1 / (1 + e^-logit)\n", 1 / (1 + exp(-logit)));
 }
 
 static int run_get(struct cli *cli, int argc, char **argv) {

@@ -70,6 +70,17 @@ static void json_number(const char *name, uint64_t value) {
     printf(",\"%s\":%llu", name, (unsigned long long)value);
 }
 
+static void print_tasks(uint32_t tasks) {
+    static const char *const names[] = {"", "embed", "classify", "rerank", "tokenize"};
+    const char *before = ",\"tasks\":[";
+    for (unsigned t = EMBER_TASK_EMBED; t <= EMBER_TASK_TOKENIZE; t++)
+        if (tasks & 1u << t) {
+            printf("%s\"%s\"", before, names[t]);
+            before = ",";
+        }
+    fputs(*before == ',' && before[1] ? ",\"tasks\":[]" : "]", stdout);
+}
+
 static void json_worker(const struct ember_worker_info *w) {
     json_word("{", "name", w->name);
     json_word(",", "host", w->host);
@@ -105,6 +116,9 @@ static void json_worker(const struct ember_worker_info *w) {
         json_word(",", "kernel", m->kernel);
         json_number("dim", m->dim);
         json_number("max_tokens", m->max_tokens);
+        print_tasks(m->tasks);
+        json_word(",", "head", ember_head_name(m->head));
+        json_number("labels", m->labels);
         putchar('}');
     }
     printf("]}");

@@ -29,7 +29,7 @@ expect 0 "Commands:" "$ember" help
 expect 2 "see --help" "$ember" embed --nonsense
 expect 2 "is no endpoint" "$ember" ping --broker localhost
 expect 2 "two or more texts" "$ember" similarity one
-for command in embed classify similarity tokenize status ping bench; do
+for command in embed classify rerank similarity tokenize status ping bench; do
     expect 0 "EMBER_\|--timeout" "$ember" help $command
 done
 
@@ -40,14 +40,15 @@ if command -v redis-server >/dev/null; then
     redis=redis://127.0.0.1:$port
 fi
 start_broker() {
-    "$build/broker/ember-broker" --clients "$EMBER_BROKER" --workers "ipc://$dir/workers" --http off \
+    "$build/broker/ember-broker" --clients "$EMBER_BROKER" --workers "ipc://$dir/workers" --http off --default-model m \
         >>"$dir/broker.log" 2>&1 &
     broker=$!
     pids+=($broker)
 }
 start_broker
 for n in 1 2; do
-    "$build/worker/ember-worker-fake" --name w$n --model "m=fake:dim=8,us=50" --broker "ipc://$dir/workers" \
+    "$build/worker/ember-worker-fake" --name w$n --model "m=fake:dim=8,us=50" \
+        --model own=fake:head=labels --model nli=fake:head=nli --model rank=fake:head=score --broker "ipc://$dir/workers" \
         --redis "$redis" --http off --threads 1 >"$dir/worker$n.log" 2>&1 &
     pids+=($!)
 done
@@ -70,6 +71,29 @@ expect 5 "NOT_FOUND: no worker serves model 'nope'" "$ember" embed --model nope 
 expect 2 "labels 0 and 1 are the same" "$ember" classify --labels a,a x
 expect 2 "no/such/file" "$ember" embed --file no/such/file
 
+# models with heads
+expect 0 "^  label [0-3] " "$ember" classify --model own x
+expect 0 '"text":"a\\tb".*"labels":\["label [0-3]","label [0-3]"\]' \
+    "$ember" classify --model own --pair --top 2 --output json a b
+expect 2 "3 texts cannot be taken two by two" "$ember" classify --model own --pair a b c
+expect 2 "goes with the model's own labels" "$ember" classify --model own --pair --labels x,y a b
+expect 2 "has 4 labels of its own: the request must name none" "$ember" classify --model own --labels x,y a
+expect 2 "has no labels of its own: the request must name some" "$ember" classify --model nli a
+expect 0 "^[bc]	[01]" "$ember" classify --model nli --labels b,c --template "about {}" --output raw x
+expect 2 "1 to 64 labels" "$ember" classify --labels "$(seq -s, 70)" x
+printf 'a\tb\nc\td\nno tab\n' >"$dir/pairs"
+expect 2 "text 3: no tab between" "$ember" classify --model own --pair --file "$dir/pairs"
+[ "$(head -n 2 "$dir/pairs" | "$ember" classify --model own --pair --output raw | wc -l)" = 2 ] || fail "pairs"
+expect 2 "query TEXT is needed" "$ember" rerank --model rank x
+expect 2 "no/such/file" "$ember" rerank --query q --file no/such/file
+expect 1 "model 'm' does not rerank; it can embed, classify, tokenize" "$ember" rerank --model m --query q x
+expect 2 "document 2 has 604 tokens" "$ember" rerank --model rank --query q --truncate off x "$(printf '%600s' x)"
+seq 100 | "$ember" rerank --model rank --query q --output raw >"$dir/ranked"
+sort -c -g -r "$dir/ranked" || fail "documents are not in the order of their scores"
+cut -f 2 "$dir/ranked" | sort -n | cmp - <(seq 100) || fail "documents are lost or made up"
+seq 100 | "$ember" rerank --model rank --query q --output raw --top 7 | cmp - <(head -n 7 "$dir/ranked") || fail "the best 7"
+expect 0 '"i":1,.*"rank":[12],"score":0\.' "$ember" rerank --model rank --query q --output json x y
+
 # lines of a file: in order, and a wrong one named by its number
 seq 3000 >"$dir/lines"
 "$ember" tokenize --file "$dir/lines" --output json | sed 's/.*"text":"\([0-9]*\)".*/\1/' | cmp - "$dir/lines" ||
@@ -84,6 +108,10 @@ key=$("$ember" cache key --output raw "it's 退款")
 ckey=$("$ember" cache key --labels 'b,a:\c' --output raw 退款)
 [ "${ckey##*:}" = "$("$ember" cache key --labels 'b,a:\c' 退款 | tail -n 1 | bash | cut -d' ' -f1)" ] ||
     fail "key of labels by hand"
+rkey=$("$ember" cache key --model rank --query "when?" --output raw "at 12:30, they say")
+[ "${rkey##*:}" = "$("$ember" cache key --model rank --query "when?" "at 12:30, they say" | tail -n 1 | bash | cut -d' ' -f1)" ] ||
+    fail "key of a rank by hand"
+expect 2 "exclude each other" "$ember" cache key --model rank --query a --labels b c
 expect 0 "^ember:m2@01234567:emb:" "$ember" cache key --model m2 --fingerprint 0123456789abcdef --broker tcp://127.0.0.1:1 x
 expect 2 "verb\|Usage: ember cache" "$ember" cache
 if [ "$redis" != off ]; then
@@ -93,6 +121,12 @@ if [ "$redis" != off ]; then
     expect 0 "header  ember1 emb dim=8" "$ember" cache get "it's 退款"
     expect 0 '"sound":true.*"vector":\[' "$ember" cache get --output json "$key"
     expect 0 "m@.* emb" "$ember" cache stat
+    "$ember" rerank --model rank --query "when?" "at 12:30, they say" >/dev/null
+    for i in $(seq 50); do "$ember" cache get "$rkey" >/dev/null 2>&1 && break; sleep 0.02; done
+    expect 0 "header  ember1 rank tokens=" "$ember" cache get --model rank --query "when?" "at 12:30, they say"
+    expect 0 '^score   0\.[0-9]* = 1 / (1 + e^-logit)' "$ember" cache get "$rkey"
+    expect 0 '"rank":{"logit":' "$ember" cache get --output json "$rkey"
+    expect 0 "rank@.* rank" "$ember" cache stat
     expect 2 "either --model NAME or --all" "$ember" cache purge
     expect 0 "entries removed" "$ember" cache purge --all
     expect 5 "NOT_FOUND" "$ember" cache get "$key"
@@ -102,6 +136,10 @@ fi
 # loads, and the promise: a broker killed in mid-load costs time, not answers
 expect 0 "closed loop, 4 callers" "$ember" bench --concurrency 4 --duration 300ms --warm-up 50ms
 expect 0 "open loop, 500 calls/s" "$ember" bench --rate 500 --duration 300ms --warm-up 50ms --json "$dir/run.json"
+expect 0 "closed loop, 2 callers" "$ember" bench --task rerank --model rank --texts-per-call 5 --concurrency 2 \
+    --duration 200ms --warm-up 50ms
+expect 0 '"task":"classify","labels":0' "$ember" bench --task classify --model own --duration 200ms --warm-up 50ms --output json
+expect 2 "goes with --task classify" "$ember" bench --task rerank --labels a,b
 grep -q '"p99.9_us":' "$dir/run.json" || fail "no report as JSON"
 for signal in KILL TERM; do
     "$ember" bench --retry --concurrency 8 --duration 1200ms --warm-up 0 --output json >"$dir/load.json" 2>&1 &
