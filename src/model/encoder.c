@@ -27,7 +27,7 @@
 #include <string.h>
 
 enum {
-    CHUNK_ROWS = 256, /* tokens that go through the layers together, unless one sequence has more */
+    CHUNK_ROWS = 128, /* tokens that go through the layers together, unless one sequence has more */
     BLOCK_ROWS = 128, /* of those, rows that go through the feed-forward part together */
     TEAM_ROWS = 16,   /* fewest rows that are worth a part of their own for another thread */
     TEAM_SHARES = 2,  /* parts a thread, so that one who comes late or is slow gets fewer */
@@ -161,13 +161,28 @@ static const float *word_row(const encoder_t *self, uint32_t id, float *room) {
     return room;
 }
 
+/* Asks for a row of the word table. They lie anywhere in tens of megabytes. Inlined always, because
+ * gcc sees no effect in such a function and leaves out calls of it. */
+static inline __attribute__((always_inline)) void ask_word_row(const encoder_t *self, uint32_t id) {
+    const size_t bytes = self->shape.hidden * (self->words ? sizeof(float) : sizeof(uint16_t));
+    const char *row = (self->words ? (const char *)self->words : (const char *)self->half_words) +
+                      (size_t)id * bytes;
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch(row + at);
+}
+
 static void embed(const encoder_t *self, const struct chunk *chunk, float *x) {
-    const uint32_t h = self->shape.hidden;
+    enum { AHEAD = 12 }; /* tokens */
+    const uint32_t h = self->shape.hidden, end = chunk->start[chunk->n_seqs];
+    for (uint32_t i = chunk->start[0]; i < end && i < chunk->start[0] + AHEAD; i++)
+        ask_word_row(self, (uint32_t)chunk->ids[i]);
     for (uint32_t s = 0; s < chunk->n_seqs; s++) {
         const uint32_t begin = chunk->start[s], n = chunk->start[s + 1] - begin;
         for (uint32_t p = 0; p < n; p++, x += h) {
             const uint32_t id = (uint32_t)chunk->ids[begin + p];
             const uint32_t type = (uint32_t)chunk->types[begin + p];
+            if (begin + p + AHEAD < end)
+                ask_word_row(self, (uint32_t)chunk->ids[begin + p + AHEAD]);
             CHECK(id < self->shape.vocab_rows && (!self->types || type < self->shape.types));
             self->kernels->sum3(x, word_row(self, id, x),
                                 self->types ? self->types + (size_t)type * h : self->zeros,

@@ -266,7 +266,7 @@ static inline void attention_tile(const struct kernel_attention *call,
 
 /* Asks for `rows` rows of one head. They lie far apart, and so the processor does not see them
  * coming. */
-static inline void attention_ask(const float *x, size_t ld, size_t rows, uint32_t dim) {
+VEC_INLINE void attention_ask(const float *x, size_t ld, size_t rows, uint32_t dim) {
     for (size_t i = 0; i < rows; i++, x += ld) {
         __builtin_prefetch(x, 0, 2);
         for (uint32_t j = 16; j < dim; j += 16)
@@ -275,7 +275,7 @@ static inline void attention_ask(const float *x, size_t ld, size_t rows, uint32_
 }
 
 /* While tile i of the last block is computed: the same share of the next head. */
-static inline void attention_ask_next(const struct kernel_attention *call, size_t i, size_t tiles) {
+VEC_INLINE void attention_ask_next(const struct kernel_attention *call, size_t i, size_t tiles) {
     const size_t from = call->n * i / tiles * call->ld + call->dim;
     const size_t n = call->n * (i + 1) / tiles - call->n * i / tiles;
     if (call->n_queries > 1)

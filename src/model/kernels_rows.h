@@ -13,62 +13,70 @@ static bool isa_usable(void) {
     return vec_usable();
 }
 
-static inline float rows_sum(const float *x, uint32_t n) {
-    vec_t a = vec_set(0.0f), b = a;
-    uint32_t i = 0;
-    for (; i + 2 * VEC_LANES <= n; i += 2 * VEC_LANES) {
-        a = a + vec_load(x + i);
-        b = b + vec_load(x + i + VEC_LANES);
+/* The mean of a row is taken off before squares are summed, in a second pass over numbers that are
+ * still near, because the shorter sum of x^2 - n mean^2 cancels where a row's mean is large.
+ *
+ * `rows` rows go side by side, so that one's sums do not wait for each other; what happens to a row
+ * is the same however many there are. */
+VEC_INLINE void norm_rows(float *x, size_t ld, const size_t rows, uint32_t n, const float *weight,
+                          const float *bias, float eps) {
+    enum { MOST = 4 };
+    const uint32_t full = n / VEC_LANES * VEC_LANES, left = n - full;
+    vec_t sum[MOST], mean[MOST], scale[MOST];
+    UNROLLED
+    for (size_t r = 0; r < rows; r++)
+        sum[r] = left ? vec_load_first(x + r * ld + full, left) : vec_set(0.0f);
+    for (uint32_t i = 0; i < full; i += VEC_LANES) {
+        UNROLLED
+        for (size_t r = 0; r < rows; r++)
+            sum[r] = sum[r] + vec_load(x + r * ld + i);
     }
-    for (; i + VEC_LANES <= n; i += VEC_LANES)
-        a = a + vec_load(x + i);
-    if (i < n)
-        b = b + vec_load_first(x + i, n - i);
-    return vec_sum(a + b);
-}
-
-/* Sum of (x - mean)^2: a second pass over a row that is still near, because the shorter
- * sum of x^2 - n mean^2 cancels where a row's mean is large. */
-static inline float rows_squares(const float *x, uint32_t n, float mean) {
-    const vec_t m = vec_set(mean);
-    vec_t a = vec_set(0.0f), b = a;
-    uint32_t i = 0;
-    for (; i + 2 * VEC_LANES <= n; i += 2 * VEC_LANES) {
-        const vec_t p = vec_load(x + i) - m, q = vec_load(x + i + VEC_LANES) - m;
-        a = vec_fma(p, p, a);
-        b = vec_fma(q, q, b);
+    UNROLLED
+    for (size_t r = 0; r < rows; r++) {
+        mean[r] = vec_set(vec_sum(sum[r]) / (float)n);
+        sum[r] = vec_set(0.0f);
+        if (left) {
+            const vec_t d = vec_load_first(x + r * ld + full, left) - mean[r];
+            const vec_t of_row = vec_fill_after(d, left, 0.0f);
+            sum[r] = of_row * of_row;
+        }
     }
-    for (; i + VEC_LANES <= n; i += VEC_LANES) {
-        const vec_t p = vec_load(x + i) - m;
-        a = vec_fma(p, p, a);
+    for (uint32_t i = 0; i < full; i += VEC_LANES) {
+        UNROLLED
+        for (size_t r = 0; r < rows; r++) {
+            const vec_t d = vec_load(x + r * ld + i) - mean[r];
+            sum[r] = vec_fma(d, d, sum[r]);
+        }
     }
-    if (i < n) {
-        const vec_t q = vec_fill_after(vec_load_first(x + i, n - i) - m, n - i, 0.0f);
-        b = vec_fma(q, q, b);
+    UNROLLED
+    for (size_t r = 0; r < rows; r++)
+        scale[r] = vec_set(1.0f / sqrtf(vec_sum(sum[r]) / (float)n + eps));
+    for (uint32_t i = 0; i < full; i += VEC_LANES) {
+        const vec_t w = vec_load(weight + i), b = bias ? vec_load(bias + i) : vec_set(0.0f);
+        UNROLLED
+        for (size_t r = 0; r < rows; r++) {
+            float *p = x + r * ld + i;
+            vec_store(p, vec_fma((vec_load(p) - mean[r]) * scale[r], w, b));
+        }
     }
-    return vec_sum(a + b);
+    if (!left)
+        return;
+    const vec_t w = vec_load_first(weight + full, left);
+    const vec_t b = bias ? vec_load_first(bias + full, left) : vec_set(0.0f);
+    UNROLLED
+    for (size_t r = 0; r < rows; r++) {
+        float *p = x + r * ld + full;
+        const vec_t y = (vec_load_first(p, left) - mean[r]) * scale[r];
+        vec_store_first(p, vec_fma(y, w, b), left);
+    }
 }
 
 static void rows_layer_norm(float *x, size_t ld, uint32_t rows, uint32_t n, const float *weight,
                             const float *bias, float eps) {
-    for (uint32_t r = 0; r < rows; r++, x += ld) {
-        const float mean = rows_sum(x, n) / (float)n;
-        const float variance = rows_squares(x, n, mean) / (float)n;
-        const vec_t m = vec_set(mean), scale = vec_set(1.0f / sqrtf(variance + eps));
-        uint32_t i = 0;
-        for (; i + VEC_LANES <= n; i += VEC_LANES) {
-            const vec_t y = (vec_load(x + i) - m) * scale;
-            const vec_t b = bias ? vec_load(bias + i) : vec_set(0.0f);
-            vec_store(x + i, vec_fma(y, vec_load(weight + i), b));
-        }
-        if (i < n) {
-            const uint32_t left = n - i;
-            const vec_t y = (vec_load_first(x + i, left) - m) * scale;
-            const vec_t w = vec_load_first(weight + i, left);
-            const vec_t b = bias ? vec_load_first(bias + i, left) : vec_set(0.0f);
-            vec_store_first(x + i, vec_fma(y, w, b), left);
-        }
-    }
+    for (; rows >= 4; rows -= 4, x += 4 * ld)
+        norm_rows(x, ld, 4, n, weight, bias, eps);
+    for (; rows; rows--, x += ld)
+        norm_rows(x, ld, 1, n, weight, bias, eps);
 }
 
 VEC_INLINE void rows_bias_act_as(float *x, size_t ld, uint32_t rows, uint32_t n, const float *bias,

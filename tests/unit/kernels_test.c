@@ -32,12 +32,14 @@ static struct rows rows_make(uint32_t rows, uint32_t n, float scale) {
     return self;
 }
 
+enum { NORM_ROWS = 6 }; /* some side by side, some alone */
+
 static void layer_norm_one(const struct kernels *kernels, uint32_t n, float offset,
                            bool with_bias) {
-    struct rows rows = rows_make(3, n, 2.0f), weight = rows_make(1, n, 1.0f),
+    struct rows rows = rows_make(NORM_ROWS, n, 2.0f), weight = rows_make(1, n, 1.0f),
                 bias = rows_make(1, n, 1.0f);
-    double want[3][384];
-    for (uint32_t r = 0; r < 3; r++) {
+    double want[NORM_ROWS][384];
+    for (uint32_t r = 0; r < NORM_ROWS; r++) {
         double mean = 0, variance = 0;
         for (uint32_t i = 0; i < n; i++) {
             rows.x[r * rows.ld + i] += offset;
@@ -50,11 +52,11 @@ static void layer_norm_one(const struct kernels *kernels, uint32_t n, float offs
                              (double)weight.x[i] +
                          (with_bias ? (double)bias.x[i] : 0.0);
     }
-    kernels->layer_norm(rows.x, rows.ld, 3, n, weight.x, with_bias ? bias.x : NULL, 1e-5f);
+    kernels->layer_norm(rows.x, rows.ld, NORM_ROWS, n, weight.x, with_bias ? bias.x : NULL, 1e-5f);
     /* A mean of `offset` is known to about 1e-7 of itself; in a row of one number only that is
      * left, divided by sqrt(eps). */
     const double tolerance = 2e-6 + 2e-7 * (double)offset * (n < 3 ? 320.0 : 10.0);
-    for (uint32_t r = 0; r < 3; r++)
+    for (uint32_t r = 0; r < NORM_ROWS; r++)
         for (uint32_t i = 0; i < n; i++)
             TEST_NEAR(rows.x[r * rows.ld + i], want[r][i], tolerance);
     guarded_done(&rows.mem);
