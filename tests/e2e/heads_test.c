@@ -1,7 +1,7 @@
-/* heads_test.c - models with heads through the real programs: libember, ember-broker, ember-worker on
- * the golden models, redis-server. Scores are judged by the published answers, three times: from
- * the model, from the worker's memory, and from Redis by a worker that has just started; the second
- * and third time they must be the very same numbers. */
+/* heads_test.c - models with heads through the real programs: libember, ember-broker,
+ * ember-worker on the golden models, redis-server. Scores are judged by the published answers,
+ * three times: from the model, from the worker's memory, and from Redis by a worker that has just
+ * started; the second and third time they must be the very same numbers. */
 #include "support/by_hand.h"
 #include "support/golden.h"
 #include "support/rig.h"
@@ -15,8 +15,8 @@ enum { WAIT_MS = 5000, TEXTS_MAX = 64, LABELS_MAX = 64, SCORES_MAX = 65536 };
 static struct rig rig;
 static ember_t *client;
 
-/* Golden models by the ids of their cases, and how they are called here. Those of several layers are
- * laid out anew. */
+/* Golden models by the ids of their cases, and how they are called here. Those of several layers
+ * are laid out anew. */
 static struct served {
     const char *id, *name, *layers[2], *without;
     struct golden_dir dir;

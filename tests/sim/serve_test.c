@@ -15,6 +15,9 @@ struct asked {
     enum wire_task task;
     uint32_t model, broker, n_texts, n_labels;
     uint8_t text[TEXTS], label[LABELS];
+    uint8_t second[TEXTS], query; /* words, like text */
+    bool pairs;                   /* text with second, for the model's own labels */
+    uint32_t top_k;
     enum wire_truncate truncate;
     enum wire_cache cache;
     uint32_t max_tokens, dimensions;
@@ -58,21 +61,62 @@ static struct view text_of(const struct asked *r, uint32_t i, char out[128]) {
 }
 
 static uint32_t room_of(const struct asked *r) {
-    return r->max_tokens && r->max_tokens < WORLD_TOKENS ? r->max_tokens : WORLD_TOKENS;
+    uint32_t most = sim.world.models.model[r->model].info->max_tokens;
+    return r->max_tokens && r->max_tokens < most ? r->max_tokens : most;
+}
+
+/* What the model reads for text i: alone, or as so many pairs. */
+static uint32_t readings(const struct asked *r) {
+    return r->task == WIRE_TASK_CLASSIFY && r->model == WORLD_NLI ? r->n_labels : 1;
+}
+
+static bool is_paired(const struct asked *r) {
+    return r->pairs || (r->model == WORLD_NLI && r->task == WIRE_TASK_CLASSIFY) ||
+           r->task == WIRE_TASK_RERANK;
+}
+
+struct reading {
+    char first[128], second[128];
+    enum engine_pair pair;
+};
+
+static struct reading reading_of(const struct asked *r, uint32_t i, uint32_t k) {
+    struct reading out = {.second = "", .pair = ENGINE_SINGLE};
+    text_of(r, i, out.first);
+    if (r->task == WIRE_TASK_RERANK) {
+        memcpy(out.second, out.first, sizeof out.second);
+        snprintf(out.first, sizeof out.first, "%s", words[r->query]);
+        out.pair = ENGINE_PAIR_LONGEST_FIRST;
+    } else if (r->pairs) {
+        snprintf(out.second, sizeof out.second, "%s", words[r->second[i]]);
+        out.pair = ENGINE_PAIR_LONGEST_FIRST;
+    } else if (is_paired(r)) {
+        snprintf(out.second, sizeof out.second, r->template_text ? "<%s>" : "%s",
+                 words[r->label[k]]);
+        out.pair = ENGINE_PAIR_ONLY_FIRST;
+    }
+    return out;
+}
+
+static uint32_t whole_of(const struct reading *reading) {
+    return (uint32_t)(strlen(reading->first) + strlen(reading->second)) + (reading->pair ? 3 : 2);
 }
 
 /* Whether this error may be the answer of request r, now. */
 static bool allowed(const struct asked *r, enum status status) {
     bool nan = false, cut = false;
-    for (uint32_t i = 0; i < r->n_texts; i++) {
-        char text[128];
-        struct view view = text_of(r, i, text);
-        cut |= view.bytes + 2 > room_of(r);
-        nan |= strstr(text, "NaN") != NULL;
-    }
+    for (uint32_t i = 0; i < r->n_texts; i++)
+        for (uint32_t k = 0; k < readings(r); k++) {
+            struct reading reading = reading_of(r, i, k);
+            cut |= whole_of(&reading) > room_of(r);
+            nan |= strstr(reading.first, "NaN") || strstr(reading.second, "NaN");
+        }
+    for (uint32_t l = 0; l < r->n_labels; l++) /* by cosine they are read alone */
+        cut |= strlen(words[r->label[l]]) + (r->template_text ? 4 : 2) > room_of(r);
     switch (status) {
     case STATUS_INVALID_ARGUMENT:
-        return cut && r->truncate == WIRE_TRUNCATE_OFF;
+        return (cut && r->truncate == WIRE_TRUNCATE_OFF) ||
+               (is_paired(r) && r->truncate == WIRE_TRUNCATE_LEFT);
     case STATUS_INTERNAL:
         return nan && r->task != WIRE_TASK_TOKENIZE;
     case STATUS_DEADLINE_EXCEEDED:
@@ -87,10 +131,16 @@ static bool allowed(const struct asked *r, enum status status) {
 static void check_facts(const struct asked *r, const struct wire_facts *facts) {
     TEST_EQ(facts->n, r->n_texts);
     for (uint32_t i = 0; i < r->n_texts; i++) {
-        char text[128];
-        uint32_t whole = (uint32_t)text_of(r, i, text).bytes + 2, room = room_of(r);
-        TEST_EQ(facts->tokens[i], whole < room ? whole : room);
-        TEST_EQ(facts->truncated[i], whole > room);
+        uint32_t room = room_of(r), tokens = 0;
+        bool cut = false;
+        for (uint32_t k = 0; k < readings(r); k++) {
+            struct reading reading = reading_of(r, i, k);
+            uint32_t whole = whole_of(&reading);
+            tokens += whole < room ? whole : room;
+            cut |= whole > room;
+        }
+        TEST_EQ(facts->tokens[i], tokens);
+        TEST_EQ(facts->truncated[i], cut);
         TEST_TRUE(r->truncate != WIRE_TRUNCATE_OFF || !facts->truncated[i]);
         if (r->cache != WIRE_CACHE_USE)
             TEST_EQ(facts->source[i], WIRE_SOURCE_MODEL);
@@ -113,25 +163,72 @@ static void check_embed(const struct asked *r, struct view body) {
     }
 }
 
+static void want_cosines(const struct asked *r, uint32_t i, float *scores) {
+    char text[128];
+    float full[WORLD_DIM], label[WORLD_DIM];
+    world_vector(&sim.world, r->model, text_of(r, i, text), side_of(r), r->max_tokens, full);
+    for (uint32_t l = 0; l < r->n_labels; l++) {
+        char hypothesis[128];
+        snprintf(hypothesis, sizeof hypothesis, r->template_text ? "<%s>" : "%s",
+                 words[r->label[l]]);
+        world_vector(&sim.world, r->model, view_of(hypothesis), side_of(r), r->max_tokens, label);
+        scores[l] = vector_cosine(full, label, WORLD_DIM);
+    }
+    classify_scores(scores, r->n_labels, r->multi, scores);
+}
+
+static void want_logits(const struct asked *r, uint32_t i, uint32_t k, float *logits) {
+    struct reading reading = reading_of(r, i, k);
+    world_logits(&sim.world, r->model, view_of(reading.first), view_of(reading.second),
+                 reading.pair, side_of(r), r->max_tokens, logits);
+}
+
+/* Scores of text i; returns how many labels there are. */
+static uint32_t want_scores(const struct asked *r, uint32_t i, float scores[WORLD_DIM]) {
+    const struct engine_info *info = sim.world.models.model[r->model].info;
+    float logits[LABELS * WORLD_DIM];
+    if (r->model == WORLD_LABELS) {
+        want_logits(r, i, 0, logits);
+        classify_head(logits, WORLD_OWN, info->sigmoid, scores);
+        return WORLD_OWN;
+    }
+    if (r->model != WORLD_NLI) {
+        want_cosines(r, i, scores);
+        return r->n_labels;
+    }
+    for (uint32_t l = 0; l < r->n_labels; l++)
+        want_logits(r, i, l, logits + l * info->dim);
+    classify_nli(logits, r->n_labels, info->dim, info->entailment, info->contradiction, r->multi,
+                 scores);
+    return r->n_labels;
+}
+
 static void check_classify(const struct asked *r, struct view body) {
     struct wire_classify_reply reply;
     TEST_EQ(codec_classify_reply_decode(body, &sim.world.arena, &reply, NULL), STATUS_OK);
     check_facts(r, &reply.facts);
     for (uint32_t i = 0; i < r->n_texts; i++) {
-        char text[128];
-        float full[WORLD_DIM], label[WORLD_DIM], scores[LABELS];
-        world_vector(&sim.world, r->model, text_of(r, i, text), side_of(r), 0, full);
-        for (uint32_t l = 0; l < r->n_labels; l++) {
-            char hypothesis[128];
-            snprintf(hypothesis, sizeof hypothesis, r->template_text ? "<%s>" : "%s",
-                     words[r->label[l]]);
-            world_vector(&sim.world, r->model, view_of(hypothesis), side_of(r), 0, label);
-            scores[l] = vector_cosine(full, label, WORLD_DIM);
-        }
-        classify_scores(scores, r->n_labels, r->multi, scores);
-        TEST_EQ(reply.results[i].n, r->n_labels);
-        for (uint32_t k = 0; k < r->n_labels; k++)
+        float scores[WORLD_DIM];
+        uint32_t n = want_scores(r, i, scores), top = r->top_k && r->top_k < n ? r->top_k : n;
+        TEST_EQ(reply.n_labels, n);
+        TEST_EQ(reply.results[i].n, top);
+        for (uint32_t k = 0; k < top; k++)
             TEST_NEAR(reply.results[i].score[k], scores[reply.results[i].label[k]], 1e-6);
+    }
+}
+
+static void check_rerank(const struct asked *r, struct view body) {
+    struct wire_rerank_reply reply;
+    TEST_EQ(codec_rerank_reply_decode(body, &sim.world.arena, &reply, NULL), STATUS_OK);
+    check_facts(r, &reply.facts);
+    TEST_EQ(reply.n, r->top_k && r->top_k < r->n_texts ? r->top_k : r->n_texts);
+    float before = 2;
+    for (uint32_t k = 0; k < reply.n; k++) {
+        float logit;
+        want_logits(r, reply.index[k], 0, &logit);
+        TEST_NEAR(reply.score[k], classify_sigmoid(logit), 1e-6);
+        TEST_TRUE(reply.score[k] <= before);
+        before = reply.score[k];
     }
 }
 
@@ -164,6 +261,8 @@ static void on_reply(void *arg, const struct serve_reply *reply) {
         check_embed(r, reply->body);
     else if (r->task == WIRE_TASK_CLASSIFY)
         check_classify(r, reply->body);
+    else if (r->task == WIRE_TASK_RERANK)
+        check_rerank(r, reply->body);
     else
         check_tokenize(r, reply->body);
 }
@@ -182,8 +281,44 @@ static void ask_embed(struct asked *r, const struct view *texts) {
     TEST_EQ(codec_embed_request_encode(&in, &sim.world.wire), STATUS_OK);
 }
 
+static void ask_rerank(struct asked *r, const struct view *texts) {
+    r->query = (uint8_t)below(below(4) ? 4 : WORDS);
+    r->max_tokens = below(4) ? 0 : 5 + below(WORLD_PAIR_TOKENS);
+    struct wire_rerank_request in = {.query = view_of(words[r->query]),
+                                     .documents = texts,
+                                     .n_documents = r->n_texts,
+                                     .top_k = r->top_k,
+                                     .truncate = r->truncate,
+                                     .cache = r->cache,
+                                     .max_tokens = r->max_tokens};
+    TEST_EQ(codec_rerank_request_encode(&in, &sim.world.wire), STATUS_OK);
+}
+
+/* Labels of the model's own, for texts or pairs. */
+static void ask_own(struct asked *r, const struct view *texts) {
+    struct view seconds[TEXTS];
+    r->pairs = below(2);
+    for (uint32_t i = 0; i < r->n_texts; i++) {
+        r->second[i] = (uint8_t)below(4);
+        seconds[i] = view_of(words[r->second[i]]);
+    }
+    struct wire_classify_request in = {.texts = texts,
+                                       .n_texts = r->n_texts,
+                                       .seconds = r->pairs ? seconds : NULL,
+                                       .top_k = r->top_k,
+                                       .truncate = r->truncate,
+                                       .cache = r->cache,
+                                       .max_tokens = r->max_tokens};
+    TEST_EQ(codec_classify_request_encode(&in, &sim.world.wire), STATUS_OK);
+}
+
 static void ask_classify(struct asked *r, const struct view *texts) {
     struct view labels[LABELS];
+    r->max_tokens = below(4) ? 0 : 5 + below(WORLD_PAIR_TOKENS);
+    if (r->model == WORLD_LABELS) {
+        ask_own(r, texts);
+        return;
+    }
     r->n_labels = 1 + below(LABELS);
     uint32_t first = below(LABEL_WORDS);
     for (uint32_t i = 0; i < r->n_labels; i++) {
@@ -199,8 +334,10 @@ static void ask_classify(struct asked *r, const struct view *texts) {
                                        .hypothesis_template =
                                            view_of(r->template_text ? "<{}>" : ""),
                                        .multi_label = r->multi,
+                                       .top_k = r->top_k,
                                        .truncate = r->truncate,
-                                       .cache = r->cache};
+                                       .cache = r->cache,
+                                       .max_tokens = r->max_tokens};
     TEST_EQ(codec_classify_request_encode(&in, &sim.world.wire), STATUS_OK);
 }
 
@@ -208,12 +345,15 @@ static void step_ask(void) {
     if (sim.n_asked == REQUESTS)
         return;
     struct asked *r = &sim.asked[sim.n_asked];
-    *r = (struct asked){.task = below(3)   ? WIRE_TASK_EMBED
-                                : below(3) ? WIRE_TASK_CLASSIFY
-                                           : WIRE_TASK_TOKENIZE,
-                        .model = below(2),
+    uint32_t model = below(2) ? below(2) : below(WORLD_MODELS);
+    enum wire_task task = model == WORLD_SCORE                ? WIRE_TASK_RERANK
+                          : model > WORLD_M1 || below(3) == 0 ? WIRE_TASK_CLASSIFY
+                                                              : WIRE_TASK_EMBED;
+    *r = (struct asked){.task = below(8) ? task : WIRE_TASK_TOKENIZE,
+                        .model = model,
                         .broker = below(BROKERS),
                         .n_texts = 1 + below(TEXTS),
+                        .top_k = below(2) ? 0 : 1 + below(TEXTS),
                         .truncate = (enum wire_truncate)below(3),
                         .cache = below(3) ? WIRE_CACHE_USE : (enum wire_cache)below(3)};
     struct view texts[TEXTS];
@@ -226,6 +366,8 @@ static void step_ask(void) {
         ask_embed(r, texts);
     } else if (r->task == WIRE_TASK_CLASSIFY) {
         ask_classify(r, texts);
+    } else if (r->task == WIRE_TASK_RERANK) {
+        ask_rerank(r, texts);
     } else {
         r->cache = WIRE_CACHE_USE;
         struct wire_tokenize_request in = {

@@ -106,6 +106,7 @@ static inline void world_put(cache_t *self, const struct cache_key *key,
                              const struct cache_entry *entry, const struct key_labels *labels) {
     struct world_cache *cache = (struct world_cache *)(void *)self;
     TEST_EQ(entry->n, key->n);
+    TEST_EQ(entry->kind, key->kind);
     TEST_TRUE((labels != NULL) == (entry->kind == CACHE_CLS));
     cache->puts++;
     struct world_entry *at = world_find(cache, key);
