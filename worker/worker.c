@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "engine/weights_cache.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +176,9 @@ int worker_main(int argc, char **argv, models_open_fn *open) {
     st = models_open(&self->settings.models, &options, open, &self->models, &err);
     if (st == STATUS_OK)
         st = check_models(self, &err);
+#ifdef __GLIBC__
+    malloc_trim(0); /* what opening took and gave back: parsed files, buffers */
+#endif
     code = st == STATUS_OK ? run(self, signals_fd) : fail(1, &err);
     close(signals_fd);
 out:

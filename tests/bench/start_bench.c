@@ -137,6 +137,19 @@ static void measure(const struct bench *self, bool cold) {
            ms[self->rounds / 2]);
 }
 
+/* Until the broker has two workers that serve. */
+static void wait_two(const struct bench *self) {
+    for (size_t n = 0; n < 2; usleep(20 * 1000)) {
+        ember_report_t *report = NULL;
+        const struct ember_worker_info *worker;
+        if (ember_report(self->client, 1000, &report, NULL) != EMBER_OK)
+            continue;
+        for (n = 0; (worker = ember_report_worker(report, n)) != NULL;)
+            n++;
+        ember_report_destroy(&report);
+    }
+}
+
 static void measure_memory(const struct bench *self) {
     pid_t one = start_worker(self, "one");
     wait_answer(self, one);
@@ -145,7 +158,8 @@ static void measure_memory(const struct bench *self) {
                  anon = smaps(one, "Anonymous:");
     const double huge = smaps(one, "FilePmdMapped:") + smaps(one, "AnonHugePages:");
     pid_t two = start_worker(self, "two");
-    usleep(2 * 1000 * 1000);
+    wait_two(self);
+    usleep(300 * 1000);
     const double both = smaps(one, "Pss:") + smaps(two, "Pss:");
     printf("rss %.1f MB, alone pss %.1f (private anonymous %.1f, in huge pages %.1f), second adds "
            "%.1f\n",
