@@ -72,6 +72,8 @@ expect 2 "labels 0 and 1 are the same" "$ember" classify --labels a,a x
 expect 2 "no/such/file" "$ember" embed --file no/such/file
 
 # models with heads
+expect 2 "labels-max.*1.*64" "$build/worker/ember-worker-fake" --model m=fake: --labels-max 65
+expect 2 "request-tokens" "$build/worker/ember-worker-fake" --model m=fake: --request-tokens 0
 expect 0 "^  label [0-3] " "$ember" classify --model own x
 expect 0 '"text":"a\\tb".*"labels":\["label [0-3]","label [0-3]"\]' \
     "$ember" classify --model own --pair --top 2 --output json a b

@@ -626,12 +626,73 @@ static void test_limits(void **state) {
     TEST_EQ(seen.status, STATUS_OK);
 }
 
+/* Bodies of every form, damaged in every way, for every model and task: each is answered once, and
+ * what is accepted runs to its end. */
+static void test_damaged_bodies(void **state) {
+    (void)state;
+    static uint8_t bodies[4][512], body[512];
+    size_t bytes[4];
+    uint64_t seed = 1;
+    struct view texts[] = {view_of("one text"), view_of(""), view_of("文本")};
+    struct view labels[] = {view_of("a"), view_of("b")};
+    const struct wire_classify_request forms[] = {
+        {.texts = texts,
+         .n_texts = 3,
+         .labels = labels,
+         .n_labels = 2,
+         .hypothesis_template = view_of("<{}>"),
+         .multi_label = true,
+         .top_k = 1,
+         .max_tokens = 9},
+        {.texts = texts, .n_texts = 3, .seconds = texts},
+        {.texts = texts, .n_texts = 3},
+    };
+    const struct wire_rerank_request ranks = {
+        .query = texts[0], .documents = texts, .n_documents = 3, .top_k = 2, .max_tokens = 20};
+    for (uint32_t form = 0; form < 4; form++) {
+        TEST_EQ(form < 3 ? codec_classify_request_encode(&forms[form], &world.wire)
+                         : codec_rerank_request_encode(&ranks, &world.wire),
+                STATUS_OK);
+        TEST_TRUE(world.wire.bytes <= sizeof *bodies);
+        memcpy(bodies[form], world.wire.data, world.wire.bytes);
+        bytes[form] = world.wire.bytes;
+    }
+    uint32_t fine = 0;
+    for (uint32_t round = 0; round < 20000; round++) {
+        uint32_t form = hash_below(&seed, 4), n = (uint32_t)bytes[form];
+        memcpy(body, bodies[form], n);
+        for (uint32_t k = hash_below(&seed, 4); k > 0; k--)
+            body[hash_below(&seed, n)] = (uint8_t)hash_next(&seed);
+        if (hash_below(&seed, 8) == 0)
+            n = hash_below(&seed, n + 1);
+        static const enum world_model fits[] = {WORLD_NLI, WORLD_LABELS, WORLD_LABELS, WORLD_SCORE};
+        bool right = hash_below(&seed, 2);
+        enum wire_task task = right ? (form < 3 ? WIRE_TASK_CLASSIFY : WIRE_TASK_RERANK)
+                                    : (enum wire_task)(1 + hash_below(&seed, WIRE_TASKS));
+        struct serve_origin origin = {.ticket = round, .broker = 1, .service = 9};
+        seen.n = 0;
+        serve_dispatch(world.serve, &origin, right ? fits[form] : hash_below(&seed, WORLD_MODELS),
+                       task, WIRE_LANE_NORMAL, 0, view_make(body, n));
+        world_finish(&world);
+        TEST_EQ(seen.n, 1);
+        TEST_TRUE(seen.status == STATUS_OK || seen.status == STATUS_INVALID_ARGUMENT ||
+                  seen.status == STATUS_UNIMPLEMENTED);
+        fine += seen.status == STATUS_OK;
+        if (world.cache.n > WORLD_ENTRIES / 2)
+            world.cache.n = 0;
+    }
+    serve_check(world.serve);
+    TEST_TRUE(fine > 2000);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_nli),        TEST(test_packed),         TEST(test_shared_pairs),
-        TEST(test_own_labels), TEST(test_rerank),         TEST(test_same_document),
-        TEST(test_limits),     TEST(test_classify_wrong), TEST(test_rerank_wrong),
+        TEST(test_nli),          TEST(test_packed),
+        TEST(test_shared_pairs), TEST(test_own_labels),
+        TEST(test_rerank),       TEST(test_same_document),
+        TEST(test_limits),       TEST(test_classify_wrong),
+        TEST(test_rerank_wrong), TEST(test_damaged_bodies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
