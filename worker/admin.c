@@ -122,6 +122,14 @@ static void page_worker(const struct admin_cfg *cfg, const struct loop_report *r
                  model->info->precision, model->info->kernel);
         expose_u64(out, "ember_worker_model_info", label, 1);
     }
+    expose_family(out, "ember_worker_weights_bytes", "gauge",
+                  "Prepared weights; shared ones lie in memory once for all workers of the host.");
+    for (uint32_t i = 0; i < cfg->models->n; i++) {
+        const struct model *model = &cfg->models->model[i];
+        snprintf(label, sizeof label, "model=\"%s\",shared=\"%s\"", model->name,
+                 model->info->weights_shared ? "yes" : "no");
+        expose_u64(out, "ember_worker_weights_bytes", label, model->info->weight_bytes);
+    }
     expose_family(out, "ember_build_info", "gauge", "Always 1; the labels tell the version.");
     snprintf(label, sizeof label, "program=\"ember-worker\",version=\"%s\",worker=\"%s\"",
              EMBER_VERSION, expose_label(view_of(settings->name), value));

@@ -2,6 +2,7 @@
  * changed is. */
 #include "model/dir.h"
 
+#include "base/hash.h"
 #include "support/golden.h"
 
 static struct golden_dir work, cache;
@@ -116,6 +117,20 @@ static void test_changes(void **state) {
     }
 }
 
+/* Writes over what stands behind `key` in a stamp, and makes its sum right again. */
+static void forge(const char *stamp, const char *key, const char *with) {
+    size_t bytes;
+    char *text = golden_read(stamp, &bytes), *at = strstr(text, key);
+    TEST_TRUE(at != NULL);
+    memcpy(at + strlen(key), with, strlen(with));
+    const size_t n = bytes - 21; /* "sum ", 16 digits, end of line */
+    snprintf(text + n, 22, "sum %016llx\n", (unsigned long long)hash_bytes(text, n, 0));
+    FILE *f = fopen(stamp, "we");
+    TEST_TRUE(f && fwrite(text, 1, bytes, f) == bytes);
+    fclose(f);
+    free(text);
+}
+
 /* Damaged, of another place, or not to be trusted: as if there were none. */
 static void test_bad_stamps(void **state) {
     (void)state;
@@ -132,6 +147,14 @@ static void test_bad_stamps(void **state) {
     TEST_EQ(chmod(stamp, 0666), 0);
     expect(false);
     expect(true); /* a new one took its place */
+    TEST_ROW("what a fingerprint covers was another");
+    forge(stamp, "scheme ", "0123");
+    expect(false);
+    expect(true);
+    TEST_ROW("of another directory");
+    forge(stamp, "dir /tmp/ember-golden-", "!");
+    expect(false);
+    expect(true);
     TEST_ROW("cut");
     TEST_EQ(truncate(stamp, 100), 0);
     expect(false);

@@ -58,13 +58,24 @@ static enum status make(void *arg, void *image, struct err *err) {
     return STATUS_OK;
 }
 
+static unsigned open_files(void) {
+    unsigned n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
 /* Gets the weights and looks at every byte of them. */
 static void get(const char *cache, bool shared, bool made, const char *note) {
     struct maker maker = {0};
     struct prepared prepared;
     struct err err;
+    const unsigned files = open_files();
     if (prepared_get(cache, &key, make, &maker, &prepared, &err) != STATUS_OK)
         TEST_FAIL("%s", err.text);
+    TEST_EQ(open_files(), files); /* the lock, too, is given back */
     TEST_EQ(maker.calls, made);
     TEST_EQ(prepared.made, made);
     TEST_EQ(prepared.shared, shared);
@@ -249,8 +260,9 @@ static void test_made_once(void **state) {
         if (child[i] == 0) {
             struct maker maker = {.delay_us = 100 * 1000};
             struct prepared prepared;
+            const unsigned files = open_files();
             enum status st = prepared_get(work.path, &key, make, &maker, &prepared, NULL);
-            bool right = st == STATUS_OK && prepared.shared;
+            bool right = st == STATUS_OK && prepared.shared && open_files() == files;
             prepared_done(&prepared);
             _exit(!right ? 100 : (int)maker.calls);
         }

@@ -211,6 +211,23 @@ static void test_holds(void **state) {
         rows[i].change();
         TEST_EQ(stamp_holds(&stamp), rows[i].holds);
     }
+    struct stamp_file files[N_FILES]; /* each field alone */
+    struct stamp stamp;
+    make(&stamp, files);
+    struct stamp_file *file = &files[3];
+    const struct stamp_file before = *file;
+    for (int i = 0; i < 6; i++) {
+        static const char *const fields[] = {"there", "device", "inode", "bytes", "mtime", "ctime"};
+        TEST_ROW(fields[i]);
+        *file = before;
+        file->there ^= i == 0;
+        file->device += i == 1;
+        file->inode += i == 2;
+        file->bytes += i == 3;
+        file->modified_ns += i == 4;
+        file->changed_ns += i == 5;
+        TEST_TRUE(!stamp_holds(&stamp));
+    }
     TEST_TRUE(!stamp_holds(&(struct stamp){0})); /* knowing nothing is no knowledge */
 }
 
