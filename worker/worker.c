@@ -71,12 +71,13 @@ static enum status check_models(struct worker *self, struct err *err) {
             return err_prefix(err, st, "model '%s'", model->name);
         log_info(
             "model-ready",
-            "model=%s fingerprint=%s family=%s dim=%u max_tokens=%u precision=%s kernel=%s "
+            "model=%s fingerprint=%s family=%s head=%s labels=%u dim=%u max_tokens=%u "
+            "precision=%s kernel=%s "
             "weights_mb=%.1f weights=%s read_ms=%.1f map_ms=%.1f prepare_ms=%.1f check_ms=%.1f",
-            model->name, info->fingerprint8, info->family, info->dim, info->max_tokens,
-            info->precision, info->kernel, (double)info->weight_bytes / 1e6,
-            info->weights_shared ? "shared" : "private", (double)info->read_us / 1e3,
-            (double)info->map_us / 1e3, (double)info->make_us / 1e3,
+            model->name, info->fingerprint8, info->family, wire_head_name(models_head(info)),
+            info->n_labels, info->dim, info->max_tokens, info->precision, info->kernel,
+            (double)info->weight_bytes / 1e6, info->weights_shared ? "shared" : "private",
+            (double)info->read_us / 1e3, (double)info->map_us / 1e3, (double)info->make_us / 1e3,
             (double)(clock_us() - start_us) / 1e3);
         log_weights(model);
     }

@@ -8,6 +8,8 @@
 
 #include "base/clock.h"
 
+#include <stddef.h>
+
 enum { WAIT_MS = 5000, TEXTS_MAX = 64, LABELS_MAX = 64, SCORES_MAX = 65536 };
 
 #define TOLERANCE 1e-5 /* tests/data/golden/README.md: of scores */
@@ -343,6 +345,25 @@ static void test_refusals(void **state) {
     must_refuse(st, &error, EMBER_INVALID_ARGUMENT, -1, "the query");
 }
 
+/* A program built against a header without the newer options: what lies behind is not read. */
+static void test_older_header(void **state) {
+    (void)state;
+    struct ember_classify_options options;
+    memset(&options, 0xee, sizeof options);
+    memset(&options, 0, offsetof(struct ember_classify_options, seconds));
+    options.size = offsetof(struct ember_classify_options, seconds);
+    const char *text = "短";
+    ember_result_t *r = classify("own", &text, 1, NULL, 0, &options);
+    TEST_EQ(ember_result_labels(r), 4);
+    ember_result_destroy(&r);
+    struct ember_model about;
+    memset(&about, 0xee, sizeof about);
+    about.size = offsetof(struct ember_model, head);
+    TEST_EQ(ember_describe(client, "own", EMBER_TASK_CLASSIFY, 0, &about, NULL), EMBER_OK);
+    TEST_EQ(about.workers, 1);
+    TEST_EQ(about.labels, 0xeeeeeeee);
+}
+
 /* The worker was told what a request may cost; what is beyond says so. */
 static void test_request_tokens(void **state) {
     (void)state;
@@ -522,6 +543,7 @@ int main(void) {
         cmocka_unit_test(test_large_calls),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_request_tokens),
+        cmocka_unit_test(test_older_header),
     };
     return proc_report(cmocka_run_group_tests(tests, start_all, stop_all));
 }

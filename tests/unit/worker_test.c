@@ -143,8 +143,46 @@ static void test_exit_status(void **state) {
     }
 }
 
+/* What a model may be asked, and the names of its own labels. */
+static void test_tasks_and_labels(void **state) {
+    (void)state;
+    static const struct {
+        const char *spec, *tasks;
+        enum wire_head head;
+        uint32_t own;
+    } rows[] = {
+        {"dim=8", "embed, classify, tokenize", WIRE_HEAD_NONE, 0},
+        {"head=labels,labels=1024", "classify, tokenize", WIRE_HEAD_LABELS, 1024},
+        {"head=nli", "classify, tokenize", WIRE_HEAD_NLI, 0},
+        {"head=score", "rerank, tokenize", WIRE_HEAD_SCORE, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].spec);
+        struct models models = {.n = 1};
+        struct model *model = &models.model[0];
+        char tasks[64];
+        snprintf(model->name, sizeof model->name, "m");
+        TEST_EQ(engine_fake_open(rows[i].spec, &model->engine, NULL), STATUS_OK);
+        TEST_EQ(models_fill(model, NULL), STATUS_OK);
+        models_list_tasks(model->tasks, tasks, sizeof tasks);
+        TEST_STR_EQ(tasks, rows[i].tasks);
+        TEST_EQ(models_head(model->info), rows[i].head);
+        TEST_EQ(model->names != NULL, rows[i].own > 0);
+        TEST_EQ(model->labels.n, rows[i].own);
+        if (rows[i].own) {
+            TEST_TRUE(model->labels.own_head);
+            TEST_TRUE(view_equal(model->names[1023], view_of("label 1023")));
+        }
+        models_done(&models);
+    }
+    char nothing[64];
+    models_list_tasks(0, nothing, sizeof nothing);
+    TEST_STR_EQ(nothing, "do nothing");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tasks_and_labels),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_settings),
