@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,6 +50,22 @@ static void make_dir(const char *path) {
         (void)mkdir(path, 0700); /* whether it is there now is seen by opening it */
 }
 
+bool store_remote(uint64_t type) {
+    static const uint32_t types[] = {
+        0x6969,     /* NFS */
+        0xff534d42, /* CIFS */
+        0xfe534d42, /* SMB 2 */
+        0x517b,     /* SMB */
+        0x00c36400, /* Ceph */
+        0x5346414f, /* AFS */
+        0x0bd00bd0, /* Lustre */
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if ((uint32_t)type == types[i]) /* f_type is signed here and there */
+            return true;
+    return false;
+}
+
 enum status store_open(const char *path, struct store *out, struct err *err) {
     struct stat info;
     int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -63,6 +80,13 @@ enum status store_open(const char *path, struct store *out, struct err *err) {
         return err_set(err, STATUS_PERMISSION_DENIED,
                        "'%s': it must belong to this user or root, and nobody else may write in it "
                        "(chmod 700)",
+                       path);
+    }
+    struct statfs system;
+    if (fstatfs(dir, &system) == 0 && store_remote((uint64_t)system.f_type)) {
+        close(dir);
+        return err_set(err, STATUS_UNIMPLEMENTED,
+                       "'%s': it is on a network file system, and must be on one of this host",
                        path);
     }
     out->dir = dir;

@@ -8,6 +8,7 @@
  *   - a file is a regular file and no symbolic link;
  *   - a file is never written where others see it: a temporary name, fsync, rename. So it may be
  *     mapped: nothing of ours ever shortens it (whoever does kills those that map it, SIGBUS).
+ *   - the file system is of this host: on a shared one another host can take a mapped file away.
  * The directory itself may be reached through a symbolic link: what it leads to is judged.
  *
  * Threads: none of it is shared. Memory: allocates nothing. */
@@ -30,9 +31,13 @@ struct store {
 /* Opens the directory at `path`; makes it (mode 0700), and the one above it, when it is not there.
  *   STATUS_UNAVAILABLE        it can neither be opened nor made
  *   STATUS_PERMISSION_DENIED  others could have written in it
+ *   STATUS_UNIMPLEMENTED      it is on a network file system
  * The message names the path. */
 enum status store_open(const char *path, struct store *out, struct err *err);
 void store_close(struct store *self); /* closed or {-1}: fine */
+
+/* Whether statfs(2)'s f_type is that of a network file system. */
+bool store_remote(uint64_t type);
 
 /* Opens the file `name` for reading, and tells its size. The caller closes *fd.
  *   STATUS_NOT_FOUND          no such file

@@ -95,6 +95,25 @@ static void test_open(void **state) {
     TEST_EQ(info.st_mode & 07777, 0700);
 }
 
+static void test_remote(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        uint64_t type;
+        bool remote;
+    } rows[] = {
+        {"ext4", 0xef53, false},        {"xfs", 0x58465342, false},
+        {"btrfs", 0x9123683e, false},   {"tmpfs", 0x01021994, false},
+        {"overlay", 0x794c7630, false}, {"NFS", 0x6969, true},
+        {"CIFS", 0xff534d42, true},     {"CIFS, signed", UINT64_C(0xffffffffff534d42), true},
+        {"SMB 2", 0xfe534d42, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        TEST_EQ(store_remote(rows[i].type), rows[i].remote);
+    }
+}
+
 /* Somebody else's directory, as root alone can arrange it. */
 static void test_foreign_owner(void **state) {
     (void)state;
@@ -304,6 +323,7 @@ static void test_sweep(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_open, setup, teardown),
+        cmocka_unit_test(test_remote),
         cmocka_unit_test_setup_teardown(test_foreign_owner, setup, teardown),
         cmocka_unit_test_setup_teardown(test_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write, setup, teardown),
