@@ -420,7 +420,7 @@ static void test_no_allocation(void **state) {
 static void no_memory(const char *dir) {
     unsigned refusals = 0;
     enum status st = STATUS_RESOURCE_EXHAUSTED;
-    for (unsigned n = 1; st != STATUS_OK; n += n < 1000 ? 1 : 37) { /* then pieces, all alike */
+    for (unsigned n = 1; st != STATUS_OK; n += n < 400 ? 1 : 37) { /* then pieces, all alike */
         TEST_TRUE(n < 20000);
         engine_t *out = NULL;
         engine_seat_t *sitting = NULL;
