@@ -247,7 +247,7 @@ static void test_inspect(void **state) {
         {"cls-head/softmax", "\nscores         softmax\n"},
         {"cls-head/softmax --json", "\"labels\": [\"投诉\", \"咨询\", "},
         {"nli-zh/hf", "\nentailment     2 is its logit\ncontradiction  0 is its logit\n"},
-        {"reranker/hf", "\ntasks          rerank\nhead           score\n"},
+        {"reranker/hf", "\ntasks          rerank tokenize\nhead           score\n"},
         {"distilbert/hf", "\nfamily         distilbert\n"},
         {"distilbert/hf --precision bf16", "\nprecision      bf16\n"},
     };
