@@ -408,6 +408,17 @@ static void dot_run_panel(const struct gemm_call *call, uint32_t first_row, uint
     t->row_scale = scales;
 }
 
+/* From where to ask: behind the head of the next panel, which is asked for apart. A single tile
+ * takes a panel in one go; there so much ahead is enough, and more would not stay in the
+ * first-level cache until it is wanted (4 rows of a 384-wide model: 137 us, so 122). */
+static inline uintptr_t dot_next(const struct dot_tile *t, const char *next, uint32_t width,
+                                 uint32_t rows) {
+    enum { AHEAD = 8192 };
+    if (rows <= DOT_ROWS && next - t->head > AHEAD)
+        return (uintptr_t)t->head + AHEAD;
+    return (uintptr_t)next + (size_t)DOT_HEAD * width * VEC_LANES * 4;
+}
+
 static void dot_run(const struct gemm_weights *weights, const struct gemm_call *call) {
     const uint32_t n = weights->n, k = weights->k, steps = dot_steps(k);
     const struct tile_split panels = tile_split(tile_vecs(n), DOT_VECS);
@@ -432,7 +443,7 @@ static void dot_run(const struct gemm_weights *weights, const struct gemm_call *
             const uint32_t column = tile_part_start(&panels, p) * VEC_LANES;
             const uint32_t left = n - column;
             const char *next = t.head + dot_panel_bytes(width, steps);
-            t.next = (uintptr_t)next + (size_t)DOT_HEAD * width * VEC_LANES * 4;
+            t.next = dot_next(&t, next, width, rows);
             for (uint32_t i = 0; i < DOT_HEAD * width; i++)
                 __builtin_prefetch(next + (size_t)i * VEC_LANES * 4, 0, 3);
             dot_run_panel(call, row, rows, column,
