@@ -21,8 +21,9 @@ static inline uint16_t bf16_of(float x) {
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-static inline float dot_convert(const float *a, uint32_t k, uint32_t steps, dot_word_t *words) {
-    (void)steps;
+static inline float dot_convert(const float *a, const float *next, uint32_t k, uint32_t steps,
+                                dot_word_t *words) {
+    (void)next, (void)steps;
     uint32_t i = 0;
     for (; i + VEC_LANES <= k; i += VEC_LANES)
         bf16_put(words + i / DOT_DEPTH, vec_load(a + i));

@@ -428,9 +428,11 @@ static void dot_run(const struct gemm_weights *weights, const struct gemm_call *
     dot_word_t *words = (dot_word_t *)(void *)((char *)call->scratch + dot_scale_bytes(block));
     for (uint32_t row = 0; row < call->m; row += block) {
         const uint32_t rows = call->m - row < block ? call->m - row : block;
-        for (uint32_t i = 0; i < rows; i++)
-            scales[i] =
-                dot_convert(call->a + (row + i) * call->lda, k, steps, words + i * row_words);
+        for (uint32_t i = 0; i < rows; i++) {
+            const float *a = call->a + (row + i) * call->lda;
+            const float *next = i + 1 < rows ? a + call->lda : a;
+            scales[i] = dot_convert(a, next, k, steps, words + i * row_words);
+        }
         struct dot_tile t = {.a = words,
                              .lda = row_words,
                              .head = weights->packed,

@@ -61,7 +61,9 @@ static inline float i8_scale(uint32_t bits, float *inverse) {
     return top / 127.0f;
 }
 
-static inline float dot_convert(const float *a, uint32_t k, uint32_t steps, dot_word_t *words) {
+/* `next` is asked for on the way: the next row may be in the second-level cache only. */
+static inline float dot_convert(const float *a, const float *next, uint32_t k, uint32_t steps,
+                                dot_word_t *words) {
     float inverse;
     const float scale = i8_scale(i8_max_bits(a, k), &inverse);
     i8_number_t *out = (i8_number_t *)(void *)words;
@@ -71,8 +73,11 @@ static inline float dot_convert(const float *a, uint32_t k, uint32_t steps, dot_
     }
     const vec_t by = vec_set(inverse);
     uint32_t i = 0;
-    for (; i + I8_PUT <= k; i += I8_PUT)
+    for (; i + I8_PUT <= k; i += I8_PUT) {
+        for (uint32_t j = 0; j < I8_PUT; j += GEMM_ALIGN / sizeof *next)
+            __builtin_prefetch(next + i + j, 0, 3);
         i8_put(out + i, a + i, by);
+    }
     if (i < k) {
         float rest[I8_PUT] = {0};
         memcpy(rest, a + i, (k - i) * sizeof *a);
