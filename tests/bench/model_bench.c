@@ -198,11 +198,10 @@ struct floor {
 };
 
 static struct floor floor_make(enum gemm_precision precision) {
-    const long near = sysconf(_SC_LEVEL3_CACHE_SIZE);
     return (struct floor){.f32 = peak_loop_of(GEMM_F32),
                           .products = peak_loop_of(precision == GEMM_I8 ? GEMM_I8 : GEMM_F32),
                           .read = peak_read(),
-                          .near_bytes = near > 0 ? (double)near : 0};
+                          .near_bytes = peak_last_cache()};
 }
 
 static void floor_measure(struct floor *self) {

@@ -227,6 +227,20 @@ static void test_epilogues(void **state) {
         }
 }
 
+/* GELU that a tile leaves to the next: one panel and several, a last one that is not whole, more
+ * rows than there are steps of k. */
+static void test_deferred(void **state) {
+    (void)state;
+    static const uint32_t widths[] = {48, 96, 144, 150, 240}, depths[] = {3, 20, 64, 131};
+    for (uint32_t m = 1; m <= 26; m++)
+        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+            solve_all(&(struct problem){.m = m,
+                                        .n = widths[i],
+                                        .k = depths[(m + i) % 4],
+                                        .act = KERNEL_ACT_GELU,
+                                        .bias = true});
+}
+
 /* The products of models people run, and enough rows for more than one block of the cache. */
 static void test_large(void **state) {
     (void)state;
@@ -320,7 +334,15 @@ static void fill_row(struct data *d, const struct problem *p, uint32_t row, floa
     d->a[row * d->lda + p->k - 1] = odd;
 }
 
-enum { ZERO, MINUS_ZERO, HUGE_, LARGEST, TINY, NEARLY, NAN_, INF, MINUS_INF, PLAIN, ROWS };
+/* A NaN that is infinity when its lower half is cut off. */
+static float low_nan(void) {
+    const uint32_t bits = 0x7f800001u;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+enum { ZERO, MINUS_ZERO, HUGE_, LARGEST, TINY, NEARLY, NAN_, LOW_NAN, INF, MINUS_INF, PLAIN, ROWS };
 
 static void edge_rows(struct data *d, const struct problem *p) {
     fill_row(d, p, ZERO, 0.0f, 0.0f);
@@ -330,6 +352,7 @@ static void edge_rows(struct data *d, const struct problem *p) {
     fill_row(d, p, TINY, 1e-40f, -3e-40f);
     fill_row(d, p, NEARLY, 0x1p-121f, -0x1p-119f);
     fill_row(d, p, NAN_, 0.5f, NAN);
+    fill_row(d, p, LOW_NAN, 0.5f, low_nan());
     fill_row(d, p, INF, 0.5f, INFINITY);
     fill_row(d, p, MINUS_INF, 0.5f, -INFINITY);
     fill_row(d, p, PLAIN, 0.5f, -1.0f);
@@ -358,6 +381,7 @@ static void test_edges(void **state) {
                     TEST_NEAR(d.c[(size_t)nothing[i] * d.ldc + j], plain,
                               1e-6 + act_tolerance(p.act));
                 TEST_TRUE(isnan(d.c[NAN_ * d.ldc + j]));
+                TEST_TRUE(isnan(d.c[LOW_NAN * d.ldc + j]));
                 TEST_TRUE(isnan(d.c[INF * d.ldc + j]) || (!i8 && isinf(d.c[INF * d.ldc + j])));
                 TEST_TRUE(!i8 || isnan(d.c[MINUS_INF * d.ldc + j]));
                 TEST_TRUE(isfinite(d.c[PLAIN * d.ldc + j]));
@@ -379,12 +403,13 @@ static void test_broken_weights(void **state) {
     for (uint32_t x = 0; x < n_kernels; x++) {
         struct data d = data_make(&p, kernels[x]);
         d.w[3 * p.k + 7] = NAN;
+        d.w[11 * p.k + 8] = low_nan();
         d.w[17 * p.k + 32] = INFINITY;
         data_run(&d, &p, kernels[x]);
         for (uint32_t i = 0; i < p.m; i++)
             for (uint32_t j = 0; j < p.n; j++) {
                 const float c = d.c[i * d.ldc + j];
-                TEST_TRUE(j == 3 ? isnan(c) : j == 17 ? !isfinite(c) : isfinite(c));
+                TEST_TRUE(j == 3 || j == 11 ? isnan(c) : j == 17 ? !isfinite(c) : isfinite(c));
             }
         data_done(&d);
     }
@@ -460,17 +485,12 @@ static void test_choice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_depths),
-        cmocka_unit_test(test_epilogues),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_same_in_any_batch),
-        cmocka_unit_test(test_against_float),
-        cmocka_unit_test(test_edges),
-        cmocka_unit_test(test_broken_weights),
-        cmocka_unit_test(test_longest_sum),
-        cmocka_unit_test(test_packed_bytes),
-        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_rows),           cmocka_unit_test(test_depths),
+        cmocka_unit_test(test_epilogues),      cmocka_unit_test(test_deferred),
+        cmocka_unit_test(test_large),          cmocka_unit_test(test_same_in_any_batch),
+        cmocka_unit_test(test_against_float),  cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_broken_weights), cmocka_unit_test(test_longest_sum),
+        cmocka_unit_test(test_packed_bytes),   cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, find_kernels, NULL);
 }
