@@ -6,7 +6,7 @@
  * private    anonymous memory, huge pages asked for (what a worker without a weights cache has)
  * private4k  the same without huge pages
  * file       mapped from a file in DIR, as the kernel maps it: file systems with large folios
- *            (ext4 from Linux 6.16, xfs, btrfs) give pages of 2 MB
+ *            (ext4 from Linux 6.16, XFS) give pages of 2 MB
  * file4k     a file whose pages in memory are 4 KB each, as on other file systems
  *
  * Milliseconds at the tenth part that was least disturbed, and the ratio to `private`. */
