@@ -1,4 +1,10 @@
-/* gemm.c - which matrix product this CPU gets. */
+/* gemm.c - which matrix product this CPU gets.
+ *
+ * Why kernels of our own and not oneDNN: measured (2.6.3, the one Debian 12 has), its packed
+ * products reach 92 to 97 % of the registers' peak, as ours do, but it is a library of 40 MB that
+ * writes its code at run time, which hardened systems forbid, its packed weights are not bytes
+ * that a file could hold, and scales per row of A, an activation and a residual would each be a
+ * pass over C. */
 #include "model/gemm.h"
 
 #include "model/isa.h"
