@@ -7,9 +7,12 @@
  * pass over C. */
 #include "model/gemm.h"
 
+#include "base/limits.h"
 #include "model/isa.h"
 
 #include <string.h>
+
+_Static_assert((int)LIMIT_HIDDEN <= (int)GEMM_I8_K_MAX, "sums of int8 products fit int32");
 
 /* In order of preference. The packed kernels lead because short texts have few rows, where OpenBLAS
  * spends its time on packing weights again; without AVX2 its hand-written loops are ahead of what

@@ -30,7 +30,10 @@ enum { GEMM_ALIGN = 64 }; /* bytes, of packed weights */
  *   GEMM_F32   nothing is lost but float32 rounding;
  *   GEMM_BF16  weights and A rounded to bfloat16 (eight bits), sums in float32;
  *   GEMM_I8    weights rounded to a whole number of scale[column], rows of A to one of scale[row],
- *              both in -127 .. 127, sums exact in int32. */
+ *              both in -127 .. 127, sums exact in int32 and so the same with every kernel.
+ * Below float32 KERNEL_ACT_GELU may be off by 7e-5. NaN in a row of A is NaN in all of that row of
+ * C whatever the activation; infinity is NaN with GEMM_I8, and what float32 makes of it
+ * otherwise. */
 enum gemm_precision { GEMM_F32, GEMM_BF16, GEMM_I8 };
 enum { GEMM_PRECISIONS = 3 };
 

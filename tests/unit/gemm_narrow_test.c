@@ -280,7 +280,7 @@ static void test_same_in_any_batch(void **state) {
 
 /* ---- what rounding costs --------------------------------------------------------------------- */
 
-/* int8: each number is off by at most half its scale, so a product by |a| sw/2 + |w| sa/2 + sa sw/4.
+/* int8: each number is off by at most half its scale, a product by |a| sw/2 + |w| sa/2 + sa sw/4.
  * bf16: by 2^-9 of itself each, so a product by less than 2^-8 |a w| + 2^-18 |a w|. */
 static double rounding_bound(enum gemm_precision precision, const struct data *d,
                              const struct problem *p, uint32_t i, uint32_t j) {
