@@ -90,6 +90,7 @@ expect 2 "query TEXT is needed" "$ember" rerank --model rank x
 expect 2 "no/such/file" "$ember" rerank --query q --file no/such/file
 expect 1 "model 'm' does not rerank; it can embed, classify, tokenize" "$ember" rerank --model m --query q x
 expect 2 "document 2 has 604 tokens" "$ember" rerank --model rank --query q --truncate off x "$(printf '%600s' x)"
+[ "$(EMBER_MODEL=rank "$build/client/ember_example_rerank" q a b c d e f 2>/dev/null | wc -l)" = 5 ] || fail "example of rerank"
 seq 100 | "$ember" rerank --model rank --query q --output raw >"$dir/ranked"
 sort -c -g -r "$dir/ranked" || fail "documents are not in the order of their scores"
 cut -f 2 "$dir/ranked" | sort -n | cmp - <(seq 100) || fail "documents are lost or made up"

@@ -50,8 +50,9 @@ enum { SERVED = sizeof served / sizeof *served };
 /* ---------------------------------------------------------------- published answers */
 
 /* One of three times; what the first gave is what the others must give. */
+enum pass_time { FROM_MODEL, FROM_MEMORY, FROM_REDIS };
 static struct pass {
-    enum { FROM_MODEL, FROM_MEMORY, FROM_REDIS } time;
+    enum pass_time time;
     float scores[SCORES_MAX];
     size_t at;
     uint32_t rows, by_source[4];
@@ -209,7 +210,7 @@ static void check_row(const json_t *row, void *arg) {
     pass.rows++;
 }
 
-static void check_all(int time) {
+static void check_all(enum pass_time time) {
     memset(pass.by_source, 0, sizeof pass.by_source);
     pass.time = time;
     pass.at = 0;

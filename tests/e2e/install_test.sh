@@ -37,6 +37,7 @@ ${CXX:-c++} -std=c++11 -Wall -Wextra -Wpedantic -Werror $(pkg-config --cflags em
 
 $cc -Wall -Wextra -Werror "$source/client/examples/embed.c" $(pkg-config --cflags --libs ember) \
     -Wl,-rpath,"$lib" -o "$dir/shared"
+$cc -Wall -Wextra -Werror "$source/client/examples/rerank.c" $(pkg-config --cflags --libs ember) -o "$dir/rerank"
 $cc -Wall -Wextra -Werror "$source/client/examples/embed.c" $(pkg-config --cflags ember) "$lib/libember.a" \
     -lzmq -lprotobuf-c -lpthread -lm -o "$dir/static"
 cmake -G Ninja -S "$source/client/examples/find_package" -B "$dir/example" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
