@@ -42,8 +42,8 @@
 enum { DOT_BLOCK_BYTES = 192 * 1024 }; /* words of A in one block of rows: part of the L2 cache */
 
 /* GELU takes a tenth of the time of a tile with k = 384, and little of it on the units that
- * multiply words. So a tile may leave it to the next one, which does a row now and then on its way through
- * k. Where registers are few there is no room for that. */
+ * multiply words. So a tile may leave it to the next one, which does a row now and then on its
+ * way through k. Where registers are few there is no room for that. */
 #if defined(VEC_LOOKUP)
 enum { DOT_CHORES = 1 };
 #else
