@@ -19,7 +19,8 @@ enum status synth_write_config(const char *dir, const struct model_shape *shape,
 enum status synth_write_vocab(const char *dir, const struct model_shape *shape, const char *from,
                               struct err *err);
 
-/* model.safetensors with every tensor of an encoder of the shape's family in F32, no head. `progress`: a line on stderr. */
+/* model.safetensors with every tensor of an encoder of the shape's family in F32, no head.
+ * `progress`: a line on stderr. */
 enum status synth_write_weights(const char *dir, const struct model_shape *shape, uint32_t seed,
                                 bool progress, struct err *err);
 
