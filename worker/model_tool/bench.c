@@ -50,7 +50,7 @@ static const struct cfg_row rows[] = {
     CFG_HEADING("Output"),
     CFG_TEXT("baseline", struct settings, baseline, NULL, "FILE",
              "the JSON of an earlier run or of another engine: its times beside ours"),
-    CFG_BOOL("profile", struct settings, profile, "the parts of each row's fastest pass"),
+    CFG_BOOL("profile", struct settings, profile, "each row's parts, in the pass where they were fastest"),
     CFG_BOOL("json", struct settings, json, "print one JSON object"),
     CFG_BOOL("vectors", struct settings, vectors, "with --json: each row's first vector"),
 };
@@ -59,8 +59,9 @@ static const struct cfg_row rows[] = {
 static const struct cfg cfg = {
     .program = "ember-model",
     .synopsis = "bench [OPTION]... [DIR]",
-    .about = "Time forward passes of one thread over random ids. Prints the median and the least "
-             "time, and how often the floor goes into it: the arithmetic at the speed of this "
+    .about = "Time forward passes of one thread over random ids, in processor time. Prints the "
+             "median and the least, and how often the floor goes into it: the arithmetic at the "
+             "speed of this "
              "core's registers, measured around each pass, or, if that is longer and the weights "
              "are more than twice the last cache, the weights once from memory.",
     .epilog = "A shared machine disturbs: compare ratios within one run, and look at \"least\", "

@@ -7,14 +7,15 @@
 #include "bench_batch.h"
 #include "model/encoder_parts.h"
 
-/* Passes of one batch on one thread over about `seconds`, seven at least. */
+/* Passes of one batch on one thread over about `seconds`, seven at least. Times are the
+ * processor's: what other programs took in between does not count. */
 struct bench_passes {
     uint32_t n;
     double median_ns, min_ns;
     double floor_ns;    /* by the peaks of the median pass; NaN where they are not known */
     double ratio;       /* median over all passes of time over floor, peaks measured around each */
     double ratio_least; /* the same of the tenth part that was least disturbed */
-    struct encoder_profile profile; /* of the fastest */
+    struct encoder_profile profile; /* each part in the pass where it was fastest */
 };
 
 struct bench_job {

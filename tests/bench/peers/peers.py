@@ -6,7 +6,8 @@
 
 For each model WORK/NAME is made (`ember-model synth`), and WORK/NAME.onnx from it (make_onnx.py, with this Python).
 A round of a row times ember-model, then both of the runtime's graphs; a row's figure is the least of its rounds'
-medians, of the runtime the better graph. Before figures count, vectors must agree: cosine above 0.9999 in float32.
+medians in processor time, of the runtime the better graph. Vectors must agree before figures count: cosine above
+0.9999 in float32.
 What was measured is printed as a table and written to WORK/peers.json, which `ember-model bench --baseline` reads.
 """
 import argparse
@@ -70,7 +71,7 @@ class Table:
         self.path, self.rows = path, []
 
     def head(self, name, version):
-        print(f"\n## {name}: milliseconds, one thread; onnxruntime {version}\n", flush=True)
+        print(f"\n## {name}: milliseconds of processor time, one thread; onnxruntime {version}\n", flush=True)
         print("| row | ours | ort plain | ort fused | ort / ours | cosine |\n|---|---|---|---|---|---|", flush=True)
 
     def add(self, model, precision, row, our_ms, peer, agreement, policy=None):
