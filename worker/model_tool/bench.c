@@ -50,7 +50,8 @@ static const struct cfg_row rows[] = {
     CFG_HEADING("Output"),
     CFG_TEXT("baseline", struct settings, baseline, NULL, "FILE",
              "the JSON of an earlier run or of another engine: its times beside ours"),
-    CFG_BOOL("profile", struct settings, profile, "each row's parts, in the pass where they were fastest"),
+    CFG_BOOL("profile", struct settings, profile,
+             "each row's parts, in the pass where they were fastest"),
     CFG_BOOL("json", struct settings, json, "print one JSON object"),
     CFG_BOOL("vectors", struct settings, vectors, "with --json: each row's first vector"),
 };
