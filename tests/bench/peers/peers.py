@@ -5,9 +5,9 @@
            [--rounds 3] [--seconds 0.4] [--rows '1,8 8,32'] [--no-mixed]
 
 For each model WORK/NAME is made (`ember-model synth`), and WORK/NAME.onnx from it (make_onnx.py, with this Python).
-A round of a row times ember-model, then both of the runtime's graphs; a row's figure is the least of its rounds'
-medians in processor time, of the runtime the better graph. Vectors must agree before figures count: cosine above
-0.9999 in float32.
+A round of a row times ember-model, then both of the runtime's graphs. A row's figure is the pass of all rounds that
+took the least processor time, since a busy machine disturbs whoever changes threads more often, which is the runtime;
+of the runtime the better graph counts. Vectors must agree before figures do: cosine above 0.9999 in float32.
 What was measured is printed as a table and written to WORK/peers.json, which `ember-model bench --baseline` reads.
 """
 import argparse
@@ -71,7 +71,7 @@ class Table:
         self.path, self.rows = path, []
 
     def head(self, name, version):
-        print(f"\n## {name}: milliseconds of processor time, one thread; onnxruntime {version}\n", flush=True)
+        print(f"\n## {name}: milliseconds of processor time, least pass, one thread; onnxruntime {version}\n", flush=True)
         print("| row | ours | ort plain | ort fused | ort / ours | cosine |\n|---|---|---|---|---|---|", flush=True)
 
     def add(self, model, precision, row, our_ms, peer, agreement, policy=None):
@@ -110,8 +110,8 @@ def run_rows(args, table, peer, name, precision, memory):
         for _ in range(args.rounds):
             mine = ours(args.tool, model, precision, args.seconds, "--rows", row)["rows"][0]
             other = peer.ask(lengths=[tokens] * texts, seconds=args.seconds, group=texts, sort=False, vector=True)
-            our_ms = min(our_ms, mine["ms"])
-            peer_ms = least(peer_ms, {form: other[form]["ms"] for form in ("plain", "fused")})
+            our_ms = min(our_ms, mine["ms_min"])
+            peer_ms = least(peer_ms, {form: other[form]["ms_min"] for form in ("plain", "fused")})
         table.add(name, precision, label, our_ms, peer_ms, agree(memory, label, precision, mine["vector"], other))
 
 
@@ -122,10 +122,10 @@ def run_mixed(args, table, peer, name, precision):
         mine = ours(args.tool, model, precision, args.seconds, "--mixed")["rows"][0]
         if mine["tokens"] != sum(lengths):
             raise SystemExit("peers: the mixed batch is another one than ember-model's")
-        our_ms = min(our_ms, mine["ms"])
+        our_ms = min(our_ms, mine["ms_min"])
         for i, (_, group, sort) in enumerate(POLICIES):
             other = peer.ask(lengths=lengths, seconds=args.seconds, group=group, sort=sort)
-            peer_ms[i] = least(peer_ms[i], {form: other[form]["ms"] for form in ("plain", "fused")})
+            peer_ms[i] = least(peer_ms[i], {form: other[form]["ms_min"] for form in ("plain", "fused")})
     for (policy, _, _), ms in zip(POLICIES, peer_ms):
         table.add(name, precision, "mixed", our_ms, ms, "", policy)
 
