@@ -78,8 +78,8 @@ static const struct cfg_row rows[] = {
 static const struct cfg cfg = {
     .program = "ember-worker",
     .synopsis = "--model NAME=DIR [OPTION]...",
-    .about = "Computes embeddings and label scores for the brokers it connects to, on this host's\n"
-             "CPUs, and shares results with other workers through Redis.",
+    .about = "Computes embeddings, label scores and ranks for the brokers it connects to, on this\n"
+             "host's CPUs, and shares results with other workers through Redis.",
     .epilog =
         "Example:\n"
         "  ember-worker --model minilm=/models/all-MiniLM-L6-v2 --broker tcp://10.0.0.5:5556\n\n"
