@@ -5,9 +5,9 @@
 
 #include <stdint.h>
 
-uint64_t clock_us(void);      /* monotonic, microseconds since an arbitrary start, never 0 */
-uint64_t clock_ns(void);      /* the same in nanoseconds */
+uint64_t clock_us(void);        /* monotonic, microseconds since an arbitrary start, never 0 */
+uint64_t clock_ns(void);        /* the same in nanoseconds */
 uint64_t clock_thread_ns(void); /* processor time that the calling thread has had */
-uint64_t clock_wall_us(void); /* microseconds since 1970, for people; may jump */
+uint64_t clock_wall_us(void);   /* microseconds since 1970, for people; may jump */
 
 #endif
