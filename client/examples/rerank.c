@@ -2,7 +2,7 @@
  * the program could do something else meanwhile.
  *
  *     cc rerank.c $(pkg-config --cflags --libs ember) -o rerank
- *     EMBER_MODEL=reranker ./rerank "how do I change my address" "Open settings." "We ship today." */
+ *     EMBER_MODEL=reranker ./rerank "how do I change my address" "Open settings." "We ship." */
 #include <ember/ember.h>
 
 #include <stdio.h>
