@@ -183,7 +183,7 @@ test_bomb(void **state) { /* thousands of unknown fields: refused, memory stays 
 static void fill_facts(struct wire_facts *facts, uint32_t n) {
     static uint32_t tokens[LIMIT_REQUEST_TEXTS];
     static uint8_t truncated[LIMIT_REQUEST_TEXTS], source[LIMIT_REQUEST_TEXTS];
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && i < LIMIT_REQUEST_TEXTS; i++) {
         tokens[i] = 2 + i * 300;
         truncated[i] = i % 2;
         source[i] = (uint8_t)(i % 4);
