@@ -29,7 +29,8 @@ enum status thread_start(pthread_t *out, const char *name, void *(*run)(void *),
 static pthread_t signal_reader;
 
 static void hand_on(int number) {
-    pthread_kill(signal_reader, number); /* blocked there, so it waits to be read */
+    if (!pthread_equal(signal_reader, pthread_self())) /* or it would be handed on for ever */
+        pthread_kill(signal_reader, number);           /* blocked there, so it waits to be read */
 }
 
 int thread_signals_fd(void) {

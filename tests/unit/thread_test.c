@@ -14,9 +14,14 @@ static void *sleep_on(void *arg) {
     return NULL;
 }
 
+/* A descriptor that was readable may have nothing to read: the stranger took the signal meanwhile,
+ * and is about to hand it on. */
 static int wait_signal(int fd) {
     struct pollfd item = {.fd = fd, .events = POLLIN};
-    return poll(&item, 1, 5000) == 1 ? thread_signal_read(fd) : 0;
+    int number = 0;
+    while (number == 0 && poll(&item, 1, 5000) == 1)
+        number = thread_signal_read(fd);
+    return number;
 }
 
 /* The stranger blocks nothing, so the kernel gives it what is sent to the process (OpenBLAS has
