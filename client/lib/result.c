@@ -278,7 +278,7 @@ static int compare_found(const void *a, const void *b) {
         return x->there ? -1 : 1;
     if (x->rank.score > y->rank.score || x->rank.score < y->rank.score)
         return x->rank.score > y->rank.score ? -1 : 1;
-    return x->at < y->at ? -1 : 1;
+    return (x->at > y->at) - (x->at < y->at);
 }
 
 void result_rank(ember_result_t *self, uint32_t top_k) {
