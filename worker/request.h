@@ -147,10 +147,11 @@ void *serve_take(struct request *request, size_t n, size_t size);
 size_t serve_facts_bytes(uint32_t n_texts, uint32_t n_units);
 void serve_take_facts(struct request *request, uint32_t n_texts, uint32_t n_units);
 
-/* Tokens, estimated, of each text with each of the seconds, or alone when there are none (m 0). */
+/* Tokens, estimated, of each text with each of the seconds, or alone when there are none (m 0), and
+ * with `more` tokens each time; each as far as it is read. */
 uint64_t serve_estimate(const serve_t *self, const struct request *request,
                         const struct view *texts, uint32_t n, const struct view *seconds,
-                        uint32_t m);
+                        uint32_t m, uint32_t more);
 /* False, and the request has failed, when they are more than a request may have. */
 bool serve_affordable(const serve_t *self, struct request *request, uint64_t tokens);
 

@@ -103,19 +103,21 @@ void serve_take_facts(struct request *request, uint32_t n_texts, uint32_t n_unit
 
 uint64_t serve_estimate(const serve_t *self, const struct request *request,
                         const struct view *texts, uint32_t n, const struct view *seconds,
-                        uint32_t m) {
+                        uint32_t m, uint32_t more) {
     const engine_t *engine = request_model(self, request)->engine;
-    uint32_t prefix = request->prefix.bytes ? engine_estimate(engine, request->prefix) : 0;
+    uint32_t most = request->max_tokens;
+    uint32_t prefix =
+        request->prefix.bytes ? engine_estimate_upto(engine, request->prefix, most) : 0;
     uint32_t second[LIMIT_REQUEST_TEXTS];
     uint64_t sum = 0;
     CHECK(m <= LIMIT_REQUEST_TEXTS && (int)LIMIT_REQUEST_LABELS <= (int)LIMIT_REQUEST_TEXTS);
     for (uint32_t k = 0; k < m; k++)
-        second[k] = engine_estimate(engine, seconds[k]);
+        second[k] = engine_estimate_upto(engine, seconds[k], most);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t text = prefix + engine_estimate(engine, texts[i]);
+        uint32_t text = prefix + more + engine_estimate_upto(engine, texts[i], most);
         for (uint32_t k = 0; k < (m ? m : 1); k++) {
             uint32_t tokens = text + (m ? second[k] : 0);
-            sum += tokens < request->max_tokens ? tokens : request->max_tokens;
+            sum += tokens < most ? tokens : most;
         }
     }
     return sum;

@@ -86,19 +86,28 @@ static bool validate(const serve_t *self, const struct model *model, struct requ
     return request->failed == STATUS_OK;
 }
 
+/* What the template adds to a label. */
+static uint32_t template_tokens(const serve_t *self, const struct request *request) {
+    const engine_t *engine = request_model(self, request)->engine;
+    uint32_t most = request->max_tokens;
+    uint32_t all = engine_estimate_upto(engine, request->classify.template_text, most);
+    return all - engine_estimate_upto(engine, view_of("{}"), most); /* which it holds */
+}
+
 static uint64_t estimate(const serve_t *self, const struct request *request) {
     const struct request_classify *c = &request->classify;
     const struct view *texts = c->in.texts;
     uint32_t n = c->in.n_texts;
     uint64_t tokens = 0;
+    uint32_t more = template_tokens(self, request);
     if (request_model(self, request)->info->head == ENGINE_HEAD_NLI)
-        return serve_estimate(self, request, texts, n, c->in.labels, c->in.n_labels);
+        return serve_estimate(self, request, texts, n, c->in.labels, c->in.n_labels, more);
     for (uint32_t i = 0; c->in.seconds && i < n; i++)
-        tokens += serve_estimate(self, request, &texts[i], 1, &c->in.seconds[i], 1);
+        tokens += serve_estimate(self, request, &texts[i], 1, &c->in.seconds[i], 1, 0);
     if (tokens)
         return tokens;
-    return serve_estimate(self, request, texts, n, NULL, 0) +
-           serve_estimate(self, request, c->in.labels, c->in.n_labels, NULL, 0);
+    return serve_estimate(self, request, texts, n, NULL, 0, 0) +
+           serve_estimate(self, request, c->in.labels, c->in.n_labels, NULL, 0, more);
 }
 
 static size_t hypothesis_bytes(const struct request_classify *c, uint32_t label) {
@@ -175,11 +184,11 @@ enum begin classify_begin(serve_t *self, struct request *request, struct view bo
     uint32_t asked = c->in.max_tokens, most = info->max_positions;
     request->max_tokens = !asked ? info->max_tokens : asked < most ? asked : most;
     request->prefix = model->prompt;
+    c->template_text =
+        c->in.hypothesis_template.bytes ? c->in.hypothesis_template : view_of(CLASSIFY_TEMPLATE);
     if (!validate(self, model, request) ||
         !serve_affordable(self, request, estimate(self, request)))
         return BEGIN_WRONG;
-    c->template_text =
-        c->in.hypothesis_template.bytes ? c->in.hypothesis_template : view_of(CLASSIFY_TEMPLATE);
     bool own = c->in.n_labels == 0;
     c->way = info->head == ENGINE_HEAD_NONE ? &classify_by_cosine : &classify_by_logits;
     c->n_labels = own ? info->n_labels : c->in.n_labels;

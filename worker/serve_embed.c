@@ -86,7 +86,7 @@ enum begin embed_begin(serve_t *self, struct request *request, struct view body)
     /* No token is shorter than a byte, so most requests need no estimate. */
     if (body.bytes + in->n_texts * request->prefix.bytes > self->cfg.limits.tokens &&
         !serve_affordable(self, request,
-                          serve_estimate(self, request, in->texts, in->n_texts, NULL, 0)))
+                          serve_estimate(self, request, in->texts, in->n_texts, NULL, 0, 0)))
         return BEGIN_WRONG;
     size_t row_bytes = vector_row_bytes((enum vector_encoding)in->encoding, request->embed.dim);
     request->embed.row_bytes = row_bytes;

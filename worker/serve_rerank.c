@@ -31,7 +31,7 @@ enum begin rerank_begin(serve_t *self, struct request *request, struct view body
     request->max_tokens = !asked ? info->max_tokens : asked < most ? asked : most;
     if (!validate(request_model(self, request), request) ||
         !serve_affordable(self, request,
-                          serve_estimate(self, request, &in->query, 1, in->documents, n)))
+                          serve_estimate(self, request, &in->query, 1, in->documents, n, 0)))
         return BEGIN_WRONG;
     /* Logits, and for the reply order, indices and scores. */
     size_t bytes = serve_facts_bytes(n, n) + 2 * arena_need(n, sizeof(float)) +

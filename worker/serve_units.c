@@ -95,11 +95,13 @@ static void enqueue(serve_t *self, struct flight *flight) {
     }
     const struct unit *first = QUEUE_ITEM(queue_head(&flight->waiters), struct unit, link);
     struct view prefix = first->request->prefix;
-    uint32_t tokens = engine_estimate(model->engine, first->text) +
-                      (prefix.bytes ? engine_estimate(model->engine, prefix) : 0) +
-                      (first->pair ? engine_estimate(model->engine, first->second) : 0);
-    if (tokens > flight->max_tokens)
-        tokens = flight->max_tokens;
+    const engine_t *engine = model->engine;
+    uint32_t most = flight->max_tokens;
+    uint32_t tokens = engine_estimate_upto(engine, first->text, most) +
+                      (prefix.bytes ? engine_estimate_upto(engine, prefix, most) : 0) +
+                      (first->pair ? engine_estimate_upto(engine, first->second, most) : 0);
+    if (tokens > most)
+        tokens = most;
     flight->entry = (struct batcher_entry){
         .queued_us = self->now_us,
         .tokens = tokens ? tokens : 1,

@@ -117,10 +117,14 @@ struct view engine_piece(const engine_t *self, int32_t id) {
     return self->ops->piece(self, id);
 }
 
-uint32_t engine_estimate(const engine_t *self, struct view text) {
+uint32_t engine_estimate_upto(const engine_t *self, struct view text, uint32_t limit) {
     uint32_t n = self->ops->estimate(self, text);
-    n = n < self->info.max_tokens ? n : self->info.max_tokens;
+    n = n < limit ? n : limit;
     return n < 2 ? 2 : n;
+}
+
+uint32_t engine_estimate(const engine_t *self, struct view text) {
+    return engine_estimate_upto(self, text, self->info.max_tokens);
 }
 
 /* The texts of the self-check: short and long, two scripts, and the empty one. */

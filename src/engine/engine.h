@@ -179,6 +179,8 @@ struct view engine_piece(const engine_t *self, int32_t id);
 /* A guess of the tokens of a text, from 2 to info->max_tokens, for packing batches; cheap, any
  * thread. */
 uint32_t engine_estimate(const engine_t *self, struct view text);
+/* The same from 2 to `limit`, for requests whose own limit is above the published one. */
+uint32_t engine_estimate_upto(const engine_t *self, struct view text, uint32_t limit);
 
 /* Known-text self-check: runs fixed texts (pairs, where the head wants them) alone and together
  * and compares; STATUS_INTERNAL when an answer is NaN, a vector zero, or depends on its company.

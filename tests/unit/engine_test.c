@@ -264,6 +264,9 @@ static void test_tokenize(void **state) {
     char many[8001];
     memset(many, 'x', 8000);
     TEST_EQ(engine_estimate(engine, view_make(many, 8000)), 256); /* the model's limit */
+    TEST_EQ(engine_estimate_upto(engine, view_make(many, 8000), 512), 512);
+    TEST_EQ(engine_estimate_upto(engine, view_make(many, 8000), 1), 2);
+    TEST_EQ(engine_estimate_upto(engine, view_make(many, 8000), UINT32_MAX), 1602);
 }
 
 /* n texts of 0 to 40 words, drawn from `seed`; a text is at most 400 bytes. */

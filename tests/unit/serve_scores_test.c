@@ -593,6 +593,28 @@ static void test_limits(void **state) {
     classify(WORLD_NLI, &in);
     world_finish(&world);
     TEST_EQ(seen.status, STATUS_OK);
+    TEST_ROW("tokens of a template, once per label");
+    char template_bytes[1000];
+    memset(template_bytes, 'x', sizeof template_bytes);
+    memcpy(template_bytes, "{}", 2);
+    const struct {
+        enum world_model model;
+        uint32_t n_texts;
+        const char *told;
+    } long_ones[] = {{WORLD_NLI, 2, "about 240 tokens"},  /* 10 pairs of 24 at most, else of 8 */
+                     {WORLD_M0, 16, "about 150 tokens"}}; /* 70 of texts, 5 x 16 of labels */
+    in.texts = many;
+    in.n_labels = 5;
+    for (size_t i = 0; i < sizeof long_ones / sizeof *long_ones; i++) {
+        in.n_texts = long_ones[i].n_texts;
+        in.hypothesis_template = view_make(template_bytes, sizeof template_bytes);
+        classify(long_ones[i].model, &in);
+        expect_error(STATUS_INVALID_ARGUMENT, 0, long_ones[i].told);
+        in.hypothesis_template = view_of("{}");
+        classify(long_ones[i].model, &in);
+        world_finish(&world);
+        TEST_EQ(seen.status, STATUS_OK);
+    }
     TEST_ROW("tokens of pairs with documents");
     struct wire_rerank_request ask = {.query = text, .documents = many, .n_documents = 6};
     rerank(&ask);
@@ -609,6 +631,23 @@ static void test_limits(void **state) {
     classify(WORLD_LABELS, &own); /* half of that */
     world_finish(&world);
     TEST_EQ(seen.status, STATUS_OK);
+    TEST_ROW("of vectors of a length that is not the published one");
+    struct engine_info *info = (struct engine_info *)(uintptr_t)world.models.model[WORLD_M0].info;
+    info->max_positions = 64;
+    char long_bytes[70];
+    memset(long_bytes, 'x', sizeof long_bytes);
+    const struct view long_text = view_make(long_bytes, sizeof long_bytes);
+    const struct view long_texts[] = {long_text, long_text};
+    struct wire_embed_request longer = {.texts = long_texts, .n_texts = 2, .max_tokens = 64};
+    TEST_EQ(codec_embed_request_encode(&longer, &world.wire), STATUS_OK);
+    dispatch(WORLD_M0, WIRE_TASK_EMBED);
+    expect_error(STATUS_INVALID_ARGUMENT, 0, "about 128 tokens");
+    longer.max_tokens = 60;
+    TEST_EQ(codec_embed_request_encode(&longer, &world.wire), STATUS_OK);
+    dispatch(WORLD_M0, WIRE_TASK_EMBED);
+    world_finish(&world);
+    TEST_EQ(seen.status, STATUS_OK);
+    info->max_positions = info->max_tokens;
     TEST_ROW("of vectors");
     struct view eight[8];
     for (uint32_t i = 0; i < 8; i++)
