@@ -276,8 +276,7 @@ const struct model_prompt *model_dir_prompt(const struct model_dir *self, const 
  * elsewhere the last folder is the name. */
 static void guess_name(struct model_dir *dir) {
     char real[PATH_MAX];
-    if (!realpath(dir->path, real))
-        snprintf(real, sizeof real, "%s", dir->path);
+    snprintf(real, sizeof real, "%s", dir->path);
     char *base = strrchr(real, '/');
     char *snapshots = strstr(real, "/snapshots/");
     if (snapshots && base == snapshots + strlen("/snapshots")) {
@@ -336,7 +335,7 @@ static enum status fingerprint(struct dir_reading *r, struct err *err) {
     if (st == STATUS_OK)
         st = hash_small(r, sum, name, err);
     for (uint32_t i = 0; i < weights_files(dir->weights) && st == STATUS_OK; i++) {
-        struct mapped bytes = {weights_file_bytes(dir->weights, i)};
+        struct mapped bytes = {.bytes = weights_file_bytes(dir->weights, i)};
         mapped_sequential(&bytes);
         hash_file(sum, weights_file_name(dir->weights, i), bytes.bytes);
         mapped_release(&bytes); /* or the worker would count the file as its own memory */
@@ -385,12 +384,17 @@ static enum status read_weights(struct dir_reading *r, const struct store *store
     return st;
 }
 
+/* The path is resolved once: a link on it that is turned to another version meanwhile must not make
+ * us read one version and remember it as the other. One that cannot be resolved fails at its first
+ * file, which the message then names. */
 static enum status open_dir(const char *path, const struct store *store, struct model_dir **out,
                             struct err *err) {
     struct model_dir *dir = calloc(1, sizeof *dir);
     struct dir_reading *r = calloc(1, sizeof *r);
     enum status st = STATUS_OK;
-    if (!dir || !r || !(dir->path = strdup(path))) {
+    char real[PATH_MAX];
+    const bool resolved = realpath(path, real) != NULL;
+    if (!dir || !r || !(dir->path = strdup(resolved ? real : path))) {
         st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "'%s': no memory", path);
         goto out;
     }
@@ -404,7 +408,7 @@ static enum status open_dir(const char *path, const struct store *store, struct 
     if (st == STATUS_OK)
         st = read_prompts(r, err);
     if (st == STATUS_OK)
-        st = read_weights(r, store, err);
+        st = read_weights(r, resolved ? store : NULL, err);
     if (st == STATUS_OK) {
         *out = dir;
         dir = NULL; /* moved to the caller */

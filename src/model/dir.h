@@ -32,7 +32,7 @@ struct model_prompt {
 };
 
 struct model_dir {
-    char *path;                      /* as given */
+    char *path;                      /* as given, links in it resolved when it was opened */
     char name[LIMIT_NAME_BYTES + 1]; /* a guess: the folder's name, [A-Za-z0-9._-] only */
     struct model_shape shape;        /* every size within its limit; heads divides hidden */
     weights_t *weights;              /* open; the mapping goes with the directory */

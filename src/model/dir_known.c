@@ -2,7 +2,8 @@
  * table of tensors without values, come from a stamp (model/stamp.h) in a store.
  *
  *     stamp there, of this directory and scheme, all files look as they did     -> believed
- *     else look at all files, hash them, look again; both alike and settled     -> remembered
+ *     else look at all files, hash them, look again; both alike, settled, and
+ *     the weights that are open among them                                      -> remembered
  *
  * Small files are read and checked at every start all the same: what a stamp saves is opening the
  * weights and hashing everything. */
@@ -36,13 +37,10 @@ static uint64_t scheme_of(void) {
     return scheme;
 }
 
-/* One stamp per path: "minilm-0123456789abcdef.stamp". False when the path cannot be told. */
-static bool stamp_name(const struct model_dir *dir, char real[PATH_MAX], char out[STORE_NAME_MAX]) {
-    if (!realpath(dir->path, real))
-        return false;
+/* One stamp per path: "minilm-0123456789abcdef.stamp". */
+static void stamp_name(const struct model_dir *dir, char out[STORE_NAME_MAX]) {
     snprintf(out, STORE_NAME_MAX, "%s-%016llx.stamp", dir->name,
-             (unsigned long long)hash_bytes(real, strlen(real), 0));
-    return true;
+             (unsigned long long)hash_bytes(dir->path, strlen(dir->path), 0));
 }
 
 /* ---- recall ---- */
@@ -75,10 +73,11 @@ static bool load_stamp(const struct store *store, const char *name, struct stamp
 
 /* Its stamp, when it is of this directory as it is now; for stamp_done(). */
 static bool find_stamp(const struct model_dir *dir, const struct store *store, struct stamp *out) {
-    char real[PATH_MAX], name[STORE_NAME_MAX];
-    if (!stamp_name(dir, real, name) || !load_stamp(store, name, out))
+    char name[STORE_NAME_MAX];
+    stamp_name(dir, name);
+    if (!load_stamp(store, name, out))
         return false;
-    if (out->scheme == scheme_of() && strcmp(out->dir, real) == 0 && stamp_holds(out))
+    if (out->scheme == scheme_of() && strcmp(out->dir, dir->path) == 0 && stamp_holds(out))
         return true;
     stamp_done(out);
     return false;
@@ -95,11 +94,31 @@ bool dir_recall(struct model_dir *dir, const struct store *store) {
     return true;
 }
 
+static bool same_file(const struct stamp_file *seen, const struct mapped_look *mapped) {
+    return seen->there && seen->device == mapped->device && seen->inode == mapped->inode &&
+           seen->bytes == mapped->bytes && seen->modified_ns == mapped->modified_ns &&
+           seen->changed_ns == mapped->changed_ns;
+}
+
+/* Whether the weights that are open are those that were looked at: between the two a name may have
+ * come to stand for another file. */
+static bool weights_seen(const weights_t *weights, const struct stamp_file *files, uint32_t n) {
+    for (uint32_t i = 0; i < weights_files(weights); i++) {
+        uint32_t f = 0;
+        while (f < n && strcmp(files[f].name, weights_file_name(weights, i)) != 0)
+            f++;
+        if (f == n || !same_file(&files[f], weights_file_look(weights, i)))
+            return false;
+    }
+    return true;
+}
+
 bool dir_still_known(const struct model_dir *dir, const struct store *store) {
     struct stamp stamp;
     if (!find_stamp(dir, store, &stamp))
         return false;
-    const bool same = memcmp(dir->files_sha256, stamp.fingerprint, sizeof dir->files_sha256) == 0;
+    const bool same = memcmp(dir->files_sha256, stamp.fingerprint, sizeof dir->files_sha256) == 0 &&
+                      weights_seen(dir->weights, stamp.files, stamp.n_files);
     stamp_done(&stamp);
     return same;
 }
@@ -122,7 +141,8 @@ static void look_at(struct dir_look *look, const char *real, const char *name) {
 }
 
 /* Everything that a fingerprint covers, and what would take the place of the weights. */
-static void look_around(struct dir_look *look, const struct dir_reading *r, const char *real) {
+static void look_around(struct dir_look *look, const struct dir_reading *r) {
+    const char *real = r->dir->path;
     char name[DIR_POOLING_BYTES + 16];
     look->n = 0;
     look->ok = true;
@@ -151,21 +171,23 @@ static void write_stamp(const struct dir_reading *r, const struct store *store, 
 enum status dir_hash_and_remember(struct dir_reading *r, const struct store *store,
                                   enum status (*hash)(struct dir_reading *r, struct err *err),
                                   int64_t opened_ns, struct err *err) {
-    char real[PATH_MAX], name[STORE_NAME_MAX];
+    char name[STORE_NAME_MAX];
     struct stamp_file *files = calloc(STAMP_FILES_MAX, sizeof *files);
     struct stamp *stamp = calloc(1, sizeof *stamp);
-    if (!files || !stamp || !stamp_name(r->dir, real, name)) {
+    if (!files || !stamp) {
         free(files);
         free(stamp);
         return hash(r, err);
     }
     struct dir_look look = {.files = files};
-    look_around(&look, r, real);
+    stamp_name(r->dir, name);
+    look_around(&look, r);
     enum status st = hash(r, err);
-    snprintf(stamp->dir, sizeof stamp->dir, "%s", real);
+    snprintf(stamp->dir, sizeof stamp->dir, "%s", r->dir->path);
     stamp->files = files;
     stamp->n_files = look.n;
-    if (st == STATUS_OK && look.ok && stamp_holds(stamp) && stamp_settled(files, look.n, opened_ns))
+    if (st == STATUS_OK && look.ok && weights_seen(r->dir->weights, files, look.n) &&
+        stamp_holds(stamp) && stamp_settled(files, look.n, opened_ns))
         write_stamp(r, store, name, stamp);
     free(files);
     free(stamp);

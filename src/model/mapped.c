@@ -8,6 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int64_t ns_of(struct timespec t) {
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 enum status mapped_open(const char *path, struct mapped *out, struct err *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -25,6 +29,12 @@ enum status mapped_open(const char *path, struct mapped *out, struct err *err) {
         else
             mapped.bytes = view_make(data, (size_t)info.st_size);
     }
+    if (st == STATUS_OK)
+        mapped.look = (struct mapped_look){.device = (uint64_t)info.st_dev,
+                                           .inode = (uint64_t)info.st_ino,
+                                           .bytes = (uint64_t)info.st_size,
+                                           .modified_ns = ns_of(info.st_mtim),
+                                           .changed_ns = ns_of(info.st_ctim)};
     close(fd); /* the mapping outlives the descriptor */
     if (st == STATUS_OK)
         *out = mapped;

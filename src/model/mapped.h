@@ -9,8 +9,17 @@
 #include "base/err.h"
 #include "base/view.h"
 
+#include <stdint.h>
+
+/* What tells one state of a file from another, at the time it was opened. */
+struct mapped_look {
+    uint64_t device, inode, bytes;
+    int64_t modified_ns, changed_ns; /* mtime, ctime; since 1970 */
+};
+
 struct mapped {
-    struct view bytes; /* an empty file has none */
+    struct view bytes;       /* an empty file has none */
+    struct mapped_look look; /* of the file behind the mapping, whatever its name stands for now */
 };
 
 /* STATUS_NOT_FOUND no such file; STATUS_UNAVAILABLE it cannot be opened, or is no regular file. */

@@ -196,6 +196,11 @@ struct view weights_file_bytes(const weights_t *self, uint32_t i) {
     return self->files[i].mapped.bytes;
 }
 
+const struct mapped_look *weights_file_look(const weights_t *self, uint32_t i) {
+    CHECK(i < self->n_files);
+    return &self->files[i].mapped.look;
+}
+
 /* ---- files ---------------------------------------------------------------------------------- */
 
 static enum status join(const char *dir, const char *name, char *path, struct err *err) {

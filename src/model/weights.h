@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/view.h"
+#include "model/mapped.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -74,6 +75,7 @@ uint32_t weights_files(const weights_t *self);
 const char *weights_file_name(const weights_t *self, uint32_t i); /* in order of name */
 struct view weights_file_bytes(const weights_t *self,
                                uint32_t i); /* mapped as long as self lives */
+const struct mapped_look *weights_file_look(const weights_t *self, uint32_t i); /* when opened */
 
 /* Read a floating tensor (F32, F16, BF16, F64) of exactly rows x cols (rank 2, or rank 1 with
  * rows 1) widened to float32 into out[rows * cols]. With `out` NULL everything but the values

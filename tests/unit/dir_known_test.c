@@ -4,7 +4,10 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "model/dir_parts.h"
 #include "support/golden.h"
+
+#include <time.h>
 
 static struct golden_dir work, cache;
 
@@ -219,9 +222,76 @@ static void test_need_weights(void **state) {
     model_dir_close(&dir);
 }
 
+/* A link on the path is followed once: what it is turned to later is another directory. */
+static void test_link(void **state) {
+    (void)state;
+    golden_empty(work.path, false);
+    golden_empty(cache.path, false);
+    struct golden_dir one, two;
+    snprintf(one.path, sizeof one.path, "%.100s/one", work.path);
+    snprintf(two.path, sizeof two.path, "%.100s/two", work.path);
+    TEST_EQ(mkdir(one.path, 0700), 0);
+    TEST_EQ(mkdir(two.path, 0700), 0);
+    golden_copy_tree(&one, "formats/base", "");
+    golden_copy_tree(&two, "bert-mean/f32", "");
+    char link[256];
+    struct err err = {0};
+    struct model_dir *dir = NULL;
+    snprintf(link, sizeof link, "%s/current", work.path);
+    usleep(SETTLED_US);
+    for (int known = 0; known < 2; known++) {
+        TEST_EQ(symlink("one", link), 0);
+        TEST_EQ(model_dir_open_known(link, cache.path, &dir, &err), STATUS_OK);
+        TEST_EQ(dir->known, known == 1);
+        TEST_STR_EQ(dir->path, one.path);
+        TEST_EQ(unlink(link), 0);
+        TEST_EQ(symlink("two", link), 0);
+        TEST_EQ(model_dir_need_weights(dir, cache.path, &err), STATUS_OK);
+        TEST_TRUE(weights_have_values(dir->weights));
+        model_dir_close(&dir);
+        TEST_EQ(unlink(link), 0);
+    }
+}
+
+static enum status hash_nothing(struct dir_reading *r, struct err *err) {
+    (void)r, (void)err;
+    return STATUS_OK;
+}
+
+/* Weights that were replaced after they were opened: what was hashed is no longer what the name
+ * stands for, however old and quiet the new file is. */
+static void test_replaced(void **state) {
+    (void)state;
+    static struct dir_reading r = {.pooling = "1_Pooling"};
+    for (int replaced = 1; replaced >= 0; replaced--) {
+        lay_out("formats/base");
+        golden_copy(&work, GOLDEN_DIR "/formats/base/model.safetensors", "new");
+        struct store store = {-1};
+        struct err err = {0};
+        struct timespec now;
+        char from[256], to[256];
+        TEST_EQ(model_dir_open(work.path, &r.dir, &err), STATUS_OK);
+        snprintf(from, sizeof from, "%s/new", work.path);
+        snprintf(to, sizeof to, "%s/model.safetensors", work.path);
+        if (replaced)
+            TEST_EQ(rename(from, to), 0);
+        usleep(SETTLED_US);
+        clock_gettime(CLOCK_REALTIME, &now);
+        TEST_EQ(store_open(cache.path, &store, &err), STATUS_OK);
+        TEST_EQ(dir_hash_and_remember(&r, &store, hash_nothing,
+                                      (int64_t)now.tv_sec * 1000000000 + now.tv_nsec, &err),
+                STATUS_OK);
+        store_close(&store);
+        model_dir_close(&r.dir);
+        expect(!replaced);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known), cmocka_unit_test(test_changes), cmocka_unit_test(test_young),
-        cmocka_unit_test(test_bad_stamps), cmocka_unit_test(test_need_weights)};
+        cmocka_unit_test(test_known),        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_young),        cmocka_unit_test(test_bad_stamps),
+        cmocka_unit_test(test_need_weights), cmocka_unit_test(test_link),
+        cmocka_unit_test(test_replaced)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

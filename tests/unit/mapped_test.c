@@ -34,6 +34,7 @@ static void test_open(void **state) {
         enum status st = mapped_open(path, &mapped, &err);
         TEST_STR_EQ(status_name(st), status_name(rows[i].want));
         TEST_EQ(mapped.bytes.bytes, rows[i].bytes);
+        TEST_EQ(mapped.look.bytes, rows[i].bytes);
         if (st != STATUS_OK)
             TEST_HAS(err.text, path);
         mapped_sequential(&mapped);
