@@ -9,8 +9,8 @@
  * Nothing has to be rescaled from one block of keys to the next, because no largest score is
  * subtracted: a float holds e^x for every |x| < 87, far more than scores of attention reach. What
  * is checked instead is the sum of a row. Within ATTENTION_LEAST .. ATTENTION_MOST no term was
- * too large, and those too small for a float did not matter. Any other row is done again the slow
- * and careful way (attention_careful).
+ * too large, nor is any times V, and those too small for a float did not matter. Any other row is
+ * done again the slow and careful way (attention_careful).
  *
  * K is multiplied by log2 e when it is packed, because powers of two are cheaper than those of e.
  *
@@ -33,7 +33,7 @@ _Static_assert((int)VEC_LANES <= (int)ISA_LANES_MAX && (int)TILE_ROWS <= (int)IS
                "isa_attention_need() counts on it");
 
 #define ATTENTION_LEAST 0x1p-80f /* 8192 terms that vanished are less than 2^-113 */
-#define ATTENTION_MOST  0x1p120f
+#define ATTENTION_MOST  0x1p96f  /* P V stays finite for all |V| < 2^32 */
 
 #define LOG2_E 1.44269504f
 

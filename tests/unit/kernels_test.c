@@ -347,19 +347,24 @@ static void check_attention(const struct attention_case *with, float large) {
     attention_one(with, 1099, 32, 1099, true, large);
 }
 
-/* All scores of a row the same and far from 0: the mean of V, whichever way that is found. */
+/* All scores of a row the same and far from 0: the mean of V, whichever way that is found. With a
+ * score of 78 the sum of powers is below 2^120, but not that of powers times V. */
 static void check_attention_ends(const struct attention_case *with) {
     enum { N = 20, DIM = 16 };
-    static const float scores[] = {0, 29, 55, -55, 80, 84, -84, 100, -100, 5000, -5000, 1e30f};
+    static const struct {
+        float score, v;
+    } rows[] = {{0, 1},     {29, 1},    {55, 1},    {-55, 1},   {64, 1},    {70, 1},    {80, 1},
+                {84, 1},    {-84, 1},   {100, 1},   {-100, 1},  {5000, 1},  {-5000, 1}, {1e30f, 1},
+                {55, 1e4f}, {66, 1e9f}, {78, 1e5f}, {80, 1e4f}, {-55, 1e4f}};
     float qkv[N][3][DIM], scratch[4096] __attribute__((aligned(64)));
     TEST_TRUE(kernels_attention_scratch(N, DIM) <= 4096);
-    for (size_t s = 0; s < sizeof scores / sizeof *scores; s++) {
-        random_floats(&qkv[0][0][0], N * 3 * DIM, 1.0f, 5);
+    for (size_t s = 0; s < sizeof rows / sizeof *rows; s++) {
+        random_floats(&qkv[0][0][0], N * 3 * DIM, rows[s].v, 5);
         double want = 0;
         for (size_t i = 0; i < N; i++) {
             memset(qkv[i][0], 0, sizeof qkv[i][0]);
             memset(qkv[i][1], 0, sizeof qkv[i][1]);
-            qkv[i][0][3] = scores[s];
+            qkv[i][0][3] = rows[s].score;
             qkv[i][1][3] = 1;
             want += (double)qkv[i][2][7] / N;
         }
@@ -375,7 +380,7 @@ static void check_attention_ends(const struct attention_case *with) {
                                               .scratch = scratch};
         with->run(&call);
         for (size_t i = 0; i < N; i++)
-            TEST_NEAR(qkv[i][0][7], want, with->tolerance / 5);
+            TEST_NEAR(qkv[i][0][7], want, with->tolerance / 5 * (double)rows[s].v);
     }
 }
 
