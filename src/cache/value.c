@@ -185,7 +185,7 @@ static bool scan_label(struct scan *scan, char *label, size_t *bytes) {
     return true;
 }
 
-static bool scan_score(struct scan *scan, float *out) {
+static bool scan_float(struct scan *scan, float *out) {
     char text[32], *end;
     size_t n = 0;
     while (scan->at < scan->end && n < sizeof text - 1 && *scan->at &&
@@ -194,6 +194,10 @@ static bool scan_score(struct scan *scan, float *out) {
     text[n] = '\0';
     *out = strtof(text, &end);
     return n > 0 && *end == '\0' && isfinite(*out);
+}
+
+static bool is_score(float x) {
+    return x >= 0 && x <= 1; /* and no NaN */
 }
 
 static enum value_fault parse_scores(struct view json, uint32_t n, uint64_t labels_check,
@@ -206,7 +210,7 @@ static enum value_fault parse_scores(struct view json, uint32_t n, uint64_t labe
         char label[LIMIT_LABEL_BYTES];
         size_t bytes;
         if ((i && !scan_text(&scan, ",")) || !scan_label(&scan, label, &bytes) ||
-            !scan_text(&scan, ":") || !scan_score(&scan, &scores[i]))
+            !scan_text(&scan, ":") || !scan_float(&scan, &scores[i]) || !is_score(scores[i]))
             return VALUE_MALFORMED;
         check = hash_bytes(label, bytes, check);
     }
@@ -217,9 +221,16 @@ static enum value_fault parse_scores(struct view json, uint32_t n, uint64_t labe
 
 static enum value_fault parse_logit(struct view json, float *out) {
     struct scan scan = {json.data, json.data + json.bytes};
-    bool fine = scan_text(&scan, "{\"logit\":") && scan_score(&scan, out) &&
+    bool fine = scan_text(&scan, "{\"logit\":") && scan_float(&scan, out) &&
                 scan_text(&scan, "}") && scan.at == scan.end;
     return fine ? VALUE_OK : VALUE_MALFORMED;
+}
+
+static bool all_scores(const float *numbers, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        if (!is_score(numbers[i]))
+            return false;
+    return true;
 }
 
 static bool all_finite(const float *numbers, uint32_t n) {
@@ -299,7 +310,8 @@ size_t value_write(const struct cache_key *key, const struct cache_entry *entry,
         entry->n == 0 || !all_finite(entry->numbers, entry->n))
         return 0;
     if (entry->kind == CACHE_CLS &&
-        (!labels || labels->n != entry->n || labels->check != key->labels_check))
+        (!labels || labels->n != entry->n || labels->check != key->labels_check ||
+         !all_scores(entry->numbers, entry->n)))
         return 0;
     char *payload = out + VALUE_HEADER_BYTES;
     size_t bytes = write_payload(entry, labels, payload, out_bytes - VALUE_HEADER_BYTES);

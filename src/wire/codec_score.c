@@ -182,7 +182,7 @@ static enum status decode_scores(const Ember__Scores *in, uint32_t n_labels,
                                  struct wire_scores *out, struct err *err) {
     bool ok = in->n_label == in->n_score && in->n_label <= n_labels;
     for (size_t i = 0; ok && i < in->n_label; i++)
-        ok = in->label[i] < n_labels;
+        ok = in->label[i] < n_labels && in->score[i] >= 0 && in->score[i] <= 1;
     if (!ok)
         return err_set(err, STATUS_INVALID_ARGUMENT, "the reply's scores do not fit its labels");
     *out = (struct wire_scores){in->label, in->score, (uint32_t)in->n_label};

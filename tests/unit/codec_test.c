@@ -377,6 +377,14 @@ static void test_classify_reply(void **state) {
     TEST_NEAR(got.results[0].score[1], 0.25, 0);
     TEST_EQ(got.results[1].n, 1);
     check_facts(&got.facts, &in.facts);
+    static const float wrong[] = {NAN, INFINITY, 1.0000001f, -0.0000001f};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        scores[1] = wrong[i];
+        TEST_EQ(codec_classify_reply_encode(&in, &out), STATUS_OK);
+        TEST_EQ(codec_classify_reply_decode(exact(), &arena, &got, &err), STATUS_INVALID_ARGUMENT);
+        TEST_HAS(err.text, "do not fit its labels");
+    }
+    scores[1] = 0.25f;
     order[0] = 2; /* a label that is not there */
     TEST_EQ(codec_classify_reply_encode(&in, &out), STATUS_OK);
     TEST_EQ(codec_classify_reply_decode(exact(), &arena, &got, &err), STATUS_INVALID_ARGUMENT);
