@@ -156,14 +156,37 @@ static bool read_labels(struct cli *cli, struct settings *s, struct naming *out,
     return false;
 }
 
-/* What is asked about; false when it is two things at once. */
-static bool read_task(struct cli *cli, const struct settings *s, struct naming *out, int *code) {
+/* An option that would not alter the key of such an entry; NULL: there is none. */
+static const char *idle_option(const struct settings *s, enum ember_task task) {
+    bool pair = s->second[0] || task == EMBER_TASK_RERANK;
+    if (!s->labels[0] && s->template_text[0])
+        return "template";
+    if (!s->labels[0] && s->multi_label)
+        return "multi-label";
+    if (pair && s->cut_left)
+        return "cut-left";
+    return task == EMBER_TASK_RERANK && s->prefix[0] ? "prefix" : NULL;
+}
+
+/* What is asked about; false when it is two things at once, or one with an option of another. */
+static bool read_task(struct cli *cli, struct settings *s, struct naming *out, int *code) {
     bool classify = s->classify || s->labels[0] || s->second[0];
     out->task = classify ? EMBER_TASK_CLASSIFY : s->query[0] ? EMBER_TASK_RERANK : EMBER_TASK_EMBED;
     if ((classify && s->query[0]) || (s->second[0] && s->labels[0])) {
         *code = cli_usage(cli, "--query, --labels and --second exclude each other");
         return false;
     }
+    const char *idle = idle_option(s, out->task);
+    if (idle) {
+        *code = cli_usage(cli, "--%s is no part of the key of %s", idle,
+                          s->query[0]    ? "a rank"
+                          : s->second[0] ? "a pair"
+                          : classify     ? "a model's own labels"
+                                         : "a vector");
+        return false;
+    }
+    if (strcmp(s->template_text, "{}") == 0)
+        s->template_text[0] = '\0'; /* the default, which the key does not name */
     return true;
 }
 

@@ -166,6 +166,14 @@ static int run(struct stream *self) {
     return code;
 }
 
+/* The first word of a pair with a tab in it, which would end there; NULL: there is none. */
+static const char *cut_word(char **words, int n) {
+    for (int i = 0; i < n; i += 2)
+        if (strchr(words[i], '\t'))
+            return words[i];
+    return NULL;
+}
+
 int stream_run(struct cli *cli, const struct stream_task *task, int n_words, char **argv,
                const char *file) {
     struct stream *self = calloc(1, sizeof *self);
@@ -181,6 +189,8 @@ int stream_run(struct cli *cli, const struct stream_task *task, int n_words, cha
         code = cli_usage(cli, "texts as words and --file together");
     } else if (task->pairs && n_words % 2) {
         code = cli_usage(cli, "%d texts cannot be taken two by two", n_words);
+    } else if (task->pairs && cut_word(argv + 1, n_words)) {
+        code = cli_usage(cli, "the first text of a pair cannot hold a tab, which ends it");
     } else if (n_words > 0) {
         self->words = argv + 1;
         self->n_words = n_words;

@@ -78,6 +78,8 @@ expect 0 "^  label [0-3] " "$ember" classify --model own x
 expect 0 '"text":"a\\tb".*"labels":\["label [0-3]","label [0-3]"\]' \
     "$ember" classify --model own --pair --top 2 --output json a b
 expect 2 "3 texts cannot be taken two by two" "$ember" classify --model own --pair a b c
+expect 2 "the first text of a pair cannot hold a tab" "$ember" classify --model own --pair a b "c	d" e
+expect 0 '"text":"a\\tb\\tc"' "$ember" classify --model own --pair --output json a "b	c"
 expect 2 "goes with the model's own labels" "$ember" classify --model own --pair --labels x,y a b
 expect 2 "has 4 labels of its own: the request must name none" "$ember" classify --model own --labels x,y a
 expect 2 "has no labels of its own: the request must name some" "$ember" classify --model nli a
@@ -115,6 +117,14 @@ rkey=$("$ember" cache key --model rank --query "when?" --output raw "at 12:30, t
 [ "${rkey##*:}" = "$("$ember" cache key --model rank --query "when?" "at 12:30, they say" | tail -n 1 | bash | cut -d' ' -f1)" ] ||
     fail "key of a rank by hand"
 expect 2 "exclude each other" "$ember" cache key --model rank --query a --labels b c
+for idle in --template=x{} --multi-label --cut-left; do
+    expect 2 "${idle%%=*} is no part of the key of a pair" "$ember" cache key --model own --second b $idle c
+    expect 2 "${idle%%=*} is no part of the key of a rank" "$ember" cache key --model rank --query b $idle c
+done
+expect 2 "prefix is no part of the key of a rank" "$ember" cache key --model rank --query b --prefix a c
+expect 2 "template is no part of the key of a vector" "$ember" cache key --template "a {}" c
+[ "$("$ember" cache key --labels x,y --template "{}" --output raw c)" = "$("$ember" cache key --labels x,y --output raw c)" ] ||
+    fail "the default template is no template"
 expect 0 "^ember:m2@01234567:emb:" "$ember" cache key --model m2 --fingerprint 0123456789abcdef --broker tcp://127.0.0.1:1 x
 expect 2 "verb\|Usage: ember cache" "$ember" cache
 if [ "$redis" != off ]; then
