@@ -240,6 +240,19 @@ static enum status count_parts(const struct call_spec *spec, const struct cut *c
     return STATUS_OK;
 }
 
+/* Long company in many requests is far more than the caller's texts: 62,500 times a query of
+ * 64 KiB. One request is always taken. */
+static enum status check_bytes(const ember_call_t *self, const struct call_spec *spec,
+                               uint64_t text_bytes, struct err *err) {
+    if (!spec->spare_bytes || self->n_parts < 2 || self->bytes < text_bytes ||
+        self->bytes - text_bytes <= spec->spare_bytes)
+        return STATUS_OK;
+    return err_set(err, STATUS_RESOURCE_EXHAUSTED,
+                   "%u requests of the call, with what each repeats, hold %zu bytes for %llu of "
+                   "texts: send fewer texts a call",
+                   self->n_parts, self->bytes, (unsigned long long)text_bytes);
+}
+
 enum status call_new(const struct call_spec *spec, ember_call_t **out, int64_t *item,
                      struct err *err) {
     *item = -1;
@@ -257,9 +270,14 @@ enum status call_new(const struct call_spec *spec, ember_call_t **out, int64_t *
     self->result = result_new(spec->task, self->n_texts);
     st = self->result ? STATUS_OK : no_memory(err);
     struct texts_of texts;
+    uint64_t text_bytes = 0;
     for (size_t first = 0; st == STATUS_OK && first < spec->n;) {
         uint32_t n = take_texts(spec, first, &cut, &texts);
         st = add_part(self, spec, (uint32_t)first, &texts, n, err);
+        for (uint32_t i = 0; i < n; i++)
+            text_bytes += texts.texts[i].bytes + texts.seconds[i].bytes;
+        if (st == STATUS_OK)
+            st = check_bytes(self, spec, text_bytes, err);
         first += n;
     }
     if (st != STATUS_OK) {

@@ -82,6 +82,7 @@ struct call_spec {
     const size_t *second_bytes;
     size_t n;
     uint32_t request_texts; /* most texts of one request */
+    uint64_t spare_bytes;   /* all requests may be so much larger than the texts; 0: any */
     union {
         struct wire_embed_request embed; /* without texts */
         struct wire_classify_request classify;
@@ -91,7 +92,8 @@ struct call_spec {
 };
 
 /* A call with its requests encoded. INVALID_ARGUMENT with *item when a text is too long or not
- * UTF-8. */
+ * UTF-8; RESOURCE_EXHAUSTED when what comes with every request (a query, labels) makes them larger
+ * than spare_bytes allows. */
 enum status call_new(const struct call_spec *spec, ember_call_t **out, int64_t *item,
                      struct err *err);
 /* A call of one request without a body: status, ping, describe. */

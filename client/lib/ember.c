@@ -27,6 +27,7 @@ struct ember {
     struct client *client;
     char model[LIMIT_NAME_BYTES + 1];
     uint32_t timeout_ms, request_texts;
+    uint64_t spare_bytes; /* as in struct call_spec */
 };
 
 /* What every task's options begin with. */
@@ -133,6 +134,7 @@ static enum status read_client_options(const struct ember_options *o, struct emb
     cfg->give_up_us = (uint64_t)o->give_up_ms * 1000;
     cfg->call_window = o->call_window ? o->call_window : CALL_WINDOW_DEFAULT;
     cfg->memory_max = o->memory_max ? o->memory_max : MEMORY_DEFAULT;
+    self->spare_bytes = cfg->memory_max;
     return STATUS_OK;
 }
 
@@ -221,6 +223,7 @@ static enum ember_status start_task(ember_t *self, struct call_spec *spec, const
     int64_t item = -1;
     ember_call_t *call;
     spec->request_texts = self->request_texts;
+    spec->spare_bytes = self->spare_bytes;
     enum status st = check_common(c, &err);
     if (st == STATUS_OK)
         st = check_count(spec->n, &err);

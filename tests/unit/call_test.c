@@ -144,8 +144,47 @@ static void test_pairs_and_documents(void **state) {
     TEST_HAS(err.text, "not UTF-8 at byte 0");
 }
 
+/* A query goes with every request: what that adds to the texts has a limit. */
+static void test_spare(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t n, query_bytes;
+        uint64_t spare_bytes;
+        enum status want;
+    } rows[] = {
+        {"any", 200, 60000, 0, STATUS_OK},
+        {"one request", 16, 60000, 1, STATUS_OK},
+        {"two of them", 32, 60000, 125000, STATUS_OK},
+        {"two of them are too many", 32, 60000, 115000, STATUS_RESOURCE_EXHAUSTED},
+        {"many", 200, 60000, 600000, STATUS_RESOURCE_EXHAUSTED},
+        {"a short query", 200, 10, 5000, STATUS_OK},
+    };
+    fill(100, 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct call_spec spec = {.task = WIRE_TASK_RERANK,
+                                 .texts = texts,
+                                 .text_bytes = text_bytes,
+                                 .n = rows[i].n,
+                                 .request_texts = 16,
+                                 .spare_bytes = rows[i].spare_bytes,
+                                 .rerank = {.query = view_make(text, rows[i].query_bytes)}};
+        ember_call_t *call = NULL;
+        struct err err = {.text = ""};
+        int64_t item;
+        TEST_EQ(call_new(&spec, &call, &item, &err), rows[i].want);
+        TEST_EQ(item, -1);
+        if (call)
+            call_unref(call);
+        else
+            TEST_HAS(err.text, "send fewer texts a call");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_classify),
-                                       cmocka_unit_test(test_pairs_and_documents)};
+                                       cmocka_unit_test(test_pairs_and_documents),
+                                       cmocka_unit_test(test_spare)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,7 +129,8 @@ struct ember_options {
     /* Requests of one call that travel at the same time; default 32. */
     uint32_t call_window;
     /* Bytes of texts in all unfinished calls; default 256 MiB. A call beyond it is refused with
-     * RESOURCE_EXHAUSTED, unless it is the only one. */
+     * RESOURCE_EXHAUSTED, unless it is the only one; and one whose requests repeat so much (a long
+     * query, labels) that they are larger than its texts by more than this, always. */
     uint64_t memory_max;
 };
 #define EMBER_OPTIONS_INIT EMBER_INIT_SIZE(struct ember_options)
