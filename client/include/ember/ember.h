@@ -38,7 +38,8 @@
  *
  * Versions: options start with their size, so that a program built against an older header runs
  * with a newer library. Initialise them with their _INIT macro; zero in a field means its
- * default. */
+ * default. Structs of a report (ember_*_info) carry no size and may grow with a minor version, for
+ * which a program that reads them is compiled again. */
 #ifndef EMBER_EMBER_H
 #define EMBER_EMBER_H
 
