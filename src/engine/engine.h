@@ -93,7 +93,7 @@ struct engine_info {
  * the best kernel of this CPU. Errors as dir, weights and tokenizer give them, and
  * STATUS_DATA_LOSS when files do not fit each other; the message names the file.
  * STATUS_INVALID_ARGUMENT: no kernel of that name and precision runs on this CPU; the message lists
- * those that do. */
+ * those that do. STATUS_ABORTED: files changed while they were read, twice in a row. */
 enum status engine_open(const char *dir, const struct engine_options *options, engine_t **out,
                         struct err *err);
 void engine_destroy(engine_t **self); /* NULL is fine; after all of its seats */

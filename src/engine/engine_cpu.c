@@ -150,7 +150,8 @@ static enum status load_static(struct cpu *self, const struct engine_options *op
         return st;
     if (static_drops_unknown(dir->weights)) /* model2vec, that is */
         self->piece_chars = tokenizer_median_piece(self->tokenizer);
-    return static_load(&dir->shape, dir->weights, &self->table, err);
+    st = static_load(&dir->shape, dir->weights, &self->table, err);
+    return engine_name_dir(dir, st, err);
 }
 
 /* Prepared weights are a copy in the kernel's order: the file's mapping goes, and its pages with
@@ -526,23 +527,35 @@ enum status engine_open_dir(struct model_dir **dir, const struct engine_options 
     return STATUS_OK;
 }
 
-enum status engine_open(const char *path, const struct engine_options *options, engine_t **out,
-                        struct err *err) {
-    const struct engine_options defaults = {0};
-    const struct gemm_kernel *kernel; /* a wrong name is found before gigabytes are read */
+/* `cache`: where to look for what is remembered of the directory, or NULL. */
+static enum status open_once(const char *path, const char *cache,
+                             const struct engine_options *options, engine_t **out,
+                             struct err *err) {
     const uint64_t begin_us = clock_us();
-    if (!options)
-        options = &defaults;
-    enum status st = choose_kernel(options, &kernel, err);
     struct model_dir *dir = NULL;
-    if (st == STATUS_OK)
-        st = model_dir_open_known(path, options->weights_cache, &dir, err);
+    enum status st = model_dir_open_known(path, cache, &dir, err);
     const uint64_t read_us = clock_us() - begin_us;
     if (st == STATUS_OK)
         st = engine_open_dir(&dir, options, out, err);
     if (st == STATUS_OK)
         (*out)->info.read_us = read_us;
     model_dir_close(&dir);
+    return st;
+}
+
+/* Files that change while they are read, or a stamp that is taken away, cost a second reading, of
+ * everything. */
+enum status engine_open(const char *path, const struct engine_options *options, engine_t **out,
+                        struct err *err) {
+    const struct engine_options defaults = {0};
+    const struct gemm_kernel *kernel; /* a wrong name is found before gigabytes are read */
+    if (!options)
+        options = &defaults;
+    enum status st = choose_kernel(options, &kernel, err);
+    if (st == STATUS_OK)
+        st = open_once(path, options->weights_cache, options, out, err);
+    if (st == STATUS_ABORTED)
+        st = open_once(path, NULL, options, out, err);
     return st;
 }
 

@@ -3,6 +3,8 @@
 
 #include "model/encoder_parts.h"
 
+#include <string.h>
+
 struct maker {
     struct model_dir *dir;
     const struct model_shape *shape;
@@ -20,7 +22,19 @@ static enum status make_image(void *arg, void *image, struct err *err) {
     if (st != STATUS_OK)
         return st;
     const struct encoder_source source = encoder_source_of(self->dir->weights);
-    return encoder_image_fill(self->shape, self->kernel, &source, image, err);
+    st = encoder_image_fill(self->shape, self->kernel, &source, image, err);
+    /* Weights written over meanwhile are not those of the fingerprint, and whoever shares the image
+     * would never know; what they look like now may also be why it could not be filled. */
+    if (!model_dir_weights_hold(self->dir))
+        st = err_set(err, STATUS_ABORTED, "'%s': its weights changed while they were read",
+                     self->dir->path);
+    return st;
+}
+
+enum status engine_name_dir(const struct model_dir *dir, enum status st, struct err *err) {
+    if (st == STATUS_OK || !err || strstr(err->text, dir->path))
+        return st;
+    return err_prefix(err, st, "'%s'", dir->path);
 }
 
 enum status engine_weights_load(struct model_dir *dir, const struct model_shape *shape,
@@ -32,10 +46,12 @@ enum status engine_weights_load(struct model_dir *dir, const struct model_shape 
     *out = (struct engine_weights){0};
     enum status st = encoder_complete(&whole, &shapes, err);
     if (st != STATUS_OK)
-        return st;
+        return engine_name_dir(dir, st, err);
     struct maker maker = {dir, &whole, kernel, options, encoder_image_bytes(&whole, kernel)};
-    struct prepared_key key = {
-        .shape = &whole, .kernel = kernel, .layout = ENCODER_IMAGE_LAYOUT, .bytes = maker.bytes};
+    struct prepared_key key = {.shape = &whole,
+                               .kernel = kernel,
+                               .layout = ENCODER_IMAGE_LAYOUT,
+                               .bytes = maker.bytes};
     memcpy(key.fingerprint, dir->files_sha256, sizeof key.fingerprint);
     st = prepared_get(options->weights_cache, &key, make_image, &maker, &out->prepared, err);
     if (st == STATUS_OK)
@@ -43,7 +59,7 @@ enum status engine_weights_load(struct model_dir *dir, const struct model_shape 
     if (st != STATUS_OK)
         engine_weights_done(out);
     weights_destroy(&dir->weights);
-    return st;
+    return engine_name_dir(dir, st, err);
 }
 
 void engine_weights_done(struct engine_weights *self) {

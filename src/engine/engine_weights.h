@@ -13,6 +13,9 @@ struct engine_weights {
     encoder_t *encoder; /* over prepared.image */
 };
 
+/* Puts the directory's path in front of a message that does not have it yet; returns `st`. */
+enum status engine_name_dir(const struct model_dir *dir, enum status st, struct err *err);
+
 /* `shape`: what is to be computed, of dir->shape; completed from the tensors. The weights of `dir`
  * are opened only when they must be read, and are closed afterwards. Errors as encoder_load(), and
  * STATUS_ABORTED when files changed while they were read. */

@@ -66,9 +66,13 @@ enum status model_dir_open_known(const char *path, const char *cache, struct mod
                                  struct err *err);
 
 /* Opens the weights now when only their shapes are remembered, in `cache`. As weights_open(), and
- * STATUS_ABORTED when they are no longer what was remembered: somebody is changing the
- * directory. */
+ * STATUS_ABORTED when they are no longer what was remembered, or that is gone: somebody is
+ * changing the directory, or the cache. */
 enum status model_dir_need_weights(struct model_dir *self, const char *cache, struct err *err);
+
+/* Whether the weights that are open still look as when they were opened: none was written over or
+ * replaced by another meanwhile. */
+bool model_dir_weights_hold(const struct model_dir *self);
 void model_dir_close(struct model_dir **self); /* NULL is fine */
 
 /* Make the fingerprint another one, as answers computed in the way `what` ("i8") are others. */

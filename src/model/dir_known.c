@@ -113,6 +113,22 @@ static bool weights_seen(const weights_t *weights, const struct stamp_file *file
     return true;
 }
 
+/* Not same_file(): there are file systems that number inodes anew, so another number alone is no
+ * other file. */
+bool model_dir_weights_hold(const struct model_dir *self) {
+    for (uint32_t i = 0; i < weights_files(self->weights); i++) {
+        const struct mapped_look *then = weights_file_look(self->weights, i);
+        struct stamp_file now;
+        if (!stamp_look(self->path, weights_file_name(self->weights, i), &now) || !now.there ||
+            now.bytes != then->bytes || now.modified_ns != then->modified_ns)
+            return false;
+        if (now.device == then->device && now.inode == then->inode &&
+            now.changed_ns != then->changed_ns)
+            return false;
+    }
+    return true;
+}
+
 bool dir_still_known(const struct model_dir *dir, const struct store *store) {
     struct stamp stamp;
     if (!find_stamp(dir, store, &stamp))

@@ -537,7 +537,9 @@ enum status weights_read_rows(const weights_t *self, const char *name, uint64_t 
         st = err_set(err, STATUS_FAILED_PRECONDITION, "tensor '%s' has no values here", name);
     if (st == STATUS_OK && out)
         st = read_tensor(t, first, n, cols, out, err);
-    return st == STATUS_OK ? st : err_prefix(err, st, "weights '%s'", self->origin);
+    if (st == STATUS_OK || !self->origin[0]) /* which is empty where only shapes are known */
+        return st;
+    return err_prefix(err, st, "weights '%s'", self->origin);
 }
 
 enum status weights_read(const weights_t *self, const char *name, uint64_t rows, uint64_t cols,

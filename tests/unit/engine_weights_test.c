@@ -151,11 +151,106 @@ static void test_trouble(void **state) {
     }
 }
 
+enum { SETTLED_US = 120 * 1000 }; /* files younger than 50 ms are not remembered */
+
+struct meddler {
+    const struct golden_dir *model;
+    unsigned calls, meddles;
+    bool takes_stamp; /* else the weights are written over */
+};
+
+/* Runs when the directory was read and its weights were not prepared yet. */
+static void meddle(void *arg, const char *dir, size_t bytes) {
+    (void)dir, (void)bytes;
+    struct meddler *self = arg;
+    if (self->calls++ >= self->meddles)
+        return;
+    if (self->takes_stamp)
+        golden_empty(cache.path, false);
+    else
+        golden_copy(self->model, GOLDEN_DIR "/formats/base/model.safetensors", "model.safetensors");
+}
+
+static enum status open_meddled(struct meddler *with, const char *where, struct err *err) {
+    engine_t *engine = NULL;
+    enum status st =
+        engine_open(with->model->path,
+                    &(struct engine_options){
+                        .weights_cache = where, .preparing = meddle, .preparing_arg = with},
+                    &engine, err);
+    engine_destroy(&engine);
+    return st;
+}
+
+static void take_images(void) {
+    DIR *dir = opendir(cache.path);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        if (strstr(entry->d_name, ".weights"))
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    closedir(dir);
+}
+
+/* What changes while it is read is read once more, and only then an error. */
+static void test_changing(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool known, takes_stamp;
+        unsigned meddles, calls;
+        enum status want;
+    } rows[] = {
+        {"quiet", false, false, 0, 1, STATUS_OK},
+        {"written over once", false, false, 1, 2, STATUS_OK},
+        {"written over again and again", false, false, 9, 2, STATUS_ABORTED},
+        {"known and quiet", true, false, 0, 1, STATUS_OK},
+        {"known, written over once", true, false, 1, 2, STATUS_OK},
+        {"known, again and again", true, false, 9, 2, STATUS_ABORTED},
+        {"known, its stamp is taken", true, true, 9, 2, STATUS_OK},
+    };
+    struct golden_dir model;
+    golden_make(&model);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct err err = {0};
+        struct meddler quiet = {.model = &model},
+                       with = {&model, 0, rows[i].meddles, rows[i].takes_stamp};
+        golden_empty(model.path, false);
+        golden_empty(cache.path, false);
+        golden_copy_tree(&model, "formats/base", "");
+        usleep(SETTLED_US);
+        if (rows[i].known)
+            TEST_EQ(open_meddled(&quiet, cache.path, &err), STATUS_OK);
+        take_images();
+        TEST_EQ(open_meddled(&with, cache.path, &err), rows[i].want);
+        TEST_EQ(with.calls, rows[i].calls);
+        if (rows[i].want != STATUS_OK)
+            TEST_HAS(err.text, model.path);
+    }
+    golden_remove(&model);
+}
+
+/* The message names the directory, once. */
+static void test_names_directory(void **state) {
+    (void)state;
+    struct golden_dir model;
+    golden_make(&model);
+    golden_copy_tree(&model, "formats/base", "");
+    golden_copy(&model, GOLDEN_DIR "/nomic/hf/model.safetensors", "model.safetensors");
+    struct err err = {0};
+    struct meddler quiet = {.model = &model};
+    TEST_TRUE(open_meddled(&quiet, NULL, &err) != STATUS_OK);
+    TEST_HAS(err.text, model.path);
+    TEST_TRUE(!strstr(strstr(err.text, model.path) + 1, model.path));
+    golden_remove(&model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_bits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trouble, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changing, setup, teardown),
+        cmocka_unit_test(test_names_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
