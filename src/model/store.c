@@ -59,6 +59,11 @@ bool store_remote(uint64_t type) {
         0x00c36400, /* Ceph */
         0x5346414f, /* AFS */
         0x0bd00bd0, /* Lustre */
+        0x65735546, /* FUSE: mostly sshfs, s3fs and the like, and not told apart */
+        0x01021997, /* 9p */
+        0x47504653, /* GPFS */
+        0x7461636f, /* OCFS2 */
+        0x01161970, /* GFS2 */
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if ((uint32_t)type == types[i]) /* f_type is signed here and there */

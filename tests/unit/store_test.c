@@ -106,7 +106,9 @@ static void test_remote(void **state) {
         {"btrfs", 0x9123683e, false},   {"tmpfs", 0x01021994, false},
         {"overlay", 0x794c7630, false}, {"NFS", 0x6969, true},
         {"CIFS", 0xff534d42, true},     {"CIFS, signed", UINT64_C(0xffffffffff534d42), true},
-        {"SMB 2", 0xfe534d42, true},
+        {"SMB 2", 0xfe534d42, true},    {"FUSE", 0x65735546, true},
+        {"9p", 0x01021997, true},       {"GPFS", 0x47504653, true},
+        {"OCFS2", 0x7461636f, true},    {"GFS2", 0x01161970, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
