@@ -51,6 +51,7 @@ enum status engine_weights_load(struct model_dir *dir, const struct model_shape 
     struct prepared_key key = {.shape = &whole,
                                .kernel = kernel,
                                .layout = ENCODER_IMAGE_LAYOUT,
+                               .head_layout = encoder_head_layout(&whole, kernel),
                                .bytes = maker.bytes};
     memcpy(key.fingerprint, dir->files_sha256, sizeof key.fingerprint);
     st = prepared_get(options->weights_cache, &key, make_image, &maker, &out->prepared, err);

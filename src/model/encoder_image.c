@@ -118,6 +118,10 @@ size_t encoder_image_bytes(const struct model_shape *shape, const struct gemm_ke
     return encoder_lay_out(&self);
 }
 
+uint32_t encoder_head_layout(const struct model_shape *shape, const struct gemm_kernel *kernel) {
+    return shape->head == MODEL_HEAD_NONE ? 0 : plan(shape, kernel).head_gemm->layout;
+}
+
 enum status encoder_over(const struct model_shape *shape, const struct gemm_kernel *kernel,
                          const void *image, encoder_t **out, struct err *err) {
     CHECK((uintptr_t)image % ENCODER_IMAGE_ALIGN == 0);

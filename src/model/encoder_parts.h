@@ -88,6 +88,10 @@ enum status encoder_complete(struct model_shape *shape, const struct encoder_sou
 
 size_t encoder_image_bytes(const struct model_shape *shape, const struct gemm_kernel *kernel);
 
+/* The layout in which the kernel of the head's products reads its part of the image; 0 without a
+ * head. */
+uint32_t encoder_head_layout(const struct model_shape *shape, const struct gemm_kernel *kernel);
+
 /* Read and prepare all weights into the encoder_image_bytes() bytes at `image`. The same bytes
  * come out every time, gaps included, when they were zeros before. Errors as encoder_load(). */
 enum status encoder_image_fill(const struct model_shape *shape, const struct gemm_kernel *kernel,

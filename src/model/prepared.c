@@ -80,6 +80,7 @@ void prepared_expect(const struct prepared_key *key, struct prepared_header *out
     memcpy(out->fingerprint, key->fingerprint, sizeof out->fingerprint);
     out->layout = key->layout;
     out->kernel_layout = key->kernel->layout;
+    out->head_layout = key->head_layout;
     snprintf(out->precision, sizeof out->precision, "%s",
              gemm_precision_name(key->kernel->precision));
     snprintf(out->kernel, sizeof out->kernel, "%s", key->kernel->name);

@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 enum {
-    PREPARED_VERSION = 1, /* of the file: raise it when struct prepared_header changes */
+    PREPARED_VERSION = 2, /* of the file: raise it when struct prepared_header changes */
     PREPARED_HEADER_BYTES = 4096,
     PREPARED_FINGERPRINT_BYTES = 32,
     PREPARED_WAIT_US = 60 * 1000 * 1000, /* for somebody else who is making the file */
@@ -43,6 +43,7 @@ struct prepared_key {
     const struct model_shape *shape;                 /* complete: encoder_complete() */
     const struct gemm_kernel *kernel;                /* with precision and layout */
     uint32_t layout;                                 /* ENCODER_IMAGE_LAYOUT */
+    uint32_t head_layout;                            /* encoder_head_layout() */
     size_t bytes;                                    /* of the image */
 };
 
@@ -57,7 +58,8 @@ struct prepared_header {
     uint32_t layout, kernel_layout;
     char precision[8], kernel[32]; /* names, padded with zeros */
     uint32_t shape[32];            /* in the order of struct model_shape; floats as their bits */
-    uint8_t zero[PREPARED_HEADER_BYTES - 256];
+    uint32_t head_layout;
+    uint8_t zero[PREPARED_HEADER_BYTES - 260];
 };
 
 struct prepared {

@@ -123,7 +123,8 @@ static void test_key(void **state) {
                          "layout of the image",
                          "a size of the shape",
                          "a number of the shape",
-                         "bytes"};
+                         "bytes",
+                         "layout of the head's kernel"};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         TEST_ROW(row[i]);
         struct maker maker = {0};
@@ -137,6 +138,7 @@ static void test_key(void **state) {
         shape.inner += i == 4;
         shape.eps = i == 5 ? 1e-5f : shape.eps;
         key.bytes -= i == 6;
+        key.head_layout += i == 7;
         TEST_EQ(prepared_get(work.path, &key, make, &maker, &prepared, NULL), STATUS_OK);
         TEST_EQ(maker.calls, 1);
         TEST_TRUE(prepared.shared);
