@@ -33,8 +33,8 @@ enum begin rerank_begin(serve_t *self, struct request *request, struct view body
         !serve_affordable(self, request,
                           serve_estimate(self, request, &in->query, 1, in->documents, n, 0)))
         return BEGIN_WRONG;
-    /* Logits, and for the reply order, indices and scores. */
-    size_t bytes = serve_facts_bytes(n, n) + 2 * arena_need(n, sizeof(float)) +
+    /* Logits, and for the reply indices, scores, and logits in their order. */
+    size_t bytes = serve_facts_bytes(n, n) + 3 * arena_need(n, sizeof(float)) +
                    arena_need(n, sizeof(uint32_t));
     if (!serve_reserve(self, request, bytes))
         return BEGIN_FULL;
@@ -67,9 +67,15 @@ void rerank_reply(serve_t *self, struct request *request) {
     uint32_t *order = serve_array(request, uint32_t, n);
     float *score = serve_array(request, float, n);
     classify_order(request->rerank.logits, n, order);
-    for (uint32_t k = 0; k < top; k++)
-        score[k] = classify_sigmoid(request->rerank.logits[order[k]]);
-    struct wire_rerank_reply reply = {
-        .index = order, .score = score, .n = top, .facts = serve_facts(self, request)};
+    float *logit = serve_array(request, float, n);
+    for (uint32_t k = 0; k < top; k++) {
+        logit[k] = request->rerank.logits[order[k]];
+        score[k] = classify_sigmoid(logit[k]);
+    }
+    struct wire_rerank_reply reply = {.index = order,
+                                      .score = score,
+                                      .n = top,
+                                      .facts = serve_facts(self, request),
+                                      .logit = logit};
     serve_send(self, request, codec_rerank_reply_encode(&reply, &self->out));
 }

@@ -23,6 +23,7 @@ struct ids_of {
 /* A document as its reply ranked it. */
 struct found {
     struct ember_rank rank;
+    float logit; /* 0 when a reply of the call tells none: then none counts */
     uint32_t at; /* place in the order of replies */
     bool there;
 };
@@ -46,6 +47,7 @@ struct ember_result {
     struct found *found;      /* [n] rerank: what each reply ranks, from its first document on */
     struct ember_rank *ranks; /* [n_ranks] all of that in order */
     uint32_t n_ranks;
+    bool no_logits; /* a reply told none */
     char *label_text;
     const char **labels; /* [n_labels] */
     uint32_t n_labels;
@@ -266,23 +268,31 @@ static enum status add_rerank(ember_result_t *self, uint32_t first, uint32_t n, 
     if (st != STATUS_OK)
         return st;
     for (uint32_t k = 0; k < reply.n; k++)
-        self->found[first + k] =
-            (struct found){{first + reply.index[k], reply.score[k]}, first + k, true};
+        self->found[first + k] = (struct found){.rank = {first + reply.index[k], reply.score[k]},
+                                                .logit = reply.logit ? reply.logit[k] : 0,
+                                                .at = first + k,
+                                                .there = true};
+    self->no_logits |= !reply.logit;
     return add_facts(self, first, n, &reply.facts, err);
 }
 
-/* Best first; a reply's own order counts among equals, which it knows better. */
+/* Best first; among equals the logits, which still differ where scores are all 1, then a reply's
+ * own order. */
 static int compare_found(const void *a, const void *b) {
     const struct found *x = a, *y = b;
     if (x->there != y->there)
         return x->there ? -1 : 1;
     if (x->rank.score > y->rank.score || x->rank.score < y->rank.score)
         return x->rank.score > y->rank.score ? -1 : 1;
+    if (x->logit > y->logit || x->logit < y->logit)
+        return x->logit > y->logit ? -1 : 1;
     return (x->at > y->at) - (x->at < y->at);
 }
 
 void result_rank(ember_result_t *self, uint32_t top_k) {
     uint32_t most = top_k && top_k < self->n ? top_k : self->n;
+    for (uint32_t i = 0; self->no_logits && i < self->n; i++)
+        self->found[i].logit = 0;
     qsort(self->found, self->n, sizeof *self->found, compare_found);
     while (self->n_ranks < most && self->found[self->n_ranks].there) {
         self->ranks[self->n_ranks] = self->found[self->n_ranks].rank;

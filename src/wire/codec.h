@@ -172,6 +172,7 @@ struct wire_rerank_reply {
     const float *score;    /* [n] 0..1 */
     uint32_t n;            /* at most facts.n */
     struct wire_facts facts;
+    const float *logit; /* [n] no NaN; NULL: not told */
 };
 enum status codec_rerank_reply_encode(const struct wire_rerank_reply *in, struct wire_out *out);
 enum status codec_rerank_reply_decode(struct view body, struct arena *arena,

@@ -1,6 +1,7 @@
 /* codec_score.c - bodies of the tasks that give scores: Classify and Rerank. */
 #include "wire/codec_pb.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* ---------------------------------------------------------------- Classify */
@@ -279,6 +280,8 @@ enum status codec_rerank_reply_encode(const struct wire_rerank_reply *in, struct
     m.n_index = m.n_score = in->n;
     m.index = (uint32_t *)(uintptr_t)in->index;
     m.score = (float *)(uintptr_t)in->score;
+    m.n_logit = in->logit ? in->n : 0;
+    m.logit = (float *)(uintptr_t)in->logit;
     m.facts = &facts.facts;
     return pb_pack(&m, out);
 }
@@ -293,8 +296,11 @@ enum status codec_rerank_reply_decode(struct view body, struct arena *arena,
         st = pb_decode_facts(m->facts, arena, &facts, err);
     if (st != STATUS_OK)
         return st;
-    bool seen[LIMIT_REQUEST_TEXTS] = {false},
-         ok = m->n_index == m->n_score && m->n_index <= facts.n;
+    bool seen[LIMIT_REQUEST_TEXTS] = {false}, ok = m->n_index == m->n_score &&
+                                                   m->n_index <= facts.n &&
+                                                   (m->n_logit == 0 || m->n_logit == m->n_index);
+    for (size_t i = 0; ok && i < m->n_logit; i++)
+        ok = !isnan(m->logit[i]);
     for (size_t i = 0; ok && i < m->n_index; i++) {
         ok = m->index[i] < facts.n && !seen[m->index[i]] && m->score[i] >= 0 && m->score[i] <= 1;
         if (ok)
@@ -302,6 +308,7 @@ enum status codec_rerank_reply_decode(struct view body, struct arena *arena,
     }
     if (!ok)
         return err_set(err, STATUS_INVALID_ARGUMENT, "the reply's scores do not fit its documents");
-    *out = (struct wire_rerank_reply){m->index, m->score, (uint32_t)m->n_index, facts};
+    *out = (struct wire_rerank_reply){m->index, m->score, (uint32_t)m->n_index, facts,
+                                      m->n_logit ? m->logit : NULL};
     return STATUS_OK;
 }

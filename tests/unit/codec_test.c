@@ -502,7 +502,8 @@ static void test_rerank_reply(void **state) {
     (void)state;
     uint32_t index[] = {2, 0, 1};
     float score[] = {0.75f, 0.5f, 0.25f};
-    struct wire_rerank_reply in = {index, score, 3, {0}}, got;
+    float logit[] = {3, 2, -1};
+    struct wire_rerank_reply in = {index, score, 3, {0}, NULL}, got;
     fill_facts(&in.facts, 3);
     struct err err = {0};
     for (uint32_t n = 0; n <= 3; n++) { /* 1 and 2: the best of them only */
@@ -518,8 +519,26 @@ static void test_rerank_reply(void **state) {
     }
     in.n = 4;
     TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_INTERNAL);
-    TEST_ROW("a score that is no number");
+    TEST_ROW("logits");
     in.n = 3;
+    TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_OK);
+    TEST_EQ(codec_rerank_reply_decode(exact(), &arena, &got, &err), STATUS_OK);
+    TEST_TRUE(!got.logit);
+    in.logit = logit;
+    TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_OK);
+    TEST_EQ(codec_rerank_reply_decode(exact(), &arena, &got, &err), STATUS_OK);
+    TEST_MEM_EQ(got.logit, logit, sizeof logit);
+    logit[2] = NAN;
+    TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_OK);
+    TEST_EQ(codec_rerank_reply_decode(exact(), &arena, &got, &err), STATUS_INVALID_ARGUMENT);
+    in.logit = NULL;
+    TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_OK);
+    static const uint8_t one_logit[] = {4 << 3 | 2, 4, 0, 0, 0, 0}; /* for three documents */
+    TEST_TRUE(out.room >= out.bytes + sizeof one_logit);
+    memcpy(out.data + out.bytes, one_logit, sizeof one_logit);
+    out.bytes += sizeof one_logit;
+    TEST_EQ(codec_rerank_reply_decode(exact(), &arena, &got, &err), STATUS_INVALID_ARGUMENT);
+    TEST_ROW("a score that is no number");
     score[1] = NAN;
     TEST_EQ(codec_rerank_reply_encode(&in, &out), STATUS_OK);
     TEST_EQ(codec_rerank_reply_decode(exact(), &arena, &got, &err), STATUS_INVALID_ARGUMENT);

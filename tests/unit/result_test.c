@@ -181,8 +181,8 @@ static void test_tokens(void **state) {
 }
 
 static enum status add_ranks(ember_result_t *r, uint32_t first, uint32_t n, const uint32_t *index,
-                             const float *score, uint32_t n_index) {
-    struct wire_rerank_reply m = {index, score, n_index, facts(n, "f", "w")};
+                             const float *score, const float *logit, uint32_t n_index) {
+    struct wire_rerank_reply m = {index, score, n_index, facts(n, "f", "w"), logit};
     struct err err;
     TEST_EQ(codec_rerank_reply_encode(&m, &out), STATUS_OK);
     arena_reset(&arena);
@@ -199,8 +199,8 @@ static void test_ranks(void **state) {
     static const float want_score[] = {1, 1, 0.5f, 0.25f, 0.125f};
     for (uint32_t top = 0; top <= 6; top++) {
         ember_result_t *r = result_new(WIRE_TASK_RERANK, 5);
-        TEST_EQ(add_ranks(r, 3, 2, b, b_score, 2), STATUS_OK); /* in any order */
-        TEST_EQ(add_ranks(r, 0, 3, a, a_score, 3), STATUS_OK);
+        TEST_EQ(add_ranks(r, 3, 2, b, b_score, NULL, 2), STATUS_OK); /* in any order */
+        TEST_EQ(add_ranks(r, 0, 3, a, a_score, NULL, 3), STATUS_OK);
         result_rank(r, top);
         const struct ember_rank *ranks;
         size_t n = ember_result_ranks(r, &ranks);
@@ -215,8 +215,8 @@ static void test_ranks(void **state) {
     }
     TEST_ROW("replies that tell their best only");
     ember_result_t *r = result_new(WIRE_TASK_RERANK, 5);
-    TEST_EQ(add_ranks(r, 0, 3, a, a_score, 1), STATUS_OK);
-    TEST_EQ(add_ranks(r, 3, 2, b, b_score, 1), STATUS_OK);
+    TEST_EQ(add_ranks(r, 0, 3, a, a_score, NULL, 1), STATUS_OK);
+    TEST_EQ(add_ranks(r, 3, 2, b, b_score, NULL, 1), STATUS_OK);
     result_rank(r, 1);
     const struct ember_rank *ranks;
     TEST_EQ(ember_result_ranks(r, &ranks), 1);
@@ -224,14 +224,44 @@ static void test_ranks(void **state) {
     ember_result_destroy(&r);
     TEST_ROW("a reply to fewer documents");
     r = result_new(WIRE_TASK_RERANK, 5);
-    TEST_EQ(add_ranks(r, 0, 2, b, b_score, 2), STATUS_OK);
+    TEST_EQ(add_ranks(r, 0, 2, b, b_score, NULL, 2), STATUS_OK);
     TEST_EQ(ember_result_ranks(r, &ranks), 0); /* not before the end */
-    struct wire_rerank_reply m = {b, b_score, 2, facts(2, "f", "w")};
+    struct wire_rerank_reply m = {b, b_score, 2, facts(2, "f", "w"), NULL};
     struct err err;
     TEST_EQ(codec_rerank_reply_encode(&m, &out), STATUS_OK);
     arena_reset(&arena);
     TEST_EQ(result_add(r, 2, 3, wire_out_view(&out), &arena, &err), STATUS_INTERNAL);
     ember_result_destroy(&r);
+}
+
+/* Documents of several replies whose scores are all the same: their logits decide, when every reply
+ * tells them. */
+static void test_logits(void **state) {
+    (void)state;
+    static const uint32_t index[] = {1, 0};
+    static const float same[] = {1, 1}, good[] = {30, 20}, better[] = {40, 25};
+    static const struct {
+        const char *name;
+        const float *first, *second;
+        uint32_t want[4];
+    } rows[] = {
+        {"all told", good, better, {3, 1, 2, 0}},
+        {"none told", NULL, NULL, {1, 0, 3, 2}},
+        {"told by the second only", NULL, better, {1, 0, 3, 2}},
+        {"told by the first only", better, NULL, {1, 0, 3, 2}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        ember_result_t *r = result_new(WIRE_TASK_RERANK, 4);
+        TEST_EQ(add_ranks(r, 2, 2, index, same, rows[i].second, 2), STATUS_OK);
+        TEST_EQ(add_ranks(r, 0, 2, index, same, rows[i].first, 2), STATUS_OK);
+        result_rank(r, 0);
+        const struct ember_rank *ranks;
+        TEST_EQ(ember_result_ranks(r, &ranks), 4);
+        for (size_t k = 0; k < 4; k++)
+            TEST_EQ(ranks[k].index, rows[i].want[k]);
+        ember_result_destroy(&r);
+    }
 }
 
 int main(void) {
@@ -240,7 +270,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors), cmocka_unit_test(test_misfits),
         cmocka_unit_test(test_scores),  cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_ranks),   cmocka_unit_test(test_logits),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_done(&arena);

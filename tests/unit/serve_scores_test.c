@@ -364,6 +364,7 @@ static void test_rerank(void **state) {
             float want = classify_sigmoid(logits[order[k]]);
             TEST_EQ(reply.index[k], order[k]);
             TEST_MEM_EQ(&reply.score[k], &want, sizeof want);
+            TEST_MEM_EQ(&reply.logit[k], &logits[order[k]], sizeof want);
         }
     }
 }
