@@ -74,13 +74,7 @@ static void one_model(const char *dir, const char *cases_dir, const json_t *mode
                       const struct engine_options *options, struct check_tally *tally) {
     struct cases_result result = {0};
     struct err err;
-    const char *note = json_text(json_get(model, "note"));
-    bool optional = note && strncmp(note, "OPTIONAL", 8) == 0;
     enum status st = run_model(dir, cases_dir, model, id, options, &result, &err);
-    if (optional && st == STATUS_UNIMPLEMENTED) {
-        printf("%-24s %4u cases  skipped, it is optional: %s\n", id, result.cases, err.text);
-        return;
-    }
     tally->ran++;
     bool passed = st == STATUS_OK && result.failed == 0 && result.cases > 0;
     tally->failed += !passed;

@@ -14,8 +14,7 @@ struct check_tally {
 };
 
 /* Every model of DIR/index.json against CASES/<name>/cases.jsonl. `only` keeps models whose id,
- * or whose folder (what is in front of the slash), it lists; empty: all. A model whose note
- * begins with OPTIONAL may be refused as unimplemented. */
+ * or whose folder (what is in front of the slash), it lists; empty: all. */
 enum status check_golden(const char *dir, const char *cases, const struct cfg_list *only,
                          const struct engine_options *options, struct check_tally *tally,
                          struct err *err);
