@@ -226,7 +226,7 @@ static bool is_sane(core_t *self, uint32_t client, const struct header *header, 
     return false;
 }
 
-uint32_t core_request(core_t *self, uint32_t client, const struct header *header, size_t body_bytes,
+uint32_t core_request(core_t *self, uint32_t client, const struct header *header, struct view body,
                       uint64_t now_us) {
     CHECK(client < self->high_clients && self->clients[client].session);
     if (self->clients[client].doomed)
@@ -239,14 +239,14 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
     self->clients[client].received++;
     uint32_t service, slot = CORE_NONE;
     struct err err;
-    if (!is_sane(self, client, header, body_bytes))
+    if (!is_sane(self, client, header, body.bytes))
         goto out;
     enum status status = admit_resolve(self, header->service, now_us, &service, &err);
     if (status != STATUS_OK) {
         refuse(self, client, header, status, 0, "%s", err.text);
         goto out;
     }
-    if (!has_room(self, client, header, body_bytes, now_us) ||
+    if (!has_room(self, client, header, body.bytes, now_us) ||
         !has_time(self, client, header, service))
         goto out;
     struct ticket *t = ticket_new(self, client, header->id);
@@ -258,7 +258,7 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
     }
     t->admitted_us = now_us;
     t->deadline_us = now_us + header->budget_us;
-    t->body_bytes = (uint32_t)body_bytes;
+    t->body_bytes = (uint32_t)body.bytes;
     t->asked = header->service;
     t->service = (uint16_t)service;
     t->lane = header->lane;

@@ -57,13 +57,15 @@ void client_end(core_t *self, uint32_t client) {
     self->n_clients--;
 }
 
-static void start(struct client *c, uint64_t session, uint64_t now_us) {
+static void start(struct client *c, uint64_t session, const struct core_who *who, uint64_t now_us) {
     *c = (struct client){.session = session, .heard_us = now_us, .pinged_us = now_us};
+    if (who)
+        c->who = *who;
     queue_init(&c->tickets);
 }
 
 enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t session,
-                       uint64_t now_us, struct err *err) {
+                       const struct core_who *who, uint64_t now_us, struct err *err) {
     CHECK(session != 0);
     if (self->draining)
         return err_set(err, STATUS_UNAVAILABLE, "this broker is stopping");
@@ -75,7 +77,7 @@ enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t 
             return STATUS_OK;
         }
         drop_tickets(self, c);
-        start(c, session, now_us);
+        start(c, session, who, now_us);
         core_settle(self, now_us);
         return STATUS_OK;
     }
@@ -85,7 +87,7 @@ enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t 
     *client =
         self->n_free_clients ? self->free_clients[--self->n_free_clients] : self->high_clients++;
     self->n_clients++;
-    start(&self->clients[*client], session, now_us);
+    start(&self->clients[*client], session, who, now_us);
     return STATUS_OK;
 }
 
@@ -124,6 +126,8 @@ void core_client_frame(core_t *self, uint32_t client, const struct header *heade
         cancel(self, client, header->id);
     else if (header->type == WIRE_PING)
         control(self, client, WIRE_PONG);
+    else if (header->type == WIRE_BYE)
+        client_doom(self, client, "said goodbye");
     else if (header->type != WIRE_PONG)
         self->stats.unexpected++;
     core_settle(self, now_us);

@@ -56,6 +56,7 @@ struct core_ops {
                                 const struct core_error *error);
     /* A reply whose body is that of the RESULT being handled. */
     enum core_sent (*forward)(void *arg, uint32_t client, const struct header *header);
+    struct view (*body)(void *arg, uint32_t slot); /* the one that is kept, to compare it */
     void (*drop)(void *arg, uint32_t slot); /* the body of this slot is not needed any more */
     void (*client_closed)(void *arg, uint32_t client, const char *why);
     void (*worker_closed)(void *arg, uint32_t worker, const char *why); /* still in core_fleet() */
@@ -74,6 +75,16 @@ struct core_cfg {
     char default_model[LIMIT_NAME_BYTES + 1]; /* "": the only model of a task, if there is one */
     uint64_t id;                              /* random, of this start of the broker; not 0 */
     uint64_t seed;                            /* of choices */
+};
+
+/* Who a client is, as far as its connection proves it (CURVE). Clients of one account share its
+ * limits and its turn: a program gains nothing by connecting twice. */
+struct core_who {
+    uint64_t account;      /* 0: each session is an account of its own */
+    uint32_t max_requests; /* waiting or in flight; 0: as in core_cfg, here and below */
+    uint64_t max_bytes;    /* of their bodies */
+    uint32_t max_cost;     /* of them, see core_cost() */
+    uint32_t weight;       /* share among accounts that wait in the same lane; 0: 1 */
 };
 
 enum { CORE_SILENT_BEATS = 3, CORE_CLIENT_SILENT_US = 60 * 1000 * 1000 };
@@ -108,10 +119,10 @@ void core_destroy(core_t **self); /* drops bodies, sends nothing; NULL is fine *
 /* HELLO. *client is CORE_NONE for a connection without a session and is set to its new number; or
  * the session's number: with the session's epoch in `epoch` it goes on, otherwise it starts anew
  * and what was in flight is dropped. `session` is random, not 0, and becomes the epoch of a new
- * session.
+ * session. `who` is copied; NULL: nobody in particular.
  * STATUS_RESOURCE_EXHAUSTED: too many clients. STATUS_UNAVAILABLE: draining. */
 enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t session,
-                       uint64_t now_us, struct err *err);
+                       const struct core_who *who, uint64_t now_us, struct err *err);
 uint64_t core_session(const core_t *self, uint32_t client); /* the epoch, for WELCOME */
 
 /* A service's number for WELCOME, given if need be; 0 when there is no room for more. */
@@ -121,10 +132,10 @@ uint32_t core_number(core_t *self, struct view model, enum wire_task task);
  * WHO_ARE_YOU was sent, ignore the frame. */
 bool core_client_heard(core_t *self, uint32_t client, const struct header *header, uint64_t now_us);
 
-/* A REQUEST for a service other than 0, with a body of body_bytes. Returns the slot under which the
- * loop keeps the body until drop(), or CORE_NONE: refused and answered, or a repeat of one in
- * flight. */
-uint32_t core_request(core_t *self, uint32_t client, const struct header *header, size_t body_bytes,
+/* A REQUEST for a service other than 0. Returns the slot under which the loop keeps the body until
+ * drop(), or CORE_NONE: refused and answered, or a repeat of one in flight. The body's bytes are
+ * looked at only to find an equal one that waits or runs already. */
+uint32_t core_request(core_t *self, uint32_t client, const struct header *header, struct view body,
                       uint64_t now_us);
 
 /* Any other frame of a client. */

@@ -41,6 +41,7 @@ struct ticket {
 
 struct client {
     uint64_t session; /* 0: free */
+    struct core_who who;
     uint64_t heard_us, pinged_us;
     struct queue tickets;
     uint64_t received, replied;

@@ -109,6 +109,11 @@ static enum core_sent op_forward(void *arg, uint32_t client, const struct header
     return sent(frame_send_router(self->front, &self->clients.ids[client], header, body));
 }
 
+static struct view op_body(void *arg, uint32_t slot) {
+    loop_t *self = arg;
+    return frame_view(&self->bodies[slot]);
+}
+
 static void op_drop(void *arg, uint32_t slot) {
     loop_t *self = arg;
     zmq_msg_close(&self->bodies[slot]);
@@ -158,8 +163,8 @@ static void on_hello(loop_t *self, const struct frame_peer *from, uint32_t clien
     bool is_new = client == CORE_NONE;
     err.status = greet_read_hello(&self->greet, body, &hello, &err);
     if (err.status == STATUS_OK)
-        err.status =
-            core_hello(self->core, &client, header->epoch, hash_entropy64(), self->now_us, &err);
+        err.status = core_hello(self->core, &client, header->epoch, hash_entropy64(), NULL,
+                                self->now_us, &err);
     if (err.status == STATUS_UNAVAILABLE) {
         struct header goaway = {.type = WIRE_GOAWAY, .epoch = header->epoch};
         send_bytes(self->front, from, &goaway, greet_goaway(&self->greet, err.text));
@@ -273,7 +278,7 @@ static void on_client_frame(loop_t *self, const struct frame_peer *from,
     } else if (header->service == 0) {
         answer_status(self, client, header);
     } else {
-        uint32_t slot = core_request(self->core, client, header, zmq_msg_size(body), self->now_us);
+        uint32_t slot = core_request(self->core, client, header, frame_view(body), self->now_us);
         if (slot != CORE_NONE)
             zmq_msg_move(&self->bodies[slot], body);
     }
@@ -515,6 +520,7 @@ static enum status start_core(loop_t *self, struct err *err) {
     struct core_ops ops = {.to_worker = op_to_worker,
                            .to_client = op_to_client,
                            .forward = op_forward,
+                           .body = op_body,
                            .drop = op_drop,
                            .client_closed = op_client_closed,
                            .worker_closed = op_worker_closed,

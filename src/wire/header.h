@@ -7,11 +7,13 @@
  *        4    1  flags       WIRE_FLAG_*
  *        5    1  status      in replies and results; in requests: lane
  *        6    2  attempt     in requests and dispatches; in what a worker sends: credit, its
- *                            absolute window
+ *                            absolute window; in PONG to a worker: demand, the cost that waits or
+ *                            runs for its services
  *        8    8  id          number of the request in its session; worker side: ticket
  *                            (slot | generation << 32)
  *       16    8  epoch       client side: session from WELCOME; worker side: the broker's start id
- *       24    4  budget_us   time left, relative (no clock is compared); 0: carries no deadline
+ *       24    4  budget_us   time left, relative (no clock is compared); 0: carries no deadline; in
+ *                            RESULT: engine work the request took, 0: not known
  *       28    2  service     number agreed in WELCOME / READY_OK; 0: the broker itself
  *       30    2  check       CRC-16/CCITT-FALSE of bytes 0..29
  *
@@ -45,13 +47,14 @@ enum wire_type {
     WIRE_NACK = 20,      /* ticket not started: give it to another */
     WIRE_HEARTBEAT = 21, /* Heartbeat */
     WIRE_DRAIN = 22,     /* worker: send me nothing new */
-    WIRE_BYE = 23,       /* worker: I am done and leave */
+    WIRE_BYE = 23,       /* worker, client: I am done and leave */
     WIRE_BYE_OK = 24,
 };
 
 enum {
     WIRE_FLAG_RETRY = 1,  /* sent before, perhaps executed */
-    WIRE_FLAG_HEDGED = 2, /* another copy may be running (reserved) */
+    WIRE_FLAG_HEDGED = 2, /* in DISPATCH: another execution of it runs elsewhere */
+    WIRE_FLAG_ALONE = 4,  /* in REQUEST: not to share an execution with an equal request */
 };
 
 enum wire_lane { WIRE_LANE_HIGH = 0, WIRE_LANE_NORMAL = 1, WIRE_LANE_BULK = 2, WIRE_LANES = 3 };

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "core.h"
+#include "support/body.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,7 +266,7 @@ static void arrive_hello(uint32_t conn, const struct message *m) {
     struct conn *c = &s.conns[conn];
     bool known = c->number != CORE_NONE;
     uint64_t session = hash_next(&s.random) | 1;
-    if (core_hello(s.core, &c->number, m->header.epoch, session, s.now_us, NULL) != STATUS_OK)
+    if (core_hello(s.core, &c->number, m->header.epoch, session, NULL, s.now_us, NULL) != STATUS_OK)
         return;
     s.client_conn[c->number] = conn;
     (void)known;
@@ -295,7 +296,7 @@ static void arrive_request(uint32_t conn, const struct message *m) {
     struct call *call = &c->calls[m->header.id % CALLS];
     if (call->id == m->header.id && !call->arrived_us)
         call->arrived_us = s.now_us;
-    uint32_t slot = core_request(s.core, c->number, &m->header, m->bytes, s.now_us);
+    uint32_t slot = core_request(s.core, c->number, &m->header, BODY(m->bytes), s.now_us);
     if (slot != CORE_NONE) {
         EXPECT(slot < TICKETS && !s.bodies[slot]);
         s.bodies[slot] = m->tag;

@@ -4,6 +4,7 @@
  * One worker with room for ten; a test decides how many results come in a second. Requests have
  * bodies of no bytes and cost 1. */
 #include "core.h"
+#include "support/body.h"
 #include "support/test.h"
 
 enum { ROOM = 10, SENT_MAX = 100000, START_US = 1000 };
@@ -57,7 +58,7 @@ static bool request(uint32_t budget_ms, uint8_t lane) {
                             .service = (uint16_t)service};
     uint32_t before = n_refused;
     TEST_TRUE(core_client_heard(core, client, &header, now_us));
-    core_request(core, client, &header, 0, now_us);
+    core_request(core, client, &header, BODY(0), now_us);
     core_dispatch(core, now_us);
     core_check(core);
     return n_refused == before;
@@ -111,7 +112,7 @@ static int setup(void **state) {
     next_id = n_sent = done = n_refused = advice_ms = 0;
     client = worker = CORE_NONE;
     TEST_EQ(core_new(&cfg, &ops, now_us, &core, NULL), STATUS_OK);
-    TEST_EQ(core_hello(core, &client, 0, 7, now_us, NULL), STATUS_OK);
+    TEST_EQ(core_hello(core, &client, 0, 7, NULL, now_us, NULL), STATUS_OK);
     struct wire_model model = {.name = view_of("m"), .tasks = 1U << WIRE_TASK_EMBED};
     struct wire_ready ready = {.uuid = 5, .name = view_of("w"), .models = &model, .n_models = 1};
     TEST_EQ(core_ready(core, &worker, &ready, ROOM, now_us, NULL), STATUS_OK);

@@ -1,5 +1,6 @@
 /* core_test.c - the broker's decisions, one by one. Chance and mass are the simulation's business
  * (tests/sim/broker_sim_test.c); here each rule is told by an example. */
+#include "support/body.h"
 #include "support/test.h"
 
 #include "core.h"
@@ -104,7 +105,7 @@ static void begin(const char *default_model) {
 
 static uint32_t client(void) {
     uint32_t c = CORE_NONE;
-    TEST_EQ(core_hello(core, &c, 0, 500, now, NULL), STATUS_OK);
+    TEST_EQ(core_hello(core, &c, 0, 500, NULL, now, NULL), STATUS_OK);
     return c;
 }
 
@@ -124,7 +125,7 @@ static void ask_service(uint32_t c, uint64_t id, const char *model, enum wire_ta
                        .epoch = core_session(core, c),
                        .budget_us = 60 * S,
                        .service = (uint16_t)core_number(core, view_of(model), task)};
-    core_request(core, c, &h, 10, now);
+    core_request(core, c, &h, BODY(10), now);
     core_check(core);
 }
 
@@ -380,7 +381,7 @@ static void test_limits(void **state) {
     struct header cancel = {.type = WIRE_CANCEL, .id = 11, .epoch = 500};
     core_client_frame(core, a, &cancel, now);
     struct header big = {.type = WIRE_REQUEST, .id = 2, .epoch = 500, .budget_us = S, .service = 1};
-    TEST_EQ(core_request(core, b, &big, 9999, now), CORE_NONE); /* too many bytes */
+    TEST_EQ(core_request(core, b, &big, BODY(9999), now), CORE_NONE); /* too many bytes */
     expect("c0 REPLY 11 CANCELLED; c1 REPLY 2 RESOURCE_EXHAUSTED");
     ask(b, 3, "m");
     expect("");
@@ -416,7 +417,7 @@ static void test_repeats_and_restarts(void **state) {
     TEST_EQ(core_stats(core)->attached, 1);
     ask(c, 2, "m");
     dispatch();
-    TEST_EQ(core_hello(core, &c, 0, 501, now, NULL), STATUS_OK); /* it has forgotten all */
+    TEST_EQ(core_hello(core, &c, 0, 501, NULL, now, NULL), STATUS_OK); /* it has forgotten all */
     expect("w0 DISPATCH 1; w0 CANCEL");
     says(w, WIRE_RESULT, tickets[1], 9);
     expect("");
@@ -440,7 +441,7 @@ static void test_drain(void **state) {
     ask(c, 3, "m");
     expect("c0 REPLY 3 UNAVAILABLE");
     uint32_t late = CORE_NONE;
-    TEST_EQ(core_hello(core, &late, 0, 9, now, NULL), STATUS_UNAVAILABLE);
+    TEST_EQ(core_hello(core, &late, 0, 9, NULL, now, NULL), STATUS_UNAVAILABLE);
     TEST_TRUE(!core_drained(core));
     for (int i = 0; i < 41; i++) {
         go(500 * MS);
@@ -489,7 +490,7 @@ static void test_recall_makes_room(void **state) {
                                .budget_us = 100 * MS,
                                .service =
                                    (uint16_t)core_number(core, view_of("m"), WIRE_TASK_EMBED)};
-        core_request(core, a, &first, 10, now);
+        core_request(core, a, &first, BODY(10), now);
         ask(b, 2, "m");
         first.type = WIRE_CANCEL;
         dispatch();

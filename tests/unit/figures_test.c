@@ -1,4 +1,5 @@
 /* figures_test.c - the metrics page, and the status report that clients ask for. */
+#include "support/body.h"
 #include "support/test.h"
 
 #include "figures.h"
@@ -56,19 +57,19 @@ static core_t *populated(uint64_t now) {
         .uuid = 1, .name = view_of("w1"), .hourly_cost = 0.25, .models = &m, .n_models = 1};
     uint32_t w = CORE_NONE, c = CORE_NONE;
     TEST_EQ(core_ready(core, &w, &ready, 9, now, NULL), STATUS_OK);
-    TEST_EQ(core_hello(core, &c, 0, 5, now, NULL), STATUS_OK);
+    TEST_EQ(core_hello(core, &c, 0, 5, NULL, now, NULL), STATUS_OK);
     struct header request = {.type = WIRE_REQUEST, .epoch = 5, .budget_us = 900000, .service = 1};
-    TEST_EQ(core_request(core, c, &request, 10, now), 0);
+    TEST_EQ(core_request(core, c, &request, BODY(10), now), 0);
     core_dispatch(core, now);
     struct header result = {.type = WIRE_RESULT, .id = 0, .epoch = 77, .credit = 9};
     TEST_TRUE(core_worker_heard(core, w, &result, now + 160000));
     core_worker_frame(core, w, &result, now + 160000);
     request.id = 1;
-    TEST_TRUE(core_request(core, c, &request, 10, now + 160000) != CORE_NONE);
+    TEST_TRUE(core_request(core, c, &request, BODY(10), now + 160000) != CORE_NONE);
     core_dispatch(core, now + 160000);
     request.id = 2;
     request.budget_us = 0;
-    TEST_EQ(core_request(core, c, &request, 10, now + 160000), CORE_NONE);
+    TEST_EQ(core_request(core, c, &request, BODY(10), now + 160000), CORE_NONE);
     core_check(core);
     return core;
 }
