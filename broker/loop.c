@@ -482,9 +482,10 @@ static enum status open_sockets(loop_t *self, struct err *err) {
     if (!self->context)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no libzmq context");
     int per_client = 2 * (int)self->cfg.core.max_client_tickets;
-    self->front = frame_socket(self->context, FRAME_CLIENT_SIDE, per_client, err);
-    self->back =
-        self->front ? frame_socket(self->context, FRAME_WORKER_SIDE, WORKER_SENDS, err) : NULL;
+    self->front = frame_socket(self->context, FRAME_CLIENT_SIDE, per_client, NULL, err);
+    self->back = self->front
+                     ? frame_socket(self->context, FRAME_WORKER_SIDE, WORKER_SENDS, NULL, err)
+                     : NULL;
     if (!self->back)
         return STATUS_INTERNAL;
     self->front_monitor =

@@ -565,7 +565,7 @@ static enum status connect_brokers(loop_t *self, struct err *err) {
         struct broker *broker = &self->broker[i];
         broker->endpoint = settings->brokers.item[i];
         broker->socket =
-            frame_socket(self->context, FRAME_WORKER, 2 * (int)settings->credit + 64, err);
+            frame_socket(self->context, FRAME_WORKER, 2 * (int)settings->credit + 64, NULL, err);
         if (!broker->socket)
             return STATUS_RESOURCE_EXHAUSTED;
         self->n_brokers++;

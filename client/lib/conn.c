@@ -29,7 +29,7 @@ static void watch(struct conn *self, void *context, uint64_t number) {
 enum status conn_open(struct conn *self, void *context, const char *endpoint, int in_flight,
                       uint64_t number, struct err *err) {
     *self = (struct conn){0};
-    self->socket = frame_socket(context, FRAME_CLIENT, in_flight, err);
+    self->socket = frame_socket(context, FRAME_CLIENT, in_flight, NULL, err);
     if (!self->socket)
         return err->status;
     watch(self, context, number);

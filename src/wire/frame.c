@@ -51,7 +51,28 @@ static bool set_dealer(void *socket) {
            set_int(socket, ZMQ_CONNECT_TIMEOUT, 2000) && set_int(socket, ZMQ_HANDSHAKE_IVL, 5000);
 }
 
-void *frame_socket(void *context, enum frame_role role, int in_flight, struct err *err) {
+/* ZMQ_ZAP_ENFORCE_DOMAIN: the header keeps the name to itself, the library knows the number. With
+ * it a socket that has a domain refuses every peer while no ZAP handler is bound; without it CURVE
+ * lets any key in then. */
+enum { ZAP_ENFORCE_DOMAIN = 93 };
+
+static bool set_key(void *socket, int option, const uint8_t *key) {
+    return zmq_setsockopt(socket, option, key, FRAME_KEY_BYTES) == 0;
+}
+
+static bool set_curve(void *socket, bool router, const struct frame_curve *curve) {
+    if (!router)
+        return set_key(socket, ZMQ_CURVE_SERVERKEY, curve->server_key) &&
+               set_key(socket, ZMQ_CURVE_PUBLICKEY, curve->public_key) &&
+               set_key(socket, ZMQ_CURVE_SECRETKEY, curve->secret_key);
+    return set_int(socket, ZMQ_CURVE_SERVER, 1) &&
+           set_key(socket, ZMQ_CURVE_SECRETKEY, curve->secret_key) &&
+           zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, curve->domain, strlen(curve->domain)) == 0 &&
+           set_int(socket, ZAP_ENFORCE_DOMAIN, 1);
+}
+
+void *frame_socket(void *context, enum frame_role role, int in_flight,
+                   const struct frame_curve *curve, struct err *err) {
     bool router = role == FRAME_CLIENT_SIDE || role == FRAME_WORKER_SIDE;
     void *socket = zmq_socket(context, router ? ZMQ_ROUTER : ZMQ_DEALER);
     if (!socket) {
@@ -64,8 +85,13 @@ void *frame_socket(void *context, enum frame_role role, int in_flight, struct er
               set_max_bytes(socket, requests ? LIMIT_REQUEST_BYTES : LIMIT_REPLY_BYTES);
     if (ok && role == FRAME_CLIENT)
         ok = set_int(socket, ZMQ_LINGER, 0);
-    if (!ok) {
+    if (!ok)
         err_set(err, STATUS_INTERNAL, "set a socket option: %s", zmq_strerror(errno));
+    CHECK(!curve || !router || (curve->domain && curve->domain[0])); /* "" would enforce nothing */
+    if (ok && curve && !(ok = set_curve(socket, router, curve)))
+        err_set(err, STATUS_FAILED_PRECONDITION, "CURVE is not to be had of this libzmq: %s",
+                zmq_strerror(errno));
+    if (!ok) {
         zmq_close(socket);
         return NULL;
     }
@@ -136,6 +162,10 @@ enum frame_result frame_recv_router(void *socket, struct frame_peer *from, struc
     memcpy(from->id, bytes, FRAME_PEER_BYTES);
     zmq_msg_close(&id);
     return recv_two(socket, header, body, verdict);
+}
+
+const char *frame_user(zmq_msg_t *body) {
+    return zmq_msg_gets(body, "User-Id");
 }
 
 static enum frame_result send_header(void *socket, const struct header *header, zmq_msg_t *body) {

@@ -15,7 +15,7 @@
 
 #include <zmq.h>
 
-enum { FRAME_PEER_BYTES = 5 };
+enum { FRAME_PEER_BYTES = 5, FRAME_KEY_BYTES = 32 };
 
 struct frame_peer {
     uint8_t id[FRAME_PEER_BYTES];
@@ -40,9 +40,21 @@ enum frame_role {
  * ids). */
 void *frame_context(void);
 
+/* Encryption of a socket (CURVE, RFC 26): keys as bytes. A ROUTER asks the ZAP handler of its
+ * context (inproc://zeromq.zap.01) about each key that connects and refuses all when there is
+ * none. */
+struct frame_curve {
+    uint8_t public_key[FRAME_KEY_BYTES], secret_key[FRAME_KEY_BYTES]; /* our own */
+    uint8_t server_key[FRAME_KEY_BYTES]; /* of a DEALER: the broker's public key */
+    const char *domain;                  /* of a ROUTER: what the ZAP handler is told, not "" */
+};
+
 /* A socket with the role's options, not yet bound or connected; NULL with *err. `in_flight`
- * bounds the messages that may be queued for one peer. The caller closes it with zmq_close(). */
-void *frame_socket(void *context, enum frame_role role, int in_flight, struct err *err);
+ * bounds the messages that may be queued for one peer. `curve` is copied by libzmq; NULL: plain.
+ * The caller closes it with zmq_close(). STATUS_FAILED_PRECONDITION: this libzmq cannot encrypt, or
+ * cannot be made to refuse peers while no ZAP handler runs. */
+void *frame_socket(void *context, enum frame_role role, int in_flight,
+                   const struct frame_curve *curve, struct err *err);
 
 /* Receive one message. FRAME_OK: *header filled, *body initialised and owned by the caller (size
  * 0 when empty). FRAME_BAD: *verdict says why (and *from is set on a ROUTER when the id was
@@ -51,6 +63,11 @@ enum frame_result frame_recv_router(void *socket, struct frame_peer *from, struc
                                     zmq_msg_t *body, enum header_verdict *verdict);
 enum frame_result frame_recv_dealer(void *socket, struct header *header, zmq_msg_t *body,
                                     enum header_verdict *verdict);
+
+/* The User-Id that the ZAP handler gave the connection this body came from; NULL without CURVE.
+ * Borrowed from the body. To be asked of header or body: the frame with a routing id has lost it in
+ * libzmq 4.3.4. */
+const char *frame_user(zmq_msg_t *body);
 
 /* Send header and body (NULL: an empty body). The body is consumed in every case. */
 enum frame_result frame_send_router(void *socket, const struct frame_peer *to,

@@ -102,8 +102,8 @@ static void drain(void *socket) {
 int main(int argc, char **argv) {
     void *context = frame_context();
     struct err err;
-    if (argc != 3 || !(front = frame_socket(context, FRAME_CLIENT_SIDE, 4096, &err)) ||
-        !(back = frame_socket(context, FRAME_WORKER_SIDE, 4096, &err)) ||
+    if (argc != 3 || !(front = frame_socket(context, FRAME_CLIENT_SIDE, 4096, NULL, &err)) ||
+        !(back = frame_socket(context, FRAME_WORKER_SIDE, 4096, NULL, &err)) ||
         zmq_bind(front, argv[1]) != 0 || zmq_bind(back, argv[2]) != 0) {
         fprintf(stderr, "usage: minimal_broker CLIENTS-ENDPOINT WORKERS-ENDPOINT\n");
         return 1;

@@ -80,7 +80,7 @@ struct peer {
 static void dial(struct peer *p, const char *endpoint, enum frame_role role) {
     struct err err;
     memset(p, 0, sizeof *p);
-    p->socket = frame_socket(context, role, 64, &err);
+    p->socket = frame_socket(context, role, 64, NULL, &err);
     TEST_TRUE(p->socket);
     int linger = 200;
     zmq_setsockopt(p->socket, ZMQ_LINGER, &linger, sizeof linger);
@@ -460,7 +460,7 @@ static void test_chosen_routing_id(void **state) {
     worker_dial(&w, &b, 1, "m");
     struct err err;
     memset(&bad, 0, sizeof bad);
-    bad.socket = frame_socket(context, FRAME_CLIENT, 64, &err);
+    bad.socket = frame_socket(context, FRAME_CLIENT, 64, NULL, &err);
     zmq_setsockopt(bad.socket, ZMQ_ROUTING_ID, "evil!", 5);
     TEST_EQ(zmq_connect(bad.socket, loop_clients_endpoint(b.loop)), 0);
     say(&bad, (struct header){.type = WIRE_HELLO}, view_of(""));

@@ -51,7 +51,7 @@ static void test_refused(void **state) {
     struct wire_out out = {0};
     char endpoint[64];
     static struct proc proc;
-    router = frame_socket(context, FRAME_WORKER_SIDE, 100, &err);
+    router = frame_socket(context, FRAME_WORKER_SIDE, 100, NULL, &err);
     TEST_TRUE(router);
     snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", port_free());
     TEST_EQ(zmq_bind(router, endpoint), 0);

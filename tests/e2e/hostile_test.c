@@ -50,7 +50,7 @@ struct peer {
 static void peer_dial(struct peer *self, const char *endpoint) {
     struct err err;
     memset(self, 0, sizeof *self);
-    self->socket = frame_socket(context, FRAME_CLIENT, QUEUE, &err);
+    self->socket = frame_socket(context, FRAME_CLIENT, QUEUE, NULL, &err);
     TEST_TRUE(self->socket);
     int linger = 1000; /* what was said shall arrive */
     zmq_setsockopt(self->socket, ZMQ_LINGER, &linger, sizeof linger);
@@ -378,7 +378,7 @@ static void chosen_identity(void) {
             struct peer peer;
             struct err err;
             memset(&peer, 0, sizeof peer);
-            peer.socket = frame_socket(context, FRAME_CLIENT, 100, &err);
+            peer.socket = frame_socket(context, FRAME_CLIENT, 100, NULL, &err);
             TEST_TRUE(peer.socket);
             zmq_setsockopt(peer.socket, ZMQ_ROUTING_ID, names[i], strlen(names[i]));
             TEST_EQ(zmq_connect(peer.socket, ports[port]), 0);
@@ -433,7 +433,7 @@ static void never_reads(void) {
     int small = 4096, few = 1;
     zmq_close(peer.socket);
     struct err err;
-    peer.socket = frame_socket(context, FRAME_CLIENT, QUEUE, &err);
+    peer.socket = frame_socket(context, FRAME_CLIENT, QUEUE, NULL, &err);
     TEST_TRUE(peer.socket);
     zmq_setsockopt(peer.socket, ZMQ_RCVHWM, &few, sizeof few);
     zmq_setsockopt(peer.socket, ZMQ_RCVBUF, &small, sizeof small);

@@ -409,7 +409,7 @@ static void test_second_signal(void **state) {
 static int setup(void **state) {
     (void)state;
     context = frame_context();
-    sock = frame_socket(context, FRAME_WORKER_SIDE, 1000, NULL);
+    sock = frame_socket(context, FRAME_WORKER_SIDE, 1000, NULL, NULL);
     size_t bytes = sizeof endpoint;
     if (!sock || zmq_bind(sock, "tcp://127.0.0.1:*") != 0 ||
         zmq_getsockopt(sock, ZMQ_LAST_ENDPOINT, endpoint, &bytes) != 0)

@@ -250,7 +250,7 @@ void script_start(struct script *self) {
     self->n_held = 0;
     self->session = clock_us() * 16 + self->number;
     self->context = frame_context();
-    self->socket = frame_socket(self->context, FRAME_CLIENT_SIDE, 1000, &err);
+    self->socket = frame_socket(self->context, FRAME_CLIENT_SIDE, 1000, NULL, &err);
     int linger = 0;
     zmq_setsockopt(self->socket, ZMQ_LINGER, &linger, sizeof linger);
     for (int tries = 0; zmq_bind(self->socket, self->endpoint) != 0; tries++) {

@@ -14,8 +14,8 @@ struct pair {
 static void pair_open(struct pair *self) {
     struct err err = {0};
     self->context = frame_context();
-    self->router = frame_socket(self->context, FRAME_CLIENT_SIDE, 100, &err);
-    self->dealer = frame_socket(self->context, FRAME_CLIENT, 100, &err);
+    self->router = frame_socket(self->context, FRAME_CLIENT_SIDE, 100, NULL, &err);
+    self->dealer = frame_socket(self->context, FRAME_CLIENT, 100, NULL, &err);
     assert_non_null(self->router);
     assert_non_null(self->dealer);
     assert_int_equal(zmq_bind(self->router, "tcp://127.0.0.1:*"), 0);
