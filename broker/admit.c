@@ -105,16 +105,44 @@ static uint32_t default_service(const core_t *self, enum wire_task task, uint64_
     return 0;
 }
 
-/* What a service number of a request means right now. Routes and aliases belong here: one service
- * asked for, another one executed. *out may be a service without a worker, or the unnamed one
- * itself: the request then waits for a worker to come. */
-enum status admit_resolve(const core_t *self, uint32_t asked, uint64_t now_us, uint32_t *out,
-                          struct err *err) {
+/* The service behind a route: the client's first choice that has a worker now; else the first that
+ * may soon have one again; else its first choice. 0: no model of the route has a number. */
+static uint32_t routed_service(const core_t *self, const struct route *route, enum wire_task task,
+                               uint32_t client, uint64_t now_us) {
+    const struct client *c = &self->clients[client];
+    uint8_t order[ROUTES_TARGETS];
+    uint32_t patient = 0, first = 0;
+    route_order(route, c->who.sticky ? c->who.sticky : c->session, order);
+    for (uint32_t i = 0; i < route->n; i++) {
+        uint32_t number = fleet_find(&self->fleet, view_of(route->target[order[i]].model), task);
+        if (!number)
+            continue;
+        if (self->fleet.services[number].n_members)
+            return number;
+        if (!patient && core_within_grace(self, number, now_us))
+            patient = number;
+        if (!first)
+            first = number;
+    }
+    return patient ? patient : first;
+}
+
+/* What a service number of a request means right now: one service asked for, maybe another one
+ * executed. *out may be a service without a worker, or the unnamed one itself: the request then
+ * waits for a worker to come. */
+enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, uint64_t now_us,
+                          uint32_t *out, struct err *err) {
     if (asked == 0 || asked >= self->fleet.n_services)
         return err_set(err, STATUS_INVALID_ARGUMENT, "service %u was not agreed in WELCOME", asked);
     const struct fleet_service *s = &self->fleet.services[asked];
     uint32_t target = asked;
-    if (!s->model[0]) {
+    struct view named = view_of(s->model[0] ? s->model : self->cfg.default_model);
+    const struct route *route = routes_find(&self->routes, named);
+    if (route)
+        target = routed_service(self, route, s->task, client, now_us);
+    if (route && target) {
+        s = &self->fleet.services[target];
+    } else if (!s->model[0]) {
         struct err why = {.status = STATUS_OK};
         target = default_service(self, s->task, now_us, &why);
         if (!target && why.status == STATUS_NOT_FOUND && core_within_grace(self, asked, now_us))
@@ -123,8 +151,10 @@ enum status admit_resolve(const core_t *self, uint32_t asked, uint64_t now_us, u
             return err_set(err, why.status, "%s", why.text);
         s = &self->fleet.services[target];
     }
-    if (!s->n_members && !core_within_grace(self, target, now_us))
-        return nobody_serves(self, s, err);
+    if (!s->n_members && !core_within_grace(self, target, now_us)) {
+        enum status status = nobody_serves(self, s, err);
+        return route ? err_prefix(err, status, "route '%s'", route->alias) : status;
+    }
     *out = target;
     return STATUS_OK;
 }
@@ -241,7 +271,7 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
     struct err err;
     if (!is_sane(self, client, header, body.bytes))
         goto out;
-    enum status status = admit_resolve(self, header->service, now_us, &service, &err);
+    enum status status = admit_resolve(self, header->service, client, now_us, &service, &err);
     if (status != STATUS_OK) {
         refuse(self, client, header, status, 0, "%s", err.text);
         goto out;
@@ -279,7 +309,8 @@ void admit_parked(core_t *self, uint64_t now_us) {
             continue;
         uint32_t target;
         struct err err;
-        enum status status = admit_resolve(self, unnamed, now_us, &target, &err);
+        /* Only what no route leads to is parked: who asked makes no difference. */
+        enum status status = admit_resolve(self, unnamed, 0, now_us, &target, &err);
         if (status == STATUS_OK && target == unnamed)
             continue;
         for (int lane = 0; lane < WIRE_LANES; lane++) {

@@ -221,8 +221,27 @@ bool core_drained(const core_t *self) {
     return self->draining && self->queued + self->in_flight == 0;
 }
 
+/* The models of a route have numbers, too: places where requests may wait for their workers. */
+static void number_targets(core_t *self, const struct route *route, enum wire_task task) {
+    for (uint32_t i = 0; i < route->n; i++)
+        fleet_number(&self->fleet, view_of(route->target[i].model), task, true);
+}
+
 uint32_t core_number(core_t *self, struct view model, enum wire_task task) {
-    return fleet_number(&self->fleet, model, task, false);
+    uint32_t number = fleet_number(&self->fleet, model, task, false);
+    struct view named = model.bytes ? model : view_of(self->cfg.default_model);
+    const struct route *route = routes_find(&self->routes, named);
+    if (number && route)
+        number_targets(self, route, task);
+    return number;
+}
+
+void core_set_routes(core_t *self, const struct routes *routes) {
+    self->routes = *routes;
+    for (uint32_t i = 1; i < self->fleet.n_services; i++) {
+        const struct fleet_service *s = &self->fleet.services[i];
+        core_number(self, view_of(s->model), s->task);
+    }
 }
 
 const struct core_cfg *core_cfg(const core_t *self) {
@@ -271,9 +290,9 @@ struct core_service_view core_service(const core_t *self, uint32_t number, uint6
     return view;
 }
 
-uint32_t core_serves(const core_t *self, uint32_t number, uint64_t now_us) {
+uint32_t core_serves(const core_t *self, uint32_t number, uint32_t client, uint64_t now_us) {
     uint32_t target;
-    if (admit_resolve(self, number, now_us, &target, NULL) != STATUS_OK)
+    if (admit_resolve(self, number, client, now_us, &target, NULL) != STATUS_OK)
         return 0;
     return self->fleet.services[target].model[0] ? target : 0;
 }

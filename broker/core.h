@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "fleet.h"
 #include "metrics/histogram.h"
+#include "routes.h"
 #include "wire/header.h"
 
 #define CORE_NONE UINT32_MAX
@@ -85,6 +86,7 @@ struct core_who {
     uint64_t max_bytes;    /* of their bodies */
     uint32_t max_cost;     /* of them, see core_cost() */
     uint32_t weight;       /* share among accounts that wait in the same lane; 0: 1 */
+    uint64_t sticky;       /* decides its model of a route; 0: the session */
 };
 
 enum { CORE_SILENT_BEATS = 3, CORE_CLIENT_SILENT_US = 60 * 1000 * 1000 };
@@ -124,6 +126,9 @@ void core_destroy(core_t **self); /* drops bodies, sends nothing; NULL is fine *
 enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t session,
                        const struct core_who *who, uint64_t now_us, struct err *err);
 uint64_t core_session(const core_t *self, uint32_t client); /* the epoch, for WELCOME */
+
+/* From now on; requests that wait already stay where they are. Copied; checked before. */
+void core_set_routes(core_t *self, const struct routes *routes);
 
 /* A service's number for WELCOME, given if need be; 0 when there is no room for more. */
 uint32_t core_number(core_t *self, struct view model, enum wire_task task);
@@ -196,8 +201,9 @@ struct core_service_view {
 };
 struct core_service_view core_service(const core_t *self, uint32_t number, uint64_t now_us);
 
-/* What `number` stands for now: itself, or the model behind an empty name; 0 when nothing does. */
-uint32_t core_serves(const core_t *self, uint32_t number, uint64_t now_us);
+/* What `number` stands for now, for this client: itself, or the model behind an empty name or a
+ * route; 0 when nothing does. */
+uint32_t core_serves(const core_t *self, uint32_t number, uint32_t client, uint64_t now_us);
 
 /* For tests: walks every table and aborts with a message when an invariant does not hold. */
 void core_check(const core_t *self);

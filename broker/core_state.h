@@ -72,6 +72,7 @@ struct core {
     struct core_cfg cfg;
     struct core_ops ops;
     struct fleet fleet;
+    struct routes routes;
     struct wheel wheel;
     struct ticket *tickets;
     uint32_t *free_tickets, n_free_tickets, high_tickets;
@@ -118,8 +119,8 @@ void ticket_lost(core_t *self, struct ticket *t);   /* its worker is gone */
 void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text);
 
 /* admit.c */
-enum status admit_resolve(const core_t *self, uint32_t asked, uint64_t now_us, uint32_t *out,
-                          struct err *err);
+enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, uint64_t now_us,
+                          uint32_t *out, struct err *err);
 void admit_parked(core_t *self, uint64_t now_us);  /* those that wait for a default model */
 void admit_orphans(core_t *self, uint64_t now_us); /* those whose model has no worker any more */
 

@@ -52,8 +52,8 @@ static struct view written(struct greet *self, enum status status) {
     return status == STATUS_OK ? wire_out_view(&self->out) : view_make(NULL, 0);
 }
 
-static uint32_t list_services(core_t *core, const struct wire_hello *hello, uint64_t now_us,
-                              struct wire_service *out) {
+static uint32_t list_services(core_t *core, uint32_t client, const struct wire_hello *hello,
+                              uint64_t now_us, struct wire_service *out) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < hello->n_want && n < WIRE_HELLO_WANT_MAX; i++) {
         const struct wire_service_name *want = &hello->want[i];
@@ -62,7 +62,7 @@ static uint32_t list_services(core_t *core, const struct wire_hello *hello, uint
             continue; /* no room: the client sees that it has no number */
         struct wire_service *s = &out[n++];
         *s = (struct wire_service){.number = number, .model = want->model, .task = want->task};
-        uint32_t serves = core_serves(core, number, now_us);
+        uint32_t serves = core_serves(core, number, client, now_us);
         if (!serves)
             continue;
         const struct fleet_service *service = &core_fleet(core)->services[serves];
@@ -98,7 +98,7 @@ struct view greet_welcome(struct greet *self, core_t *core, uint32_t client,
                    .pairs = LIMIT_REQUEST_PAIRS,
                    .tokens = LIMIT_REQUEST_TOKENS},
         .services = services,
-        .n_services = list_services(core, hello, now_us, services),
+        .n_services = list_services(core, client, hello, now_us, services),
         .brokers = self->cfg.advertise,
         .n_brokers = self->cfg.n_advertise,
     };
