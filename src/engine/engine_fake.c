@@ -1,4 +1,5 @@
-/* engine_fake.c - bytes for tokens, hashes for vectors, and a clock in place of arithmetic. */
+/* engine_fake.c - bytes for tokens, hashes for vectors, a clock in place of arithmetic, and faults
+ * on texts that ask for them. */
 #include "engine/engine_fake.h"
 
 #include "base/check.h"
@@ -11,14 +12,30 @@
 #include <string.h>
 #include <time.h>
 
-enum { FAKE_CLS = 256, FAKE_SEP = 257, FAKE_VOCAB = 258, FAKE_NAME_BYTES = 24 };
+enum {
+    FAKE_CLS = 256,
+    FAKE_SEP = 257,
+    FAKE_VOCAB = 258,
+    FAKE_NAME_BYTES = 24,
+    FAKE_PREFIX_BYTES = 31
+};
 
-#define FAKE_US_MAX 10e6 /* ten seconds a text */
+#define FAKE_US_MAX  10e6   /* ten seconds a text */
+#define FAKE_HANG_US 3600e6 /* at most, when a time is given */
+
+/* A fault meets the texts that begin with its prefix. */
+enum fault { FAULT_NAN, FAULT_SLOW, FAULT_HANG, FAULT_CRASH, FAULTS };
+
+struct fault_spec {
+    char prefix[FAKE_PREFIX_BYTES + 1]; /* empty: no such fault */
+    uint64_t us;                        /* slow, hang; of a hang 0: for ever */
+};
 
 struct fake {
     struct engine base;
     uint64_t spin_us, sleep_us;
     bool nan;
+    struct fault_spec fault[FAULTS];
     char bytes[256];                /* the pieces: byte i is at i */
     char (*names)[FAKE_NAME_BYTES]; /* [n_labels] */
 };
@@ -71,12 +88,15 @@ static struct view kept(struct view text, enum engine_side side, uint32_t max_to
     return view_make(side == ENGINE_CUT_LEFT ? text.data + text.bytes - room : text.data, room);
 }
 
+static void nap(uint64_t us) {
+    struct timespec t = {(time_t)(us / 1000000), (long)(us % 1000000 * 1000)};
+    while (nanosleep(&t, &t) != 0)
+        ;
+}
+
 static void spend(const struct fake *self) {
-    if (self->sleep_us) {
-        struct timespec t = {(time_t)(self->sleep_us / 1000000),
-                             (long)(self->sleep_us % 1000000 * 1000)};
-        nanosleep(&t, NULL);
-    }
+    if (self->sleep_us)
+        nap(self->sleep_us);
     if (self->spin_us)
         for (uint64_t end = clock_us() + self->spin_us; clock_us() < end;)
             ;
@@ -96,6 +116,31 @@ static bool has_nan(struct view text) {
     return text.bytes && memmem(text.data, text.bytes, "NaN", 3);
 }
 
+static bool begins(struct view text, const char *prefix) {
+    size_t bytes = strlen(prefix);
+    return text.bytes >= bytes && memcmp(text.data, prefix, bytes) == 0;
+}
+
+/* Either text of a pair may ask for the fault. */
+static bool meets(const struct fake *self, enum fault fault, const struct engine_item *item) {
+    const char *prefix = self->fault[fault].prefix;
+    return prefix[0] && (begins(item->text, prefix) ||
+                         (item->pair != ENGINE_SINGLE && begins(item->second, prefix)));
+}
+
+static void suffer(const struct fake *self, const struct engine_item *item) {
+    if (meets(self, FAULT_CRASH, item)) {
+        fprintf(stderr, "fake engine: told to crash\n");
+        abort();
+    }
+    if (meets(self, FAULT_SLOW, item))
+        nap(self->fault[FAULT_SLOW].us);
+    if (meets(self, FAULT_HANG, item))
+        do
+            nap(self->fault[FAULT_HANG].us ? self->fault[FAULT_HANG].us : 1000000);
+        while (self->fault[FAULT_HANG].us == 0);
+}
+
 static void run_item(const struct fake *self, struct engine_item *item) {
     bool paired = item->pair != ENGINE_SINGLE;
     uint32_t limit = engine_item_limit(&self->base, item), specials = paired ? 3 : 2;
@@ -111,7 +156,9 @@ static void run_item(const struct fake *self, struct engine_item *item) {
         a = kept(a, item->side, limit);
     item->tokens = (uint32_t)(a.bytes + b.bytes) + specials;
     spend(self);
-    item->status = self->nan && (has_nan(a) || has_nan(b)) ? STATUS_INTERNAL : STATUS_OK;
+    suffer(self, item);
+    bool broken = (self->nan && (has_nan(a) || has_nan(b))) || meets(self, FAULT_NAN, item);
+    item->status = broken ? STATUS_INTERNAL : STATUS_OK;
     uint64_t state = hash_bytes(a.data, a.bytes, 1);
     if (paired)
         state = hash_bytes(b.data, b.bytes, state);
@@ -177,6 +224,7 @@ static const struct engine_ops fake_ops = {
 struct spec {
     double dim, tokens, us, sleep_us, nan, labels, sigmoid;
     enum engine_head head;
+    struct fault_spec fault[FAULTS];
 };
 
 static const char *const head_names[] = {"none", "labels", "nli", "score"};
@@ -214,9 +262,46 @@ static bool read_number(const char *item, size_t bytes, size_t name_bytes, struc
             continue;
         char *end;
         double x = strtod(item + name_bytes + 1, &end);
+        if (end != item + bytes || end == item + name_bytes + 1 || !(x >= rows[i].min) ||
+            !(x <= rows[i].max))
+            return false;
         *rows[i].field = x;
-        return end == item + bytes && end > item + name_bytes + 1 && x >= rows[i].min &&
-               x <= rows[i].max;
+        return true;
+    }
+    return false;
+}
+
+/* "slow=PREFIX:US", "hang=PREFIX[:US]", "crash=PREFIX", "nan=PREFIX". */
+static bool read_fault(const char *item, size_t bytes, size_t name_bytes, struct spec *out) {
+    static const struct {
+        const char *name;
+        enum fault fault;
+        double us_max; /* 0: takes no time */
+        bool must;     /* a time must be there */
+    } rows[] = {{"nan", FAULT_NAN, 0, false},
+                {"slow", FAULT_SLOW, FAKE_US_MAX, true},
+                {"hang", FAULT_HANG, FAKE_HANG_US, false},
+                {"crash", FAULT_CRASH, 0, false}};
+    for (size_t i = 0; i < FAULTS && name_bytes < bytes; i++) {
+        if (!word_is(item, name_bytes, rows[i].name))
+            continue;
+        const char *value = item + name_bytes + 1, *colon;
+        size_t value_bytes = bytes - name_bytes - 1, prefix_bytes = value_bytes;
+        struct fault_spec *fault = &out->fault[rows[i].fault];
+        if (rows[i].us_max > 0 && (colon = memchr(value, ':', value_bytes))) {
+            char *end;
+            double us = strtod(colon + 1, &end);
+            if (end != value + value_bytes || end == colon + 1 ||
+                !(us >= 1 && us <= rows[i].us_max))
+                return false;
+            fault->us = (uint64_t)us;
+            prefix_bytes = (size_t)(colon - value);
+        }
+        if (prefix_bytes < 1 || prefix_bytes > FAKE_PREFIX_BYTES || (rows[i].must && !fault->us))
+            return false;
+        memcpy(fault->prefix, value, prefix_bytes);
+        fault->prefix[prefix_bytes] = 0;
+        return true;
     }
     return false;
 }
@@ -224,7 +309,8 @@ static bool read_number(const char *item, size_t bytes, size_t name_bytes, struc
 static enum status read_spec(const char *text, struct spec *out, struct err *err) {
     for (const char *p = text; *p;) {
         size_t bytes = strcspn(p, ","), name = strcspn(p, "=,");
-        if (!read_head(p, bytes, name, out) && !read_number(p, bytes, name, out))
+        if (!read_head(p, bytes, name, out) && !read_number(p, bytes, name, out) &&
+            !read_fault(p, bytes, name, out))
             return err_set(err, STATUS_INVALID_ARGUMENT, "fake engine: '%.*s' in \"%s\"",
                            (int)bytes, p, text);
         p += bytes + (p[bytes] == ',');
@@ -298,6 +384,7 @@ enum status engine_fake_open(const char *spec_text, engine_t **out, struct err *
     self->spin_us = (uint64_t)spec.us;
     self->sleep_us = (uint64_t)spec.sleep_us;
     self->nan = spec.nan >= 1;
+    memcpy(self->fault, spec.fault, sizeof self->fault);
     for (int i = 0; i < 256; i++)
         self->bytes[i] = (char)i;
     *out = &self->base;

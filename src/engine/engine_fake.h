@@ -1,4 +1,5 @@
-/* engine_fake.h - an engine without a model, for tests of messaging alone. A library of its own
+/* engine_fake.h - an engine without a model, for tests of messaging alone, faults
+ * included. A library of its own
  * (ember::engine_fake), never linked into what users run.
  *
  * A vector is drawn from the hash of the tokens used, so equal texts have equal vectors, another
@@ -24,6 +25,12 @@
  *                     contradiction, neutral, entailment), score (rerank)
  *     labels=4        of head=labels, 1 to LIMIT_LABELS
  *     sigmoid=0       with 1, its labels are scored one by one
+ * Faults, each on texts (either text of a pair, as the engine gets them, prompt in front) that
+ * begin with PREFIX, of 1 to 31 bytes but ',' and, where a time may follow, ':':
+ *     nan=PREFIX      ends with INTERNAL (nan=0 and nan=1 are the setting above)
+ *     slow=PREFIX:US  takes so many microseconds more, asleep, at most ten seconds
+ *     hang=PREFIX     never returns; hang=PREFIX:US returns after so long, at most an hour
+ *     crash=PREFIX    aborts the process: poison
  * STATUS_INVALID_ARGUMENT for anything else. */
 enum status engine_fake_open(const char *spec, engine_t **out, struct err *err);
 

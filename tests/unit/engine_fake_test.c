@@ -1,7 +1,13 @@
 /* engine_fake_test.c - the fake engine's heads: what a model of each kind says it can do, and
- * logits that follow from the tokens of both texts as they are cut. (Vectors: engine_test.c.) */
+ * logits that follow from the tokens of both texts as they are cut; and its faults.
+ * (Vectors: engine_test.c.) */
+#include "base/clock.h"
 #include "engine/engine_fake.h"
 #include "support/test.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { DIM_MAX = 8 };
 
@@ -113,7 +119,83 @@ static void test_pairs(void **state) {
     close_fake();
 }
 
+/* Who is met by a fault, and what it does to the others: nothing. */
+static void test_faults(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *spec, *text, *second; /* second NULL: no pair */
+        enum status status;
+        uint64_t at_least_us;
+    } rows[] = {
+        {"nan", "dim=8,nan=bad", "bad text", NULL, STATUS_INTERNAL, 0},
+        {"nan, another text", "dim=8,nan=bad", "a bad text", NULL, STATUS_OK, 0},
+        {"nan, too short", "dim=8,nan=bad", "ba", NULL, STATUS_OK, 0},
+        {"nan=1 is the old one", "dim=8,nan=1", "1", NULL, STATUS_OK, 0},
+        {"nan=1x is a prefix alone", "dim=8,nan=1x", "NaN", NULL, STATUS_OK, 0},
+        {"nan, colon in the prefix", "dim=8,nan=a:1", "a:1", NULL, STATUS_INTERNAL, 0},
+        {"slow", "dim=8,slow=sl:20000", "slug", NULL, STATUS_OK, 20000},
+        {"slow, another text", "dim=8,slow=sl:10000000", "plug", NULL, STATUS_OK, 0},
+        {"hang for a time", "dim=8,hang=h:20000", "hang", NULL, STATUS_OK, 20000},
+        {"hang, another text", "dim=8,hang=h", "bang", NULL, STATUS_OK, 0},
+        {"crash, another text", "dim=8,crash=boom", "boo", NULL, STATUS_OK, 0},
+        {"second of a pair", "head=score,nan=bad", "good", "bad", STATUS_INTERNAL, 0},
+        {"no second of a single", "dim=8,hang=bad", "good", NULL, STATUS_OK, 0},
+        {"all at once", "dim=8,nan=n,slow=s:10000,hang=h,crash=c", "s", NULL, STATUS_OK, 10000},
+    };
+    float out[DIM_MAX];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        open_fake(rows[i].spec);
+        uint64_t start_us = clock_us();
+        struct engine_item item = run_pair(
+            rows[i].text, rows[i].second ? rows[i].second : "bad",
+            rows[i].second ? ENGINE_PAIR_LONGEST_FIRST : ENGINE_SINGLE, ENGINE_CUT_RIGHT, out);
+        TEST_EQ(item.status, rows[i].status);
+        TEST_TRUE(clock_us() - start_us >= rows[i].at_least_us);
+        close_fake();
+    }
+    struct err err;
+    const char *const bad[] = {"slow=x",      "slow=x:",
+                               "slow=:5",     "slow=x:10000001",
+                               "slow=x:-1",   "slow=x:5s",
+                               "hang",        "hang=",
+                               "hang=:5",     "hang=x:0",
+                               "hang=x:y",    "crash=",
+                               "hang=x:4e12", "crash=0123456789012345678901234567890123"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        TEST_ROW(bad[i]);
+        TEST_EQ(engine_fake_open(bad[i], &engine, &err), STATUS_INVALID_ARGUMENT);
+    }
+}
+
+/* What cannot be watched from within: a crash, and a hang without end. */
+static void test_fatal(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *spec;
+        int signal_number;
+    } rows[] = {{"crash", "dim=8,crash=boom", SIGABRT}, {"hang", "dim=8,hang=boom", SIGALRM}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        pid_t pid = fork();
+        if (pid == 0) {
+            float out[DIM_MAX];
+            signal(SIGABRT, SIG_DFL);
+            fclose(stderr);
+            alarm(1);
+            open_fake(rows[i].spec);
+            run_pair("boom!", "", ENGINE_SINGLE, ENGINE_CUT_RIGHT, out);
+            _exit(0);
+        }
+        int status = 0;
+        TEST_EQ(waitpid(pid, &status, 0), pid);
+        TEST_TRUE(WIFSIGNALED(status));
+        TEST_EQ(WTERMSIG(status), rows[i].signal_number);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_heads), cmocka_unit_test(test_pairs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_heads), cmocka_unit_test(test_pairs),
+                                       cmocka_unit_test(test_faults), cmocka_unit_test(test_fatal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
