@@ -162,9 +162,11 @@ static void on_hello(loop_t *self, const struct frame_peer *from, uint32_t clien
     struct err err = {.status = STATUS_OK};
     bool is_new = client == CORE_NONE;
     err.status = greet_read_hello(&self->greet, body, &hello, &err);
-    if (err.status == STATUS_OK)
-        err.status = core_hello(self->core, &client, header->epoch, hash_entropy64(), NULL,
+    if (err.status == STATUS_OK) {
+        struct core_who who = {.sticky = hello.client};
+        err.status = core_hello(self->core, &client, header->epoch, hash_entropy64(), &who,
                                 self->now_us, &err);
+    }
     if (err.status == STATUS_UNAVAILABLE) {
         struct header goaway = {.type = WIRE_GOAWAY, .epoch = header->epoch};
         send_bytes(self->front, from, &goaway, greet_goaway(&self->greet, err.text));
@@ -386,6 +388,8 @@ static void on_signals(loop_t *self, bool readable) {
     while (readable && (number = thread_signal_read(self->cfg.signals_fd)))
         if (number != SIGHUP)
             atomic_fetch_add(&self->stops, 1);
+        else if (self->cfg.on_hup)
+            self->cfg.on_hup(self);
     int stops = atomic_load(&self->stops);
     if (stops && !core_draining(self->core)) {
         log_info("draining", "queued=%u in_flight=%u", core_queued(self->core),
@@ -439,6 +443,10 @@ void loop_run(loop_t *self) {
             self->publish_us = self->now_us + FIGURES_PUBLISH_US;
         }
     }
+}
+
+void loop_set_routes(loop_t *self, const struct routes *routes) {
+    core_set_routes(self->core, routes);
 }
 
 void loop_stop(loop_t *self) {
@@ -529,7 +537,10 @@ static enum status start_core(loop_t *self, struct err *err) {
     self->cfg.core.id = hash_entropy64();
     self->cfg.core.seed = hash_entropy64();
     self->now_us = self->started_us = clock_us();
-    return core_new(&self->cfg.core, &ops, self->now_us, &self->core, err);
+    enum status status = core_new(&self->cfg.core, &ops, self->now_us, &self->core, err);
+    if (status == STATUS_OK)
+        core_set_routes(self->core, &self->cfg.routes);
+    return status;
 }
 
 enum status loop_new(const struct loop_cfg *cfg, loop_t **out, struct err *err) {

@@ -12,16 +12,18 @@
 #include "base/cfg.h"
 #include "core.h"
 
+typedef struct loop loop_t;
+
 struct loop_cfg {
     struct core_cfg core;             /* .id and .seed are set by loop_new() */
     struct cfg_list clients, workers; /* endpoints to bind */
     struct cfg_list advertise;        /* endpoints of other brokers */
+    struct routes routes;
+    void (*on_hup)(loop_t *self); /* SIGHUP, on the loop's thread; NULL: nothing */
     const char *name;
     const char *http; /* "" or "off": none */
     int signals_fd;   /* -1: none */
 };
-
-typedef struct loop loop_t;
 
 /* Bind everything. On failure the text names the endpoint; STATUS_UNAVAILABLE: it cannot be
  * bound. */
@@ -30,6 +32,7 @@ void loop_destroy(loop_t **self); /* flushes replies for up to a second; NULL is
 
 /* Until drained after SIGTERM or SIGINT (a second one ends it at once), or loop_stop(). */
 void loop_run(loop_t *self);
+void loop_set_routes(loop_t *self, const struct routes *routes); /* the loop's thread */
 void loop_stop(loop_t *self); /* any thread: drain as after a signal */
 
 /* The endpoint bound first, with the real port; for tests. Borrowed. */

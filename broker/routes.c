@@ -1,5 +1,5 @@
-/* routes.c - see routes.h. The choice: each target draws a number from (client, alias, target), and
- * the largest weight / -ln(u) wins; so a target wins with the probability of its weight's share, and
+/* routes.c - see routes.h. The choice: each target draws a number u from (client, alias, target),
+ * and the largest weight / -ln(u) wins; so a target wins with the probability of its weight's share, and
  * the others' draws do not change when it comes, goes, or gets another weight. */
 #include "routes.h"
 

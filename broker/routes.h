@@ -2,8 +2,8 @@
  *
  *     chat-embed = minilm-v1:90, minilm-v2:10      nine clients of ten are served by minilm-v1
  *
- * Who gets which model follows from the client and the alias alone: a client keeps its model when it
- * reconnects, at every broker that has the same routes, and when a share is changed only as many
+ * Who gets which model follows from the client and the alias alone: a client keeps its model when
+ * it reconnects, at every broker that has the same routes, and when a share is changed only as many
  * clients move as it takes (weighted rendezvous hashing: Schindelhauer and Schomaker, "Weighted
  * Distributed Hash Tables", SPAA 2005).
  *

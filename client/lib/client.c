@@ -247,6 +247,7 @@ enum status client_new(const struct client_cfg *cfg, struct client **out, struct
     if (!self)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a client");
     self->cfg = *cfg;
+    self->uuid = hash_entropy64();
     atomic_init(&self->refs, 1);
     pthread_mutex_init(&self->lock, NULL);
     queue_init(&self->starting);

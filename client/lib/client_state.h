@@ -17,6 +17,7 @@ enum {
 
 struct client {
     struct client_cfg cfg;
+    uint64_t uuid; /* told in HELLO */
     atomic_uint refs;
     atomic_size_t bytes; /* bodies of unfinished calls */
     atomic_uint n_calls;

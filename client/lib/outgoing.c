@@ -99,7 +99,8 @@ static bool send_hello(struct client *self) {
                                .protocol_max = WIRE_PROTOCOL,
                                .name = view_of(self->cfg.name),
                                .version = view_of(EMBER_VERSION),
-                               .want = want};
+                               .want = want,
+                               .client = self->uuid};
     hello.n_want = services_want(&self->services, want);
     struct header header = {.type = WIRE_HELLO, .epoch = self->now.session};
     if (session_hello_encode(&hello, &self->out) != STATUS_OK)

@@ -33,6 +33,7 @@ enum status session_hello_encode(const struct wire_hello *in, struct wire_out *o
     m.version = pb_data(in->version);
     m.n_want = in->n_want;
     m.want = list;
+    m.client = in->client;
     return pb_pack(&m, out);
 }
 
@@ -63,8 +64,8 @@ enum status session_hello_decode(struct view body, struct arena *arena, struct w
     }
     if (st == STATUS_OK)
         *out = (struct wire_hello){
-            m->protocol_min,    m->protocol_max, pb_view(m->name), pb_view(m->version), want,
-            (uint32_t)m->n_want};
+            m->protocol_min,     m->protocol_max, pb_view(m->name), pb_view(m->version), want,
+            (uint32_t)m->n_want, m->client};
     return st;
 }
 

@@ -25,6 +25,7 @@ struct wire_hello {
     struct view name, version;
     const struct wire_service_name *want;
     uint32_t n_want;
+    uint64_t client;
 };
 enum status session_hello_encode(const struct wire_hello *in, struct wire_out *out);
 enum status session_hello_decode(struct view body, struct arena *arena, struct wire_hello *out,

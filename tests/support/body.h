@@ -1,4 +1,5 @@
-/* body.h - bodies for tests of the broker's core, which looks at their bytes only to find equal ones.
+/* body.h - bodies for tests of the broker's core, which looks at their bytes only to find equal
+ * ones.
  *
  * BODY(n): n bytes of zero. They are equal whenever their lengths are, so a core that is told to
  * share executions will share them. */

@@ -32,7 +32,9 @@ static void test_hello(void **state) {
     (void)state;
     struct wire_service_name want[] = {{view_of("minilm"), WIRE_TASK_EMBED},
                                        {view_of(""), WIRE_TASK_CLASSIFY}};
-    struct wire_hello in = {1, 2, view_of("shop-api"), view_of("0.1.0"), want, 2}, got;
+    struct wire_hello in = {1,    2, view_of("shop-api"), view_of("0.1.0"),
+                            want, 2, 0x1234567890abcdef},
+                      got;
     TEST_EQ(session_hello_encode(&in, &out), STATUS_OK);
     TEST_EQ(session_hello_decode(body(), &arena, &got, &err), STATUS_OK);
     TEST_EQ(got.protocol_min, 1);
@@ -40,6 +42,7 @@ static void test_hello(void **state) {
     TEST_TRUE(is(got.name, "shop-api"));
     TEST_EQ(got.n_want, 2);
     TEST_TRUE(is(got.want[0].model, "minilm"));
+    TEST_TRUE(got.client == in.client);
     TEST_EQ(got.want[1].task, WIRE_TASK_CLASSIFY);
 
     static const struct {

@@ -1,0 +1,153 @@
+/* settings.c - the table of settings, and what they mean to the loop. */
+#include "settings.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define S struct settings
+/* clang-format off */
+static const struct cfg_row rows[] = {
+    CFG_HEADING("Addresses"),
+    CFG_LIST("clients", S, clients, "tcp://127.0.0.1:5555", "ENDPOINT",
+             "where clients connect; may be repeated"),
+    CFG_LIST("workers", S, workers, "tcp://127.0.0.1:5556", "ENDPOINT",
+             "where workers connect; may be repeated"),
+    CFG_TEXT("http", S, http, "127.0.0.1:9464", "HOST:PORT",
+             "metrics and health over HTTP; \"off\": none"),
+    CFG_LIST("advertise", S, advertise, NULL, "ENDPOINT",
+             "another broker of the same workers, told to clients; may be repeated"),
+    CFG_TEXT("name", S, name, NULL, "NAME", "of this broker, for people; default: the host's"),
+    CFG_HEADING("Requests"),
+    CFG_TEXT("default-model", S, default_model, NULL, "MODEL",
+             "for requests that name none; default: the only model of a task"),
+    CFG_LIST("route", S, route_texts, NULL, "ALIAS=MODEL:WEIGHT,...",
+             "a name that stands for several models, each with a share of the clients;\n"
+             "may be repeated, changed by SIGHUP"),
+    CFG_U32("max-queued", S, max_queued, "16384", 1, LIMIT_TICKETS, "N",
+            "requests that may wait for a worker"),
+    CFG_SIZE("max-queued-bytes", S, max_queued_bytes, "256M", 1 << 20, 64.0 * (1 << 30),
+             "their bodies together"),
+    CFG_U32("max-in-flight-per-client", S, max_client, "1024", 1, LIMIT_CLIENT_TICKETS, "N",
+            "requests of one connection, waiting or at a worker"),
+    CFG_HEADING("Times"),
+    CFG_DURATION("heartbeat", S, heartbeat_us, "500ms", 10e3, 60e6,
+                 "workers speak this often; three silent ones mean death"),
+    CFG_DURATION("no-worker-grace", S, grace_us, "5s", 0, 3600e6,
+                 "a request waits this long for a worker of its model to come (back)"),
+    CFG_DURATION("drain-timeout", S, drain_us, "20s", 0, 3600e6,
+                 "time for requests at workers after SIGTERM"),
+    CFG_HEADING("Other"),
+    CFG_CHOICE("log-level", S, log_level, "info", "debug|info|warn|error", "what is logged"),
+};
+/* clang-format on */
+#undef S
+
+static const struct cfg program = {
+    .program = "ember-broker",
+    .synopsis = "[OPTION]...",
+    .about = "Spreads requests of clients over workers. There is no authentication yet: whoever\n"
+             "reaches the two ports can send requests or pose as a worker. By default they are\n"
+             "open to this host only.",
+    .epilog = "SIGTERM or SIGINT: take nothing new, finish what workers hold, exit; a second one\n"
+              "exits at once. SIGHUP: read the settings again and take over routes and log level.\n"
+              "Exit codes: 0 stopped, 1 cannot start, 2 a bad setting.",
+    .rows = rows,
+    .n_rows = sizeof rows / sizeof *rows,
+};
+
+static const char name_bytes[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+/* Names travel to clients, who refuse what is none. */
+static bool is_name(const char *text) {
+    return text[strspn(text, name_bytes)] == '\0';
+}
+
+static void take_host_name(char *out, size_t bytes) {
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    size_t n = 0;
+    for (const char *p = host; *p && n + 1 < bytes; p++)
+        if (strchr(name_bytes, *p))
+            out[n++] = *p;
+    out[n] = '\0';
+    if (!n)
+        snprintf(out, bytes, "broker");
+}
+
+void settings_to_loop(const struct settings *s, struct loop_cfg *out) {
+    *out = (struct loop_cfg){
+        .core = {.max_clients = LIMIT_PEERS,
+                 .max_workers = LIMIT_WORKERS,
+                 .max_services = LIMIT_SERVICES,
+                 .max_tickets = LIMIT_TICKETS,
+                 .max_queued = s->max_queued,
+                 .max_queued_bytes = s->max_queued_bytes,
+                 .max_client_tickets = s->max_client,
+                 .heartbeat_us = s->heartbeat_us,
+                 .no_worker_grace_us = s->grace_us,
+                 .drain_us = s->drain_us},
+        .clients = s->clients,
+        .workers = s->workers,
+        .advertise = s->advertise,
+        .routes = s->routes,
+        .name = s->name,
+        .http = s->http,
+    };
+    memcpy(out->core.default_model, s->default_model, sizeof out->core.default_model);
+}
+
+static enum status check(struct settings *s, struct err *err) {
+    if (!is_name(s->name) || !is_name(s->default_model))
+        return err_set(err, STATUS_INVALID_ARGUMENT,
+                       "%s: a name is made of letters, digits, '.', '_' and '-'",
+                       is_name(s->name) ? "default-model" : "name");
+    s->routes.n = 0;
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && i < s->route_texts.n; i++)
+        status = routes_add(&s->routes, s->route_texts.item[i], err);
+    if (status == STATUS_OK)
+        status = routes_check(&s->routes, err);
+    return status == STATUS_OK ? status : err_prefix(err, status, "route");
+}
+
+enum status settings_load(int argc, char **argv, struct settings *out, enum cfg_action *action,
+                          struct err *err) {
+    memset(out, 0, sizeof *out);
+    enum status status = cfg_load(&program, argc, argv, NULL, out, action, err);
+    if (status == STATUS_OK && *action == CFG_RUN)
+        status = check(out, err);
+    if (status == STATUS_OK && !out->name[0])
+        take_host_name(out->name, sizeof out->name);
+    return status;
+}
+
+/* Rows whose fields settings_reload() takes over. */
+static bool is_live(const struct cfg_row *row) {
+    return row->offset == offsetof(struct settings, route_texts) ||
+           row->offset == offsetof(struct settings, log_level);
+}
+
+enum status settings_reload(int argc, char **argv, struct settings *self, char *waits,
+                            size_t waits_bytes, struct err *err) {
+    static struct settings fresh;
+    enum cfg_action action;
+    enum status status = settings_load(argc, argv, &fresh, &action, err);
+    if (status != STATUS_OK)
+        return status;
+    size_t used = 0;
+    waits[0] = '\0';
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct cfg_row *row = &rows[i];
+        if (row->kind == CFG_KIND_HEADING || is_live(row) ||
+            memcmp((char *)self + row->offset, (char *)&fresh + row->offset, row->bytes) == 0)
+            continue;
+        int n = snprintf(waits + used, waits_bytes - used, "%s%s", used ? ", " : "", row->name);
+        used = n > 0 && used + (size_t)n < waits_bytes ? used + (size_t)n : waits_bytes - 1;
+    }
+    self->route_texts = fresh.route_texts;
+    self->routes = fresh.routes;
+    self->log_level = fresh.log_level;
+    return STATUS_OK;
+}
