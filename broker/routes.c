@@ -1,6 +1,6 @@
 /* routes.c - see routes.h. The choice: each target draws a number u from (client, alias, target),
- * and the largest weight / -ln(u) wins; so a target wins with the probability of its weight's share, and
- * the others' draws do not change when it comes, goes, or gets another weight. */
+ * and the largest weight / -ln(u) wins; so a target wins with the probability of its weight's
+ * share, and the others' draws do not change when it comes, goes, or gets another weight. */
 #include "routes.h"
 
 #include "base/hash.h"

@@ -47,10 +47,11 @@ static void reload(const char *routes, const char *log_line) {
 static void start(const char *routes) {
     snprintf(conf, sizeof conf, "%s/broker.conf", proc_dir());
     write_conf(routes);
-    rig_init(&rig, &(struct rig_cfg){.brokers = 1,
-                                     .workers = 1,
-                                     .models = {"a=fake:dim=16", "b=fake:dim=24"},
-                                     .broker_extra = {"--config", conf, "--no-worker-grace", "1s"}});
+    rig_init(&rig,
+             &(struct rig_cfg){.brokers = 1,
+                               .workers = 1,
+                               .models = {"a=fake:dim=16", "b=fake:dim=24"},
+                               .broker_extra = {"--config", conf, "--no-worker-grace", "1s"}});
     TEST_TRUE(rig_start(&rig));
     for (int i = 0; i < CLIENTS; i++)
         TEST_EQ(ember_open(rig.endpoints, NULL, &clients[i], NULL), EMBER_OK);
@@ -73,7 +74,7 @@ static void test_shares(void **state) {
         TEST_EQ(dim_of(clients[i], NULL), has_b[i] ? DIM_B : DIM_A); /* the default is the route */
         n += has_b[i];
     }
-    TEST_TRUE(n >= 4 && n <= CLIENTS - 4); /* 20 +- 3.2: five deviations */
+    TEST_TRUE(n >= 4 && n <= CLIENTS - 4);   /* 20 +- 3.2: five deviations */
     TEST_EQ(dim_of(clients[0], "a"), DIM_A); /* models keep their own names */
 
     proc_kill(&rig.broker[0]);

@@ -1,11 +1,11 @@
-/* settings.c - the table of settings, and what they mean to the loop. */
-#include "settings.h"
+/* options.c - the table of settings, and what they mean to the loop. */
+#include "options.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define S struct settings
+#define S struct options
 /* clang-format off */
 static const struct cfg_row rows[] = {
     CFG_HEADING("Addresses"),
@@ -76,7 +76,7 @@ static void take_host_name(char *out, size_t bytes) {
         snprintf(out, bytes, "broker");
 }
 
-void settings_to_loop(const struct settings *s, struct loop_cfg *out) {
+void options_to_loop(const struct options *s, struct loop_cfg *out) {
     *out = (struct loop_cfg){
         .core = {.max_clients = LIMIT_PEERS,
                  .max_workers = LIMIT_WORKERS,
@@ -98,7 +98,7 @@ void settings_to_loop(const struct settings *s, struct loop_cfg *out) {
     memcpy(out->core.default_model, s->default_model, sizeof out->core.default_model);
 }
 
-static enum status check(struct settings *s, struct err *err) {
+static enum status check(struct options *s, struct err *err) {
     if (!is_name(s->name) || !is_name(s->default_model))
         return err_set(err, STATUS_INVALID_ARGUMENT,
                        "%s: a name is made of letters, digits, '.', '_' and '-'",
@@ -112,8 +112,8 @@ static enum status check(struct settings *s, struct err *err) {
     return status == STATUS_OK ? status : err_prefix(err, status, "route");
 }
 
-enum status settings_load(int argc, char **argv, struct settings *out, enum cfg_action *action,
-                          struct err *err) {
+enum status options_load(int argc, char **argv, struct options *out, enum cfg_action *action,
+                         struct err *err) {
     memset(out, 0, sizeof *out);
     enum status status = cfg_load(&program, argc, argv, NULL, out, action, err);
     if (status == STATUS_OK && *action == CFG_RUN)
@@ -123,17 +123,17 @@ enum status settings_load(int argc, char **argv, struct settings *out, enum cfg_
     return status;
 }
 
-/* Rows whose fields settings_reload() takes over. */
+/* Rows whose fields options_reload() takes over. */
 static bool is_live(const struct cfg_row *row) {
-    return row->offset == offsetof(struct settings, route_texts) ||
-           row->offset == offsetof(struct settings, log_level);
+    return row->offset == offsetof(struct options, route_texts) ||
+           row->offset == offsetof(struct options, log_level);
 }
 
-enum status settings_reload(int argc, char **argv, struct settings *self, char *waits,
-                            size_t waits_bytes, struct err *err) {
-    static struct settings fresh;
+enum status options_reload(int argc, char **argv, struct options *self, char *waits,
+                           size_t waits_bytes, struct err *err) {
+    static struct options fresh;
     enum cfg_action action;
-    enum status status = settings_load(argc, argv, &fresh, &action, err);
+    enum status status = options_load(argc, argv, &fresh, &action, err);
     if (status != STATUS_OK)
         return status;
     size_t used = 0;

@@ -1,14 +1,14 @@
-/* settings.h - what ember-broker can be told: flags, file, environment; and what SIGHUP changes.
+/* options.h - what ember-broker can be told: flags, file, environment; and what SIGHUP changes.
  *
- * Threads: owner only. A struct settings is large (lists of endpoints): keep it static. */
-#ifndef EMBER_BROKER_SETTINGS_H
-#define EMBER_BROKER_SETTINGS_H
+ * Threads: owner only. A struct options is large (lists of endpoints): keep it static. */
+#ifndef EMBER_BROKER_OPTIONS_H
+#define EMBER_BROKER_OPTIONS_H
 
 #include "base/cfg.h"
 #include "base/limits.h"
 #include "loop.h"
 
-struct settings {
+struct options {
     struct cfg_list clients, workers, advertise, route_texts;
     struct routes routes; /* read from route_texts */
     char http[CFG_TEXT_MAX], name[LIMIT_NAME_BYTES + 1], default_model[LIMIT_NAME_BYTES + 1];
@@ -17,15 +17,15 @@ struct settings {
 };
 
 /* Reads and checks them. STATUS_INVALID_ARGUMENT with a line for the user. *action: see cfg.h. */
-enum status settings_load(int argc, char **argv, struct settings *out, enum cfg_action *action,
-                          struct err *err);
+enum status options_load(int argc, char **argv, struct options *out, enum cfg_action *action,
+                         struct err *err);
 
 /* Reads them anew and takes over what may change while the broker runs: routes and log level. What
  * else differs is named in `waits`, "a, b" ("" when nothing does): it waits for a restart. With an
  * error *self is untouched. */
-enum status settings_reload(int argc, char **argv, struct settings *self, char *waits,
-                            size_t waits_bytes, struct err *err);
+enum status options_reload(int argc, char **argv, struct options *self, char *waits,
+                           size_t waits_bytes, struct err *err);
 
-void settings_to_loop(const struct settings *self, struct loop_cfg *out);
+void options_to_loop(const struct options *self, struct loop_cfg *out);
 
 #endif
