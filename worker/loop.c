@@ -9,13 +9,13 @@
 #include "loop.h"
 
 #include "budget.h"
-#include "memory.h"
 #include "upstream.h"
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "wire/frame.h"
 

@@ -1,5 +1,5 @@
 /* memory_test.c - limits and use out of trees of /proc and /sys that are laid out here. */
-#include "memory.h"
+#include "base/memory.h"
 
 #include "support/golden.h"
 

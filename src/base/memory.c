@@ -1,6 +1,6 @@
 /* memory.c - see memory.h. Nothing here is trusted to exist: what cannot be read is no limit, or 0
  * bytes used. */
-#include "memory.h"
+#include "base/memory.h"
 
 #include <stdbool.h>
 #include <stdio.h>

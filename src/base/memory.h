@@ -1,4 +1,4 @@
-/* memory.h - what memory there is for this worker and what of it is taken.
+/* memory.h - what memory there is for this process and what of it is taken.
  *
  *     --memory-limit BYTES   the process: anonymous memory, shared weights not among it
  *     cgroup v2              memory.max, the tightest of the group and those around it
@@ -6,12 +6,12 @@
  *     else                   no limit
  *
  * Of a cgroup counts what the kernel cannot take back by dropping pages of files: usage less
- * active_file and inactive_file. Weights mapped from a file are such pages: counting them would
- * make batches small for ever where a limit was chosen to just hold a model, and help nothing.
+ * active_file and inactive_file. A worker's weights, mapped from a file, are such pages: counting
+ * them would make its batches small for ever where a limit was chosen to just hold a model.
  *
  * Threads: immutable after memory_init(); memory_used() reads files, any thread. */
-#ifndef EMBER_WORKER_MEMORY_H
-#define EMBER_WORKER_MEMORY_H
+#ifndef EMBER_BASE_MEMORY_H
+#define EMBER_BASE_MEMORY_H
 
 #include <stdint.h>
 
