@@ -3,7 +3,7 @@
  *
  * Invariants, walked by core_check() after every step in tests:
  *   - received = replied + queued + in flight + dropped, in all and per client;
- *   - a worker's load is the sum of its tickets, and above its window only for a single one;
+ *   - a worker's load is the sum of its runs, and above its window only for a single one;
  *   - each ticket is in one place, on the wheel, in its client's list and in the table of ids. */
 #include "core_state.h"
 
@@ -27,14 +27,17 @@ static bool take_tables(core_t *self, uint64_t now_us) {
     self->bucket_mask = buckets - 1;
     self->tickets = calloc(cfg->max_tickets, sizeof *self->tickets);
     self->free_tickets = calloc(cfg->max_tickets, sizeof *self->free_tickets);
+    self->runs = calloc((size_t)TICKET_RUNS * cfg->max_tickets, sizeof *self->runs);
+    self->free_runs = calloc((size_t)TICKET_RUNS * cfg->max_tickets, sizeof *self->free_runs);
     self->buckets = malloc(buckets * sizeof *self->buckets);
     self->clients = calloc(cfg->max_clients, sizeof *self->clients);
     self->free_clients = calloc(cfg->max_clients, sizeof *self->free_clients);
     self->doomed_clients = calloc(cfg->max_clients, sizeof *self->doomed_clients);
     self->doomed_workers = calloc(cfg->max_workers, sizeof *self->doomed_workers);
     self->services = calloc(cfg->max_services, sizeof *self->services);
-    if (!self->tickets || !self->free_tickets || !self->buckets || !self->clients ||
-        !self->free_clients || !self->doomed_clients || !self->doomed_workers || !self->services)
+    if (!self->tickets || !self->free_tickets || !self->runs || !self->free_runs ||
+        !self->buckets || !self->clients || !self->free_clients || !self->doomed_clients ||
+        !self->doomed_workers || !self->services)
         return false;
     for (uint32_t i = 0; i < buckets; i++)
         self->buckets[i] = CORE_NONE;
@@ -83,6 +86,8 @@ void core_destroy(core_t **out) {
     wheel_done(&self->wheel);
     free(self->tickets);
     free(self->free_tickets);
+    free(self->runs);
+    free(self->free_runs);
     free(self->buckets);
     free(self->clients);
     free(self->free_clients);

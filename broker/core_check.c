@@ -7,18 +7,26 @@ static void check_ticket(const core_t *self, const struct ticket *t) {
     uint32_t slot = ticket_slot(self, t);
     const struct client *c = &self->clients[t->client];
     CHECK(t->client < self->high_clients && c->session);
-    CHECK(queue_has(&t->place) && queue_has(&t->owned));
+    CHECK(queue_has(&t->place) == (t->state == TICKET_WAITING) && queue_has(&t->owned));
     CHECK(self->wheel.items[slot].list != WHEEL_NONE);
     CHECK(self->wheel.items[slot].due_us == t->deadline_us);
     CHECK(t->service > 0 && t->service < self->fleet.n_services && t->lane < WIRE_LANES);
     CHECK(ticket_find((core_t *)(uintptr_t)self, t->client, t->id) == t);
-    if (t->state == TICKET_IN_FLIGHT) {
-        CHECK(t->worker < self->fleet.high_workers);
-        CHECK(self->fleet.workers[t->worker].state != FLEET_FREE);
-        CHECK(t->attempts >= 1 && t->attempts <= LIMIT_ATTEMPTS);
-    } else {
-        CHECK(t->worker == CORE_NONE && t->attempts < LIMIT_ATTEMPTS);
+    uint32_t runs = 0;
+    for (uint32_t i = 0; i < TICKET_RUNS; i++) {
+        if (t->runs[i] == CORE_NONE)
+            continue;
+        const struct run *run = &self->runs[t->runs[i]];
+        CHECK(t->runs[i] < self->high_runs && run->ticket == slot);
+        CHECK(run->worker < self->fleet.high_workers);
+        CHECK(self->fleet.workers[run->worker].state != FLEET_FREE);
+        CHECK(run->cost == core_cost(t->body_bytes));
+        runs++;
     }
+    if (t->state == TICKET_IN_FLIGHT)
+        CHECK(runs && t->attempts >= 1 && t->attempts <= LIMIT_ATTEMPTS);
+    else
+        CHECK(!runs && t->attempts < LIMIT_ATTEMPTS);
 }
 
 static void check_tickets(const core_t *self) {
@@ -64,7 +72,7 @@ static void check_clients(const core_t *self) {
 
 static void check_workers(const core_t *self) {
     const struct fleet *fleet = &self->fleet;
-    uint32_t n = 0, tickets = 0;
+    uint32_t n = 0, runs = 0, live = 0;
     for (uint32_t i = 0; i < fleet->high_workers; i++) {
         const struct fleet_worker *w = &fleet->workers[i];
         const struct fleet_load *load = &fleet->loads[i];
@@ -79,12 +87,15 @@ static void check_workers(const core_t *self) {
         uint32_t cost = 0;
         for (const struct link *item = queue_head(&w->in_flight); item;
              item = queue_next(&w->in_flight, item)) {
-            const struct ticket *t = QUEUE_ITEM(item, const struct ticket, place);
-            CHECK(t->state == TICKET_IN_FLIGHT && t->worker == i);
-            cost += core_cost(t->body_bytes);
+            const struct run *run = QUEUE_ITEM(item, const struct run, place);
+            const struct ticket *t = &self->tickets[run->ticket];
+            CHECK(run->worker == i && t->state == TICKET_IN_FLIGHT);
+            uint32_t index = (uint32_t)(run - self->runs);
+            CHECK((t->runs[0] == index) + (t->runs[1] == index) == 1);
+            cost += run->cost;
         }
         CHECK(cost == load->cost);
-        tickets += load->n;
+        runs += load->n;
         for (uint32_t j = 0; j < w->n_services; j++) {
             const struct fleet_service *s = &fleet->services[w->services[j]];
             uint32_t found = 0;
@@ -93,7 +104,10 @@ static void check_workers(const core_t *self) {
             CHECK(found == 1);
         }
     }
-    CHECK(n == fleet->n_workers && tickets == self->in_flight);
+    for (uint32_t i = 0; i < self->high_runs; i++)
+        live += self->runs[i].ticket != CORE_NONE;
+    CHECK(n == fleet->n_workers && runs == live && live >= self->in_flight);
+    CHECK(live + self->n_free_runs == self->high_runs);
 }
 
 static void check_services(const core_t *self) {

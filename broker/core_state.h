@@ -2,7 +2,8 @@
  * else.
  *
  *     admit.c     a request comes in: checked, resolved to a service, given a ticket
- *     dispatch.c  tickets that wait meet workers with room
+ *     dispatch.c  which ticket that waits meets which worker with room
+ *     run.c       executions: a ticket is sent to a worker, and the two part again
  *     ticket.c    the life of one ticket, and its one answer
  *     clients.c   sessions of clients        crew.c  sessions of workers
  *     core.c      start, time, drain         core_check.c  the invariants
@@ -24,13 +25,25 @@
 
 enum ticket_state { TICKET_FREE, TICKET_WAITING, TICKET_IN_FLIGHT };
 
+/* One execution of a ticket by a worker. What workers echo is the number of a run, so that an
+ * answer counts only while that very execution has the right to answer. */
+struct run {
+    struct link place; /* in its worker's list, the oldest first */
+    uint64_t sent_us;
+    uint32_t generation; /* changes with each use of the index */
+    uint32_t ticket;     /* slot; CORE_NONE: free */
+    uint32_t worker, cost;
+};
+
+enum { TICKET_RUNS = 2 }; /* the first one, and one more elsewhere to overtake it */
+
 struct ticket {
-    struct link place; /* waiting: in its line; in flight: in its worker's list */
+    struct link place; /* waiting: in its line */
     struct link owned; /* in its client's list */
     uint64_t id;       /* the client's request number */
     uint64_t deadline_us, admitted_us;
-    uint32_t generation; /* changes with each attempt and each use of the slot */
-    uint32_t client, worker;
+    uint32_t runs[TICKET_RUNS]; /* live ones, CORE_NONE: none there */
+    uint32_t client;
     uint32_t body_bytes;
     uint32_t same_bucket; /* next in the table by (client, id) */
     uint16_t asked;       /* service as the client named it */
@@ -76,6 +89,8 @@ struct core {
     struct wheel wheel;
     struct ticket *tickets;
     uint32_t *free_tickets, n_free_tickets, high_tickets;
+    struct run *runs; /* [TICKET_RUNS * max_tickets] */
+    uint32_t *free_runs, n_free_runs, high_runs;
     uint32_t *buckets, bucket_mask; /* (client, id) -> slot */
     struct client *clients;
     uint32_t *free_clients, n_free_clients, high_clients, n_clients;
@@ -103,20 +118,24 @@ bool core_within_grace(const core_t *self, uint32_t service, uint64_t now_us);
 static inline uint32_t ticket_slot(const core_t *self, const struct ticket *t) {
     return (uint32_t)(t - self->tickets);
 }
-static inline uint64_t ticket_number(const core_t *self, const struct ticket *t) {
-    return ticket_slot(self, t) | (uint64_t)t->generation << 32;
-}
 struct ticket *ticket_new(core_t *self, uint32_t client, uint64_t id); /* NULL: none left */
 struct ticket *ticket_find(core_t *self, uint32_t client, uint64_t id);
-struct ticket *ticket_by_number(core_t *self, uint64_t number, uint32_t worker);
 void ticket_wait(core_t *self, struct ticket *t, bool front); /* into its line */
 void ticket_unplace(core_t *self, struct ticket *t);          /* out of line or worker */
 void ticket_reply(core_t *self, struct ticket *t, enum status status, const char *text);
 void ticket_forward(core_t *self, struct ticket *t, uint8_t status, uint64_t now_us);
 void ticket_drop(core_t *self, struct ticket *t);   /* its client is gone */
-void ticket_recall(core_t *self, struct ticket *t); /* its worker is told; the end is near */
-void ticket_lost(core_t *self, struct ticket *t);   /* its worker is gone */
+void ticket_recall(core_t *self, struct ticket *t); /* its workers are told; the end is near */
+void ticket_lost(core_t *self, struct ticket *t);   /* it has no run left: workers are gone */
 void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text);
+
+/* run.c */
+struct run *run_by_number(core_t *self, uint64_t number, uint32_t worker); /* NULL: not live */
+/* Sends the ticket to a worker; on CORE_SENT it is in flight. Otherwise it is where it was, and the
+ * worker has been closed. */
+enum core_sent run_start(core_t *self, struct ticket *t, uint32_t worker, uint64_t now_us);
+void run_end(core_t *self, struct run *run);    /* out of every table, its ticket's included */
+void run_recall(core_t *self, struct run *run); /* its worker is told, if it is there */
 
 /* admit.c */
 enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, uint64_t now_us,

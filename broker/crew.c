@@ -35,8 +35,12 @@ void crew_doom(core_t *self, uint32_t worker, const char *why) {
 void crew_end(core_t *self, uint32_t worker, uint64_t now_us) {
     struct fleet_worker *w = &self->fleet.workers[worker];
     fleet_close(&self->fleet, worker, now_us);
-    while (!queue_empty(&w->in_flight)) /* the newest first, each to the front */
-        ticket_lost(self, QUEUE_ITEM(w->in_flight.ends.prev, struct ticket, place));
+    while (!queue_empty(&w->in_flight)) { /* the newest first, each to the front */
+        struct run *run = QUEUE_ITEM(w->in_flight.ends.prev, struct run, place);
+        struct ticket *t = &self->tickets[run->ticket];
+        run_end(self, run);
+        ticket_lost(self, t);
+    }
     if (w->state != FLEET_DRAINING)
         self->stats.workers_lost++;
     self->ops.worker_closed(self->ops.arg, worker, w->doom);
@@ -100,20 +104,21 @@ bool core_worker_heard(core_t *self, uint32_t worker, const struct header *heade
 }
 
 static void on_result(core_t *self, uint32_t worker, const struct header *header, uint64_t now_us) {
-    struct ticket *t = ticket_by_number(self, header->id, worker);
-    if (t)
-        ticket_forward(self, t, header->status, now_us);
+    struct run *run = run_by_number(self, header->id, worker);
+    if (run)
+        ticket_forward(self, &self->tickets[run->ticket], header->status, now_us);
     else
         self->stats.late++;
     dispatch_opened(self, worker);
 }
 
 static void on_nack(core_t *self, uint32_t worker, const struct header *header) {
-    struct ticket *t = ticket_by_number(self, header->id, worker);
-    if (!t) {
+    struct run *run = run_by_number(self, header->id, worker);
+    if (!run) {
         self->stats.late++;
         return;
     }
+    struct ticket *t = &self->tickets[run->ticket];
     self->stats.nacked++;
     ticket_unplace(self, t);
     t->attempts--; /* it was not started */

@@ -1,4 +1,4 @@
-/* dispatch.c - tickets that wait meet workers with room.
+/* dispatch.c - which ticket that waits meets which worker with room.
  *
  *     ready[HIGH]    line(s3) line(s1)          lines whose service may have a worker with room;
  *     ready[NORMAL]  line(s1)                   one ticket a turn, then to the back: services
@@ -41,23 +41,6 @@ static struct ticket *next_of(const struct line *line) {
     return QUEUE_ITEM(queue_head(&line->waiting), struct ticket, place);
 }
 
-static void place_with(core_t *self, struct ticket *t, uint32_t worker, uint64_t now_us) {
-    struct fleet_worker *w = &self->fleet.workers[worker];
-    struct fleet_load *load = &self->fleet.loads[worker];
-    ticket_unplace(self, t);
-    t->state = TICKET_IN_FLIGHT;
-    t->worker = worker;
-    queue_push(&w->in_flight, &t->place);
-    w->dispatched++;
-    load->cost += core_cost(t->body_bytes);
-    load->n++;
-    self->services[t->service].in_flight++;
-    self->in_flight++;
-    self->stats.dispatched++;
-    if (t->attempts == 1)
-        histogram_add(&self->stats.queue_us, now_us - t->admitted_us);
-}
-
 /* False: nobody has room for the head of this line. */
 static bool dispatch_one(core_t *self, const struct line *line, uint64_t now_us) {
     struct ticket *t = next_of(line);
@@ -68,30 +51,7 @@ static bool dispatch_one(core_t *self, const struct line *line, uint64_t now_us)
     uint32_t worker = fleet_choose(&self->fleet, line->service, core_cost(t->body_bytes));
     if (worker == FLEET_NONE)
         return false;
-    uint64_t left_us = t->deadline_us - now_us;
-    struct header header = {.type = WIRE_DISPATCH,
-                            .flags = (uint8_t)(t->flags | (t->attempts ? WIRE_FLAG_RETRY : 0)),
-                            .lane = t->lane,
-                            .attempt = (uint16_t)(t->attempts + 1),
-                            .id = ticket_number(self, t),
-                            .epoch = self->cfg.id,
-                            .budget_us = (uint32_t)left_us,
-                            .service = line->service};
-    switch (self->ops.to_worker(self->ops.arg, worker, &header, ticket_slot(self, t))) {
-    case CORE_SENT:
-        t->attempts++;
-        place_with(self, t, worker, now_us);
-        break;
-    case CORE_FULL: /* credit should have kept us from this: it is stuck, or its line is */
-        self->fleet.loads[worker].open = false;
-        if (self->fleet.workers[worker].state == FLEET_LIVE)
-            self->fleet.workers[worker].state = FLEET_SUSPECT;
-        self->stats.suspected++;
-        break;
-    case CORE_GONE:
-        crew_doom(self, worker, "disconnected");
-        break;
-    }
+    run_start(self, t, worker, now_us); /* or it waits on, and that worker gets nothing more */
     return true;
 }
 

@@ -1,9 +1,9 @@
 /* ticket.c - the life of one admitted request. See core_state.h for the picture.
  *
  * Invariants:
- *   - a ticket is free, in exactly one line, or in exactly one worker's list;
- *   - it leaves through finish() alone, which happens once, after its answer or its client's loss;
- *   - its generation changes whenever a worker that holds it loses the right to answer. */
+ *   - a ticket is free, in exactly one line, or has runs (run.c);
+ *   - it leaves through finish() alone, which happens once, after its answer or its client's
+ *     loss. */
 #include "core_state.h"
 
 #include "base/check.h"
@@ -23,11 +23,8 @@ struct ticket *ticket_new(core_t *self, uint32_t client, uint64_t id) {
     uint32_t slot =
         self->n_free_tickets ? self->free_tickets[--self->n_free_tickets] : self->high_tickets++;
     struct ticket *t = &self->tickets[slot];
-    *t = (struct ticket){.id = id,
-                         .client = client,
-                         .generation = t->generation,
-                         .worker = CORE_NONE,
-                         .state = TICKET_FREE};
+    *t = (struct ticket){
+        .id = id, .client = client, .runs = {CORE_NONE, CORE_NONE}, .state = TICKET_FREE};
     uint32_t *bucket = bucket_of(self, client, id);
     t->same_bucket = *bucket;
     *bucket = slot;
@@ -45,21 +42,10 @@ struct ticket *ticket_find(core_t *self, uint32_t client, uint64_t id) {
     return NULL;
 }
 
-struct ticket *ticket_by_number(core_t *self, uint64_t number, uint32_t worker) {
-    uint32_t slot = (uint32_t)number;
-    if (slot >= self->high_tickets)
-        return NULL;
-    struct ticket *t = &self->tickets[slot];
-    bool valid = t->state == TICKET_IN_FLIGHT && t->generation == (uint32_t)(number >> 32) &&
-                 t->worker == worker;
-    return valid ? t : NULL;
-}
-
 void ticket_wait(core_t *self, struct ticket *t, bool front) {
     struct service_state *service = &self->services[t->service];
     struct line *line = &service->lines[t->lane];
     t->state = TICKET_WAITING;
-    t->worker = CORE_NONE;
     if (front)
         queue_push_front(&line->waiting, &t->place);
     else
@@ -82,13 +68,11 @@ void ticket_unplace(core_t *self, struct ticket *t) {
         if (service->queued)
             dispatch_ready(self, t->service); /* what stood behind it may fit now */
     } else if (t->state == TICKET_IN_FLIGHT) {
-        struct fleet_load *load = &self->fleet.loads[t->worker];
-        queue_remove(&self->fleet.workers[t->worker].in_flight, &t->place);
-        load->cost -= core_cost(t->body_bytes);
-        load->n--;
+        for (uint32_t i = 0; i < TICKET_RUNS; i++)
+            if (t->runs[i] != CORE_NONE)
+                run_end(self, &self->runs[t->runs[i]]);
         service->in_flight--;
         self->in_flight--;
-        t->generation++;
     }
     t->state = TICKET_FREE;
 }
@@ -103,7 +87,6 @@ static void finish(core_t *self, struct ticket *t) {
         at = &self->tickets[*at].same_bucket;
     *at = t->same_bucket;
     queue_remove(&self->clients[t->client].tickets, &t->owned);
-    t->generation++;
     self->free_tickets[self->n_free_tickets++] = slot;
     self->ops.drop(self->ops.arg, slot);
 }
@@ -157,10 +140,9 @@ void ticket_drop(core_t *self, struct ticket *t) {
 }
 
 void ticket_recall(core_t *self, struct ticket *t) {
-    if (t->state != TICKET_IN_FLIGHT)
-        return;
-    crew_send(self, t->worker, WIRE_CANCEL, ticket_number(self, t));
-    dispatch_opened(self, t->worker); /* its room is free: no RESULT need come to say so */
+    for (uint32_t i = 0; i < TICKET_RUNS; i++)
+        if (t->runs[i] != CORE_NONE)
+            run_recall(self, &self->runs[t->runs[i]]);
 }
 
 /* Not executed as far as we know, or lost with every worker that tried. */
