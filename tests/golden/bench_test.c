@@ -3,8 +3,6 @@
 #include "support/golden.h"
 #include "support/tool.h"
 
-static struct golden_dir work;
-
 #define MODEL GOLDEN_DIR "/bert-mean/f32"
 #define SOON  " --time 1ms"
 
@@ -71,21 +69,22 @@ static void test_vectors(void **state) {
 static void test_baseline(void **state) {
     (void)state;
     static const char rows[] = "{\"rows\": [{\"row\": \"1 x 4\", \"ms\": 1e6}]}";
-    golden_empty(work.path, false);
-    golden_write(&work, "base.json", rows, strlen(rows));
-    tool_expect(tool_run("bench " MODEL SOON " --rows 1,4;1,5 --baseline %s/base.json", work.path),
-                0, "1000000.000");
+    golden_empty(golden_work.path, false);
+    golden_write(&golden_work, "base.json", rows, strlen(rows));
+    tool_expect(
+        tool_run("bench " MODEL SOON " --rows 1,4;1,5 --baseline %s/base.json", golden_work.path),
+        0, "1000000.000");
     TEST_HAS(tool_output, "faster");
-    TEST_EQ(
-        tool_run("bench " MODEL SOON " --json --rows 1,4;1,5 --baseline %s/base.json", work.path),
-        0);
+    TEST_EQ(tool_run("bench " MODEL SOON " --json --rows 1,4;1,5 --baseline %s/base.json",
+                     golden_work.path),
+            0);
     json_t *root = answer();
     const json_t *first = json_first(json_get(root, "rows"));
     TEST_NEAR(number(first, "baseline_ms"), 1e6, 0);
     TEST_TRUE(json_get(json_next(first), "baseline_ms") == NULL);
     json_destroy(&root);
-    golden_write(&work, "none.json", "{\"rows\": []}", 12);
-    tool_expect(tool_run("bench " MODEL SOON " --baseline %s/none.json", work.path), 1,
+    golden_write(&golden_work, "none.json", "{\"rows\": []}", 12);
+    tool_expect(tool_run("bench " MODEL SOON " --baseline %s/none.json", golden_work.path), 1,
                 "has no \"rows\"");
 }
 
@@ -127,23 +126,11 @@ static void test_usage(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    (void)state;
-    golden_make(&work);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    golden_remove(&work);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),     cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_baseline), cmocka_unit_test(test_shapes_and_threads),
         cmocka_unit_test(test_usage),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, golden_set_up, golden_tear_down);
 }

@@ -9,8 +9,6 @@
 #include "support/tool.h"
 #include "text/tokenizer.h"
 
-static struct golden_dir work;
-
 /* ---- models of the golden folder
  * --------------------------------------------------------------- */
 
@@ -78,14 +76,14 @@ static void test_wrong_vectors_are_found(void **state) {
         {"not JSON", "{\"id\": ", "cases.jsonl:1: not JSON"},
     };
     char base[256];
-    snprintf(base, sizeof base, "%s/base", work.path);
-    golden_empty(work.path, false);
+    snprintf(base, sizeof base, "%s/base", golden_work.path);
+    golden_empty(golden_work.path, false);
     TEST_TRUE(symlink(GOLDEN_DIR "/formats/base", base) == 0);
-    golden_write(&work, "index.json", INDEX, strlen(INDEX));
+    golden_write(&golden_work, "index.json", INDEX, strlen(INDEX));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
-        golden_write(&work, "formats/cases.jsonl", rows[i].line, strlen(rows[i].line));
-        tool_expect(tool_run("check --golden %s", work.path), 1, rows[i].has);
+        golden_write(&golden_work, "formats/cases.jsonl", rows[i].line, strlen(rows[i].line));
+        tool_expect(tool_run("check --golden %s", golden_work.path), 1, rows[i].has);
         tool_expect(1, 1, "1 of 1 failed");
     }
 }
@@ -110,19 +108,20 @@ static void test_wrong_verdicts_are_found(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
         char path[256];
-        golden_empty(work.path, false);
+        golden_empty(golden_work.path, false);
         if (strcmp(rows[i].flag, "corrupt") == 0) { /* beside it lies formats/ */
-            snprintf(path, sizeof path, "%s/formats", work.path);
+            snprintf(path, sizeof path, "%s/formats", golden_work.path);
             TEST_TRUE(symlink(GOLDEN_DIR "/formats", path) == 0);
-            golden_write(&work, "set/index.jsonl", rows[i].line, strlen(rows[i].line));
+            golden_write(&golden_work, "set/index.jsonl", rows[i].line, strlen(rows[i].line));
         } else {
-            golden_write(&work, "set/index.jsonl", rows[i].line, strlen(rows[i].line));
-            snprintf(path, sizeof path, "%s/set/base", work.path);
+            golden_write(&golden_work, "set/index.jsonl", rows[i].line, strlen(rows[i].line));
+            snprintf(path, sizeof path, "%s/set/base", golden_work.path);
             TEST_TRUE(symlink(GOLDEN_DIR "/formats/base", path) == 0);
-            golden_copy(&work, GOLDEN_DIR "/formats/cases.jsonl", "set/cases.jsonl");
+            golden_copy(&golden_work, GOLDEN_DIR "/formats/cases.jsonl", "set/cases.jsonl");
         }
         bool good = strstr(rows[i].has, "all") != NULL;
-        tool_expect(tool_run("check --%s %s/set", rows[i].flag, work.path), !good, rows[i].has);
+        tool_expect(tool_run("check --%s %s/set", rows[i].flag, golden_work.path), !good,
+                    rows[i].has);
     }
 }
 
@@ -153,12 +152,12 @@ static void test_tokenizer(void **state) {
          "uncut, want 4"},
         {"no text", "{\"ids\": []}", 1, "it needs"},
     };
-    golden_empty(work.path, false);
+    golden_empty(golden_work.path, false);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
-        golden_write(&work, "lines.jsonl", rows[i].line, strlen(rows[i].line));
+        golden_write(&golden_work, "lines.jsonl", rows[i].line, strlen(rows[i].line));
         tool_expect(tool_run("check --tokenizer " GOLDEN_DIR "/formats/base --cases %s/lines.jsonl",
-                             work.path),
+                             golden_work.path),
                     rows[i].want, rows[i].has);
     }
 }
@@ -290,9 +289,9 @@ static void covers(const char *dir) {
 static void test_synth(void **state) {
     (void)state;
     char a[200], b[200], first[100], second[100];
-    golden_empty(work.path, false);
-    snprintf(a, sizeof a, "%s/a", work.path);
-    snprintf(b, sizeof b, "%s/b/c", work.path); /* folders are made */
+    golden_empty(golden_work.path, false);
+    snprintf(a, sizeof a, "%s/a", golden_work.path);
+    snprintf(b, sizeof b, "%s/b/c", golden_work.path); /* folders are made */
     tool_expect(tool_run("synth --shape bert-tiny --out %s", a), 0,
                 "2 layers, 128 wide, 30522 pieces, mean");
     tool_expect(tool_run("synth --shape bert-tiny --out %s", a), 1, "is there already");
@@ -321,10 +320,10 @@ static void test_synth_families(void **state) {
                 {"distilbert/hf", "distilbert", "64", "256", "4"},
                 {"nli-zh/hf", "bert", "72", "288", "6"}};
     char dir[200], got[100];
-    golden_empty(work.path, false);
+    golden_empty(golden_work.path, false);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].family);
-        snprintf(dir, sizeof dir, "%s/%zu", work.path, i);
+        snprintf(dir, sizeof dir, "%s/%zu", golden_work.path, i);
         tool_expect(tool_run("synth --shape " GOLDEN_DIR
                              "/%s/config.json --out %s --vocab " GOLDEN_DIR "/%s",
                              rows[i].from, dir, rows[i].from),
@@ -349,43 +348,33 @@ static void test_synth_from_files(void **state) {
         "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, "
         "\"intermediate_size\": 32, \"max_position_embeddings\": 40}";
     char got[100];
-    golden_empty(work.path, false);
-    golden_write(&work, "zh.json", zh, strlen(zh));
-    tool_expect(tool_run("synth --shape %s/zh.json --out %s/zh", work.path, work.path), 0,
-                "21128 pieces");
+    golden_empty(golden_work.path, false);
+    golden_write(&golden_work, "zh.json", zh, strlen(zh));
+    tool_expect(
+        tool_run("synth --shape %s/zh.json --out %s/zh", golden_work.path, golden_work.path), 0,
+        "21128 pieces");
     char dir[200];
-    snprintf(dir, sizeof dir, "%s/zh", work.path);
+    snprintf(dir, sizeof dir, "%s/zh", golden_work.path);
     covers(dir);
     inspected(dir, "max_positions", got, sizeof got);
     TEST_STR_EQ(got, "40");
     tool_expect(tool_run("synth --shape " GOLDEN_DIR
                          "/formats/base/config.json --out %s/m --vocab " GOLDEN_DIR "/formats/base",
-                         work.path),
+                         golden_work.path),
                 0, "64 pieces");
-    tool_expect(tool_run("check --tokenizer %s/m --cases %s/none.jsonl", work.path, work.path), 1,
-                "none.jsonl");
-    tool_expect(tool_run("inspect %s/m", work.path), 0, "self_check     ok");
+    tool_expect(tool_run("check --tokenizer %s/m --cases %s/none.jsonl", golden_work.path,
+                         golden_work.path),
+                1, "none.jsonl");
+    tool_expect(tool_run("inspect %s/m", golden_work.path), 0, "self_check     ok");
     tool_expect(tool_run("synth --shape " GOLDEN_DIR
                          "/formats/base/config.json --out %s/n --vocab " GOLDEN_DIR
                          "/bert-mean/f32/vocab.txt",
-                         work.path),
+                         golden_work.path),
                 2, "1600 pieces, but");
-    tool_expect(
-        tool_run("synth --shape " GOLDEN_DIR "/formats/base/config.json --out %s/o", work.path), 2,
-        "no room for letters");
+    tool_expect(tool_run("synth --shape " GOLDEN_DIR "/formats/base/config.json --out %s/o",
+                         golden_work.path),
+                2, "no room for letters");
     tool_expect(tool_run("synth --shape bert-tiny --out /proc/nothing"), 1, "/proc/nothing");
-}
-
-static int set_up(void **state) {
-    (void)state;
-    golden_make(&work);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    golden_remove(&work);
-    return 0;
 }
 
 int main(void) {
@@ -401,5 +390,5 @@ int main(void) {
         cmocka_unit_test(test_synth_from_files),
         cmocka_unit_test(test_synth_families),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, golden_set_up, golden_tear_down);
 }

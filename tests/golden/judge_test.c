@@ -3,15 +3,13 @@
 #include "support/golden.h"
 #include "support/tool.h"
 
-static struct golden_dir work;
-
 #define MODEL GOLDEN_DIR "/bert-mean/f32"
 
 /* Runs eval over these lines; the rest are its words. */
 static int judge(const char *lines, const char *words) {
-    golden_empty(work.path, false);
-    golden_write(&work, "rows.jsonl", lines, strlen(lines));
-    return tool_run("eval --model " MODEL " %s %s/rows.jsonl", words, work.path);
+    golden_empty(golden_work.path, false);
+    golden_write(&golden_work, "rows.jsonl", lines, strlen(lines));
+    return tool_run("eval --model " MODEL " %s %s/rows.jsonl", words, golden_work.path);
 }
 
 /* The number behind a key of the lines for people. */
@@ -81,19 +79,21 @@ static void test_prompts(void **state) {
     static const char rows[] = "{\"query\": \"cat\", \"document\": \"the cat\"}\n"
                                "{\"query\": \"cat\", \"document\": \"cat\"}\n"
                                "{\"query\": \"cat\", \"document\": \"the cat\"}\n";
-    golden_empty(work.path, false);
+    golden_empty(golden_work.path, false);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char from[300], to[100];
         snprintf(from, sizeof from, MODEL "/%s", files[i]);
         snprintf(to, sizeof to, "m/%s", files[i]);
-        golden_copy(&work, from, to);
+        golden_copy(&golden_work, from, to);
     }
-    golden_write(&work, "m/config_sentence_transformers.json", prompts, strlen(prompts));
-    golden_write(&work, "rows.jsonl", rows, strlen(rows));
-    TEST_EQ(tool_run("eval --model %s/m --task retrieval %s/rows.jsonl", work.path, work.path), 0);
+    golden_write(&golden_work, "m/config_sentence_transformers.json", prompts, strlen(prompts));
+    golden_write(&golden_work, "rows.jsonl", rows, strlen(rows));
+    TEST_EQ(tool_run("eval --model %s/m --task retrieval %s/rows.jsonl", golden_work.path,
+                     golden_work.path),
+            0);
     TEST_NEAR(figure("mrr@10"), (1 + 0.5 + 1) / 3, 1e-4);
     TEST_EQ(tool_run("eval --model %s/m --task retrieval --query-prompt plain %s/rows.jsonl",
-                     work.path, work.path),
+                     golden_work.path, golden_work.path),
             0);
     TEST_NEAR(figure("mrr@10"), (0.5 + 1 + 0.5) / 3, 1e-4);
 }
@@ -159,7 +159,7 @@ static void write_rows(const json_t *text, const json_t *label) {
     at += json_quote(view_of(json_text(label)), at, (size_t)(end - at));
     at += snprintf(at, (size_t)(end - at), "}\n");
     TEST_TRUE(at < end);
-    golden_write(&work, "rows.jsonl", line, (size_t)(at - line));
+    golden_write(&golden_work, "rows.jsonl", line, (size_t)(at - line));
 }
 
 struct asked {
@@ -175,7 +175,7 @@ static void judge_both_ways(const struct asked *a) {
         write_rows(a->text, element(a->labels, extreme(a->scores, right)));
         for (int i = 0; i < 2; i++) {
             TEST_EQ(tool_run("eval --model " GOLDEN_DIR "/%s --task %s %s --limit %d %s/rows.jsonl",
-                             a->id, a->task, a->words, i + 1, work.path),
+                             a->id, a->task, a->words, i + 1, golden_work.path),
                     0);
             accuracy[i] = figure("accuracy");
         }
@@ -209,7 +209,7 @@ static uint32_t judge_cases(const char *path, const char *id, bool zeroshot, uin
     size_t bytes;
     uint32_t n = 0;
     char words[2000] = "", *text = golden_read(path, &bytes);
-    golden_empty(work.path, false);
+    golden_empty(golden_work.path, false);
     for (char *line, *rest = text; (line = strsep(&rest, "\n")) && n < most;) {
         json_t *row = NULL;
         if (!*line)
@@ -254,10 +254,10 @@ static void judge_order(const char *query, const json_t *docs, const json_t *sco
             at += snprintf(at, (size_t)(end - at), "}\n");
             TEST_TRUE(at < end);
         }
-        golden_empty(work.path, false);
-        golden_write(&work, "rows.jsonl", rows, (size_t)(at - rows));
+        golden_empty(golden_work.path, false);
+        golden_write(&golden_work, "rows.jsonl", rows, (size_t)(at - rows));
         TEST_EQ(tool_run("eval --task retrieval --model " GOLDEN_DIR "/reranker/hf %s/rows.jsonl",
-                         work.path),
+                         golden_work.path),
                 0);
         TEST_NEAR(figure("documents"), n, 0);
         TEST_NEAR(figure("mrr@10"), (all + MORE * (best ? 1 : 1.0 / n)) / (n + MORE), 1e-4);
@@ -295,19 +295,19 @@ static void test_heads(void **state) {
     TEST_TRUE(judge_cases(GOLDEN_DIR "/nli-zh/cases.jsonl", "nli-zh/modelscope", true, 6) >= 3);
     TEST_ROW("refusals");
     static const char row[] = "{\"text\": \"x\", \"label\": \"y\"}\n";
-    golden_write(&work, "rows.jsonl", row, strlen(row));
+    golden_write(&golden_work, "rows.jsonl", row, strlen(row));
     tool_expect(tool_run("eval --task classify --model " GOLDEN_DIR "/cls-head/softmax "
                          "%s/rows.jsonl",
-                         work.path),
+                         golden_work.path),
                 1, "label \"y\" is not one of the 4 labels");
     tool_expect(tool_run("eval --task zeroshot --model " GOLDEN_DIR "/reranker/hf %s/rows.jsonl",
-                         work.path),
+                         golden_work.path),
                 1, "zero-shot needs");
     static const char pair[] = "{\"a\": \"x\", \"b\": \"y\", \"score\": 1}\n";
-    golden_write(&work, "rows.jsonl", pair, strlen(pair));
-    tool_expect(
-        tool_run("eval --task sts --model " GOLDEN_DIR "/reranker/hf %s/rows.jsonl", work.path), 1,
-        "the model gives 1 logits");
+    golden_write(&golden_work, "rows.jsonl", pair, strlen(pair));
+    tool_expect(tool_run("eval --task sts --model " GOLDEN_DIR "/reranker/hf %s/rows.jsonl",
+                         golden_work.path),
+                1, "the model gives 1 logits");
 }
 
 static void test_rows_that_make_no_sense(void **state) {
@@ -365,18 +365,6 @@ static void test_usage(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    (void)state;
-    golden_make(&work);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    golden_remove(&work);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_similarity), cmocka_unit_test(test_retrieval),
@@ -384,5 +372,5 @@ int main(void) {
         cmocka_unit_test(test_heads),      cmocka_unit_test(test_rows_that_make_no_sense),
         cmocka_unit_test(test_usage),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, golden_set_up, golden_tear_down);
 }

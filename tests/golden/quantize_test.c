@@ -3,8 +3,6 @@
 #include "support/golden.h"
 #include "support/tool.h"
 
-static struct golden_dir work;
-
 #define MODEL GOLDEN_DIR "/bert-mean/f32"
 
 static double figure(const char *key) {
@@ -66,8 +64,8 @@ static uint32_t files_in(const char *path) {
 static void test_cache(void **state) {
     (void)state;
     char cache[200];
-    golden_empty(work.path, false);
-    snprintf(cache, sizeof cache, "%s/cache", work.path);
+    golden_empty(golden_work.path, false);
+    snprintf(cache, sizeof cache, "%s/cache", golden_work.path);
     TEST_EQ(mkdir(cache, 0700), 0);
     tool_expect(tool_run("quantize --weights-cache %s --quiet " MODEL, cache), 0,
                 "prepared       now\n");
@@ -83,21 +81,24 @@ static void test_cache(void **state) {
 static void test_texts(void **state) {
     (void)state;
     static const char two[] = "the cat\r\n\nof a new house";
-    golden_empty(work.path, false);
-    golden_write(&work, "two.txt", two, strlen(two));
-    golden_write(&work, "one.txt", "the cat\n\n", 9);
-    TEST_EQ(tool_run("quantize --weights-cache off --texts %s/two.txt " MODEL, work.path), 0);
+    golden_empty(golden_work.path, false);
+    golden_write(&golden_work, "two.txt", two, strlen(two));
+    golden_write(&golden_work, "one.txt", "the cat\n\n", 9);
+    TEST_EQ(tool_run("quantize --weights-cache off --texts %s/two.txt " MODEL, golden_work.path),
+            0);
     TEST_NEAR(figure("texts"), 2, 0);
-    tool_expect(tool_run("quantize --weights-cache off --texts %s/one.txt " MODEL, work.path), 1,
-                "one.txt' has 1 texts");
+    tool_expect(
+        tool_run("quantize --weights-cache off --texts %s/one.txt " MODEL, golden_work.path), 1,
+        "one.txt' has 1 texts");
     char *huge = malloc(70000);
     TEST_TRUE(huge != NULL);
     memset(huge, 'a', 70000);
     memcpy(huge, "first\n", 6);
-    golden_write(&work, "huge.txt", huge, 70000);
+    golden_write(&golden_work, "huge.txt", huge, 70000);
     free(huge);
-    tool_expect(tool_run("quantize --weights-cache off --texts %s/huge.txt " MODEL, work.path), 1,
-                "huge.txt:2: 69994 bytes");
+    tool_expect(
+        tool_run("quantize --weights-cache off --texts %s/huge.txt " MODEL, golden_work.path), 1,
+        "huge.txt:2: 69994 bytes");
 }
 
 static void test_usage(void **state) {
@@ -122,23 +123,11 @@ static void test_usage(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    (void)state;
-    golden_make(&work);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    golden_remove(&work);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_precisions), cmocka_unit_test(test_heads),
         cmocka_unit_test(test_cache),      cmocka_unit_test(test_texts),
         cmocka_unit_test(test_usage),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, golden_set_up, golden_tear_down);
 }

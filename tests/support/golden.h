@@ -47,6 +47,22 @@ static inline void golden_remove(struct golden_dir *dir) {
     golden_empty(dir->path, true);
 }
 
+/* The folder that the tests of a program share, made before the first and removed after the last:
+ * cmocka_run_group_tests(tests, golden_set_up, golden_tear_down). */
+static struct golden_dir golden_work __attribute__((unused));
+
+static inline int golden_set_up(void **state) {
+    (void)state;
+    golden_make(&golden_work);
+    return 0;
+}
+
+static inline int golden_tear_down(void **state) {
+    (void)state;
+    golden_remove(&golden_work);
+    return 0;
+}
+
 /* A whole file and a NUL behind it; the caller frees. */
 static inline char *golden_read(const char *path, size_t *bytes) {
     FILE *f = fopen(path, "re");
