@@ -302,6 +302,20 @@ out:
     return slot != CORE_NONE && self->tickets[slot].state != TICKET_FREE ? slot : CORE_NONE;
 }
 
+void core_refuse(core_t *self, uint32_t client, const struct header *header,
+                 uint32_t retry_after_ms, const char *why, uint64_t now_us) {
+    if (self->clients[client].doomed)
+        return;
+    if (ticket_find(self, client, header->id)) {
+        self->stats.attached++;
+        return;
+    }
+    self->stats.received++;
+    self->clients[client].received++;
+    refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, retry_after_ms, "%s", why);
+    core_settle(self, now_us);
+}
+
 void admit_parked(core_t *self, uint64_t now_us) {
     for (enum wire_task task = WIRE_TASK_NONE + 1; task < WIRE_TASKS; task++) {
         uint32_t unnamed = fleet_find(&self->fleet, view_of(""), task);

@@ -128,6 +128,13 @@ static void peers(const struct snapshot *s, struct expose_text *out) {
            s->stats.workers_lost);
     simple(out, "ember_workers_suspected_total", "counter",
            "Times a worker did not take a dispatch.", s->stats.suspected);
+    simple(out, "ember_clients_cut_total", "counter",
+           "Clients given up for the replies they left unread.", s->frames.cut);
+    simple(out, "ember_unread_bytes", "gauge", "Sent to clients and not known to be read.",
+           s->frames.unread_bytes);
+    simple(out, "ember_memory_bytes", "gauge", "Memory taken.", s->frames.memory_bytes);
+    simple(out, "ember_memory_limit_bytes", "gauge", "Of the setting or cgroup; 0: none.",
+           s->frames.memory_limit);
     simple(out, "ember_frames_malformed_total", "counter", "Messages that are not ours.",
            s->frames.malformed);
     simple(out, "ember_frames_unknown_peer_total", "counter",

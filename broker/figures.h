@@ -12,6 +12,9 @@ enum { FIGURES_PUBLISH_US = 250 * 1000 };
 
 struct figures_frames { /* what the loop counts itself */
     uint64_t malformed, unknown_peers;
+    uint64_t cut;                        /* clients given up for what they left unread */
+    uint64_t unread_bytes;               /* now, of all clients */
+    uint64_t memory_bytes, memory_limit; /* 0: not known, none */
 };
 
 typedef struct figures figures_t;

@@ -19,6 +19,8 @@ struct loop_cfg {
     struct cfg_list clients, workers; /* endpoints to bind */
     struct cfg_list advertise;        /* endpoints of other brokers */
     struct routes routes;
+    uint64_t max_unread;          /* bytes of replies one client may leave unread */
+    uint64_t memory_limit;        /* bytes; 0: what the cgroup says */
     void (*on_hup)(loop_t *self); /* SIGHUP, on the loop's thread; NULL: nothing */
     const char *name;
     const char *http; /* "" or "off": none */

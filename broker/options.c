@@ -30,6 +30,11 @@ static const struct cfg_row rows[] = {
              "their bodies together"),
     CFG_U32("max-in-flight-per-client", S, max_client, "1024", 1, LIMIT_CLIENT_TICKETS, "N",
             "requests of one connection, waiting or at a worker"),
+    CFG_SIZE("max-unread-bytes", S, max_unread, "64M", 1 << 20, 64.0 * (1 << 30),
+             "replies one client may leave unread: beyond a quarter of it new requests are\n"
+             "refused, beyond all of it the client is cut off"),
+    CFG_SIZE("memory-limit", S, memory_limit, "0", 0, 1e15,
+             "of this process: above 90 % nothing new is taken; 0: the cgroup's limit, if any"),
     CFG_HEADING("Times"),
     CFG_DURATION("heartbeat", S, heartbeat_us, "500ms", 10e3, 60e6,
                  "workers speak this often; three silent ones mean death"),
@@ -92,6 +97,8 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
         .workers = s->workers,
         .advertise = s->advertise,
         .routes = s->routes,
+        .max_unread = s->max_unread,
+        .memory_limit = s->memory_limit,
         .name = s->name,
         .http = s->http,
     };

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { RECEIVED_MAX = 128 }; /* messages of one client that wait for the broker to read them */
+
 void *frame_context(void) {
     /* libzmq numbers routing ids from rand(), which it never seeds: without this every process
      * would hand out the same ids, and all reconnects of a fleet would keep step. */
@@ -83,6 +85,8 @@ void *frame_socket(void *context, enum frame_role role, int in_flight,
     bool requests = role == FRAME_CLIENT_SIDE || role == FRAME_WORKER;
     bool ok = set_common(socket, in_flight) && (router ? set_router(socket) : set_dealer(socket)) &&
               set_max_bytes(socket, requests ? LIMIT_REQUEST_BYTES : LIMIT_REPLY_BYTES);
+    if (ok && role == FRAME_CLIENT_SIDE) /* in bytes: times LIMIT_REQUEST_BYTES for each client */
+        ok = set_int(socket, ZMQ_RCVHWM, in_flight < RECEIVED_MAX ? in_flight : RECEIVED_MAX);
     if (ok && role == FRAME_CLIENT)
         ok = set_int(socket, ZMQ_LINGER, 0);
     if (!ok)

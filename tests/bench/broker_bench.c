@@ -195,6 +195,7 @@ static void on_message(struct conn *c, const struct header *header) {
         break;
     case WIRE_PING:
         answer.type = WIRE_PONG;
+        answer.id = header->id;
         put_message(c, &answer, body, 0);
         break;
     case WIRE_REPLY:

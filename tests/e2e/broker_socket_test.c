@@ -15,7 +15,7 @@
 
 extern char **environ;
 
-enum { PATIENCE_MS = 5000, QUIET_MS = 150, SECOND_US = 1000000, BODY_MAX = 4096 };
+enum { PATIENCE_MS = 5000, QUIET_MS = 150, SECOND_US = 1000000, BODY_MAX = 16384 };
 
 static void *context;
 
@@ -45,6 +45,7 @@ static struct loop_cfg settings(void) {
                            .clients = {.n = 1, .item = {"tcp://127.0.0.1:*"}},
                            .workers = {.n = 1, .item = {"tcp://127.0.0.1:*"}},
                            .advertise = {.n = 1, .item = {"tcp://10.0.0.2:5555"}},
+                           .max_unread = 64 << 20,
                            .name = "b1",
                            .http = "127.0.0.1:0",
                            .signals_fd = -1};
@@ -120,7 +121,9 @@ static bool hear(struct peer *p, int ms) {
         zmq_msg_close(&body);
         if (p->header.type != WIRE_PING)
             return true;
-        say(p, (struct header){.type = WIRE_PONG, .epoch = p->epoch, .credit = 100},
+        say(p,
+            (struct header){
+                .type = WIRE_PONG, .id = p->header.id, .epoch = p->epoch, .credit = 100},
             view_make(NULL, 0));
     }
 }
@@ -472,6 +475,67 @@ static void test_chosen_routing_id(void **state) {
     broker_stop(&b);
 }
 
+/* The worker answers what it was just given. */
+static void say_large(struct peer *w, const char *bytes, size_t n) {
+    say(w,
+        (struct header){.type = WIRE_RESULT, .id = w->header.id, .epoch = w->epoch, .credit = 100},
+        view_make(bytes, n));
+}
+
+/* One that asks and asks, and reads nothing: it is cut off, its connection gets no other session,
+ * and others notice nothing. One that reads is never cut off, however much it is told. */
+static void test_never_reads(void **state) {
+    (void)state;
+    struct loop_cfg cfg = settings();
+    cfg.max_unread = 1 << 20;
+    struct broker b = broker_start(&cfg);
+    struct peer c, w, bad;
+    client_dial(&c, &b, "m");
+    worker_dial(&w, &b, 1, "m");
+    client_dial(&bad, &b, "m");
+    static char large[BODY_MAX];
+    memset(large, 'x', sizeof large);
+    uint32_t refused = 0, answered = 0;
+    for (uint64_t i = 0; i < 60 && refused < 4; i++) {
+        request(&bad, i, 5 * SECOND_US, "x");
+        if (!hear(&w, QUIET_MS)) {
+            refused++;
+            continue; /* not dispatched: refused, or a stranger by now */
+        }
+        TEST_EQ(w.header.type, WIRE_DISPATCH);
+        say_large(&w, large, sizeof large);
+        answered++;
+    }
+    TEST_TRUE(answered * sizeof large <= 1 << 20);
+    TEST_TRUE(answered * sizeof large >= 1 << 18);
+    TEST_EQ(refused, 4);
+    for (uint64_t i = 0; i < 200; i++) { /* 3 MB in all */
+        request(&c, i, 5 * SECOND_US, "x");
+        expect(&w, WIRE_DISPATCH);
+        say_large(&w, large, sizeof large);
+        expect_reply(&c, i, STATUS_OK);
+    }
+    /* Status reports are counted, too: these end its session, and HELLO does not begin another. */
+    for (int i = 0; i < 4000; i++)
+        say(&bad,
+            (struct header){
+                .type = WIRE_REQUEST, .id = 1000, .epoch = bad.epoch, .budget_us = SECOND_US},
+            view_of(""));
+    say(&bad, (struct header){.type = WIRE_HELLO}, view_of(""));
+    for (bool more = true; more;) { /* what was sent before is there */
+        more = hear(&bad, QUIET_MS);
+        if (more && bad.header.type == WIRE_WELCOME)
+            TEST_EQ(bad.header.epoch, bad.epoch);
+    }
+    request(&bad, 2000, SECOND_US, "x");
+    expect(&bad, WIRE_WHO_ARE_YOU);
+    works(&c, &w, 100);
+    zmq_close(bad.socket);
+    zmq_close(c.socket);
+    zmq_close(w.socket);
+    broker_stop(&b);
+}
+
 static void test_worker_dies(void **state) {
     (void)state;
     struct loop_cfg cfg = settings();
@@ -650,6 +714,7 @@ int main(void) {
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_oversize),
         cmocka_unit_test(test_chosen_routing_id),
+        cmocka_unit_test(test_never_reads),
         cmocka_unit_test(test_worker_dies),
         cmocka_unit_test(test_worker_comes_back_elsewhere),
         cmocka_unit_test(test_deadline_and_cancel),
