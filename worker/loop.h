@@ -40,6 +40,7 @@ struct loop_report {
     struct cache_stats cache;
     uint32_t brokers, brokers_live;
     uint64_t results_lost;              /* answers whose broker was gone */
+    uint64_t refused;                   /* dispatches that no window allowed */
     uint64_t beat_us;                   /* when the loop last turned */
     uint32_t batch_tokens;              /* of one batch; fewer than set while memory is short */
     uint64_t memory_used, memory_limit; /* bytes, as memory.h counts; limit 0: none */

@@ -30,7 +30,8 @@ enum { SERVE_KEEP_BYTES = 256 * 1024, SERVE_SCAN_US = 20 * 1000 };
 /* Which dispatch an answer belongs to. */
 struct serve_origin {
     uint64_t ticket;
-    uint32_t broker;  /* index of the connection */
+    uint32_t broker;  /* index of the connection, < LIMIT_BROKERS */
+    uint32_t cost;    /* in credit; echoed */
     uint16_t service; /* number in the broker's table, echoed */
 };
 
@@ -38,6 +39,8 @@ struct serve_reply {
     struct serve_origin origin;
     bool nack; /* not started: give it to another worker; no status, no body */
     enum status status;
+    uint32_t work_us; /* engine work the request took: of each batch that computed for it the time,
+                         by its part of the tokens. 0: none, or others paid for it */
     struct view body; /* the reply, or an Error; valid for the call */
 };
 typedef void serve_reply_fn(void *arg, const struct serve_reply *reply);

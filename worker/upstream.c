@@ -101,6 +101,28 @@ uint64_t upstream_deadline_us(const struct upstream *self) {
     return silent_us < best ? silent_us : best;
 }
 
+void upstream_cut(struct upstream *self, uint64_t now_us) {
+    self->cut = true;
+    if (self->state == UPSTREAM_SERVING)
+        greet(self, now_us);
+    else if (self->state != UPSTREAM_GREETING)
+        self->state = UPSTREAM_GONE; /* leaving: it has given what we hold to others already */
+}
+
+void upstream_connected(struct upstream *self, uint64_t now_us) {
+    upstream_cut(self, now_us); /* whether or not we were told of the former one's end */
+    if (self->state != UPSTREAM_GREETING)
+        return;
+    self->next_us = now_us;
+    self->retry_us = UPSTREAM_RETRY_US;
+}
+
+void upstream_beat(struct upstream *self, uint64_t due_us) {
+    bool beats = self->state == UPSTREAM_SERVING || self->state == UPSTREAM_DRAINING;
+    if (beats && due_us < self->next_us)
+        self->next_us = due_us;
+}
+
 void upstream_heard(struct upstream *self, uint64_t now_us) {
     self->heard_us = now_us;
 }
@@ -108,9 +130,14 @@ void upstream_heard(struct upstream *self, uint64_t now_us) {
 bool upstream_ready_ok(struct upstream *self, const struct wire_ready_ok *ok,
                        int (*model_index)(void *arg, struct view name), void *arg,
                        uint64_t now_us) {
-    bool changed = self->epoch != ok->broker;
+    bool changed = self->epoch != ok->broker || self->cut;
     self->epoch = ok->broker;
+    self->cut = false;
     self->heartbeat_us = (ok->heartbeat_ms ? ok->heartbeat_ms : 500) * UINT64_C(1000);
+    if (self->heartbeat_us < UPSTREAM_BEAT_US)
+        self->heartbeat_us = UPSTREAM_BEAT_US;
+    if (self->heartbeat_us > UPSTREAM_BEAT_US_MAX)
+        self->heartbeat_us = UPSTREAM_BEAT_US_MAX;
     self->silence_us = ok->silence_ms * UINT64_C(1000);
     if (self->silence_us < 3 * self->heartbeat_us)
         self->silence_us = 3 * self->heartbeat_us;

@@ -47,9 +47,11 @@ static bool set_router(void *socket) {
            set_int(socket, ZMQ_BACKLOG, 1024) && set_int(socket, ZMQ_HANDSHAKE_IVL, 2000);
 }
 
-static bool set_dealer(void *socket) {
+/* A broker that comes back should have its workers within 300 ms: they redial as often as that
+ * wants (libzmq adds up to one interval at random). There are fewer of them than clients. */
+static bool set_dealer(void *socket, bool worker) {
     return set_int(socket, ZMQ_IMMEDIATE, 1) && set_int(socket, ZMQ_RECONNECT_IVL, 50) &&
-           set_int(socket, ZMQ_RECONNECT_IVL_MAX, 1000) &&
+           set_int(socket, ZMQ_RECONNECT_IVL_MAX, worker ? 100 : 1000) &&
            set_int(socket, ZMQ_CONNECT_TIMEOUT, 2000) && set_int(socket, ZMQ_HANDSHAKE_IVL, 5000);
 }
 
@@ -83,7 +85,8 @@ void *frame_socket(void *context, enum frame_role role, int in_flight,
     }
     /* What arrives: requests on the client side and at workers, replies on the other two. */
     bool requests = role == FRAME_CLIENT_SIDE || role == FRAME_WORKER;
-    bool ok = set_common(socket, in_flight) && (router ? set_router(socket) : set_dealer(socket)) &&
+    bool ok = set_common(socket, in_flight) &&
+              (router ? set_router(socket) : set_dealer(socket, role == FRAME_WORKER)) &&
               set_max_bytes(socket, requests ? LIMIT_REQUEST_BYTES : LIMIT_REPLY_BYTES);
     if (ok && role == FRAME_CLIENT_SIDE) /* in bytes: times LIMIT_REQUEST_BYTES for each client */
         ok = set_int(socket, ZMQ_RCVHWM, in_flight < RECEIVED_MAX ? in_flight : RECEIVED_MAX);

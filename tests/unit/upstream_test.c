@@ -107,6 +107,77 @@ static void test_silence(void **state) {
     TEST_EQ(tick(&up, 320 * MS), WIRE_READY);
 }
 
+/* Told by the monitor, long before silence would tell. */
+static void test_cut(void **state) {
+    (void)state;
+    struct upstream up;
+    bool lost;
+    upstream_init(&up, 0);
+    tick(&up, 0);
+    upstream_unsent(&up, 0);
+    TEST_ROW("the first connection: greeted at once");
+    upstream_connected(&up, MS);
+    TEST_EQ(tick(&up, MS), WIRE_READY);
+    TEST_EQ(tick(&up, MS), 0);
+    TEST_TRUE(ready_ok(&up, 77, 2 * MS));
+    TEST_ROW("it breaks, and the same broker process is there again");
+    upstream_cut(&up, 50 * MS);
+    TEST_TRUE(!upstream_live(&up));
+    TEST_EQ(tick(&up, 50 * MS), WIRE_READY);
+    upstream_unsent(&up, 50 * MS);
+    upstream_connected(&up, 51 * MS);
+    TEST_EQ(tick(&up, 51 * MS), WIRE_READY);
+    TEST_TRUE(ready_ok(&up, 77, 52 * MS)); /* it gave our requests to others: forget them */
+    TEST_TRUE(!ready_ok(&up, 77, 53 * MS));
+    TEST_ROW("a connection whose predecessor's end was not told");
+    upstream_connected(&up, 60 * MS);
+    TEST_TRUE(!upstream_live(&up));
+    TEST_EQ(tick(&up, 60 * MS), WIRE_READY);
+    TEST_TRUE(ready_ok(&up, 77, 61 * MS));
+    TEST_ROW("a heartbeat before its time");
+    while (tick(&up, 61 * MS))
+        ;
+    upstream_beat(&up, 62 * MS);
+    TEST_EQ(upstream_deadline_us(&up), 62 * MS);
+    TEST_EQ(tick(&up, 62 * MS), WIRE_HEARTBEAT);
+    TEST_TRUE(upstream_deadline_us(&up) > 62 * MS);
+    TEST_ROW("it breaks while we are leaving: nobody to wait for");
+    upstream_tick(&up, 63 * MS, true, false, &lost);
+    upstream_beat(&up, 64 * MS);
+    TEST_EQ(upstream_tick(&up, 64 * MS, true, false, &lost), WIRE_HEARTBEAT);
+    upstream_cut(&up, 65 * MS);
+    TEST_EQ(up.state, UPSTREAM_GONE);
+    upstream_connected(&up, 66 * MS);
+    TEST_EQ(up.state, UPSTREAM_GONE);
+}
+
+/* No broker makes us beat like a drum, or never. */
+static void test_intervals(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t told_ms, silence_ms;
+        uint64_t heartbeat_us, silence_us;
+    } rows[] = {
+        {"none told", 0, 0, 500 * MS, 1500 * MS},
+        {"as told", 100, 400, 100 * MS, 400 * MS},
+        {"much too often", 1, 1, UPSTREAM_BEAT_US, 3 * UPSTREAM_BEAT_US},
+        {"much too seldom", UINT32_MAX, 5, UPSTREAM_BEAT_US_MAX,
+         3 * (uint64_t)UPSTREAM_BEAT_US_MAX},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct upstream up;
+        struct wire_ready_ok ok = {
+            .broker = 1, .heartbeat_ms = rows[i].told_ms, .silence_ms = rows[i].silence_ms};
+        upstream_init(&up, 0);
+        tick(&up, 0);
+        upstream_ready_ok(&up, &ok, model_index, NULL, 0);
+        TEST_EQ(up.heartbeat_us, rows[i].heartbeat_us);
+        TEST_EQ(up.silence_us, rows[i].silence_us);
+    }
+}
+
 static void test_leaving(void **state) {
     (void)state;
     struct upstream up;
@@ -149,10 +220,9 @@ static void test_leaving(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greeting),
-        cmocka_unit_test(test_unsent),
-        cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_leaving),
+        cmocka_unit_test(test_greeting),  cmocka_unit_test(test_unsent),
+        cmocka_unit_test(test_silence),   cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_intervals), cmocka_unit_test(test_leaving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
