@@ -143,8 +143,8 @@ bool core_client_heard(core_t *self, uint32_t client, const struct header *heade
 uint32_t core_request(core_t *self, uint32_t client, const struct header *header, struct view body,
                       uint64_t now_us);
 
-/* A REQUEST that the loop does not want to take now: counted, and answered RESOURCE_EXHAUSTED unless
- * it repeats one that is in flight. */
+/* A REQUEST that the loop does not want to take now: counted, and answered RESOURCE_EXHAUSTED
+ * unless it repeats one that is in flight. */
 void core_refuse(core_t *self, uint32_t client, const struct header *header,
                  uint32_t retry_after_ms, const char *why, uint64_t now_us);
 

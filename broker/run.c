@@ -73,8 +73,7 @@ enum core_sent run_start(core_t *self, struct ticket *t, uint32_t worker, uint64
                             .epoch = self->cfg.id,
                             .budget_us = (uint32_t)(t->deadline_us - now_us),
                             .service = t->service};
-    enum core_sent sent =
-        self->ops.to_worker(self->ops.arg, worker, &header, ticket_slot(self, t));
+    enum core_sent sent = self->ops.to_worker(self->ops.arg, worker, &header, ticket_slot(self, t));
     if (sent == CORE_SENT) {
         place(self, t, run, now_us);
         return sent;

@@ -24,7 +24,7 @@
 
 enum {
     UNREAD_ASK_BYTES = 256 * 1024, /* at most; a sixteenth of a small limit */
-    UNREAD_MESSAGE_BYTES = 128, /* what a message takes besides its body: header, book-keeping */
+    UNREAD_MESSAGE_BYTES = 128,    /* what a message takes besides its body: header, book-keeping */
 };
 
 struct unread_client {

@@ -72,7 +72,8 @@ static inline void must_embed(ember_t *e, size_t n, int broker, struct ember_tim
 }
 
 /* One call that must fail; returns its error. */
-static inline struct ember_error must_fail(ember_t *e, size_t n, uint32_t timeout_ms, uint32_t flags) {
+static inline struct ember_error must_fail(ember_t *e, size_t n, uint32_t timeout_ms,
+                                           uint32_t flags) {
     struct numbers texts;
     ember_result_t *result = NULL;
     struct ember_error error;

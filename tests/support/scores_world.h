@@ -103,7 +103,7 @@ static inline void keep_in_memory(bool in_memory) {
 }
 
 static inline void check_scores(const struct wire_scores *got, const float *scores, uint32_t n,
-                         uint32_t top) {
+                                uint32_t top) {
     uint32_t order[WORLD_OWN];
     classify_order(scores, n, order);
     TEST_EQ(got->n, top);
