@@ -13,13 +13,16 @@ enum {
 /* ---------------------------------------------------------------- sessions */
 
 static void on_hello(loop_t *self, const struct frame_peer *from, uint32_t client,
-                     const struct header *header, struct view body) {
+                     const struct header *header, zmq_msg_t *body) {
     struct wire_hello hello;
     struct err err = {.status = STATUS_OK};
     bool is_new = client == CORE_NONE;
-    err.status = greet_read_hello(&self->greet, body, &hello, &err);
+    struct core_who who = {0};
+    err.status = gate_client(&self->gate, client, frame_user(body), &who, &err);
+    if (err.status == STATUS_OK)
+        err.status = greet_read_hello(&self->greet, frame_view(body), &hello, &err);
     if (err.status == STATUS_OK) {
-        struct core_who who = {.sticky = hello.client};
+        who.sticky = hello.client;
         err.status = core_hello(self->core, &client, header->epoch, hash_entropy64(), &who,
                                 self->now_us, &err);
     }
@@ -32,6 +35,7 @@ static void on_hello(loop_t *self, const struct frame_peer *from, uint32_t clien
         outbound_refuse(self, self->front, from, WIRE_WELCOME, header, &err);
         return;
     }
+    gate_seat(&self->gate, GATE_CLIENTS, client);
     if (is_new) {
         peers_bind(&self->clients, from, client);
         unread_start(&self->unread, client);
@@ -55,10 +59,12 @@ static void log_ready(const loop_t *self, uint32_t worker, uint16_t credit) {
 }
 
 static void on_ready(loop_t *self, const struct frame_peer *from, uint32_t worker,
-                     const struct header *header, struct view body) {
+                     const struct header *header, zmq_msg_t *body) {
     struct wire_ready ready;
     struct err err = {.status = STATUS_OK};
-    err.status = greet_read_ready(&self->greet, body, &ready, &err);
+    err.status = gate_worker(&self->gate, worker, frame_user(body), &err);
+    if (err.status == STATUS_OK)
+        err.status = greet_read_ready(&self->greet, frame_view(body), &ready, &err);
     if (err.status != STATUS_OK) {
         outbound_refuse(self, self->back, from, WIRE_READY_OK, header, &err);
         return;
@@ -70,6 +76,7 @@ static void on_ready(loop_t *self, const struct frame_peer *from, uint32_t worke
         outbound_refuse(self, self->back, from, WIRE_READY_OK, header, &err);
         return;
     }
+    gate_seat(&self->gate, GATE_WORKERS, worker);
     if (peers_find(&self->workers, from) == PEERS_NONE) { /* new, or the older one was retired */
         peers_bind(&self->workers, from, worker);
         again = false;
@@ -80,6 +87,25 @@ static void on_ready(loop_t *self, const struct frame_peer *from, uint32_t worke
     struct view out = greet_ready_ok(&self->greet, self->core, worker);
     if (outbound_bytes(self->back, from, &ok, out) == CORE_GONE)
         core_worker_lost(self->core, worker, "disconnected", self->now_us);
+}
+
+/* Whose key was taken out of the directory is told so, and has no session any more. */
+void inbound_end_revoked(loop_t *self) {
+    static const char why[] = "its key is not admitted any more";
+    struct err err = {.status = STATUS_UNAUTHENTICATED, .text = "this key is not admitted"};
+    uint32_t n = 0;
+    for (uint32_t i = 0; (i = gate_revoked(&self->gate, GATE_CLIENTS, i)) != GATE_NONE; i++, n++) {
+        struct header asked = {.epoch = core_session(self->core, i)};
+        outbound_refuse(self, self->front, &self->clients.ids[i], WIRE_WELCOME, &asked, &err);
+        core_client_lost(self->core, i, why, self->now_us);
+    }
+    for (uint32_t i = 0; (i = gate_revoked(&self->gate, GATE_WORKERS, i)) != GATE_NONE; i++, n++) {
+        struct header asked = {.epoch = core_cfg(self->core)->id};
+        outbound_refuse(self, self->back, &self->workers.ids[i], WIRE_READY_OK, &asked, &err);
+        core_worker_lost(self->core, i, why, self->now_us);
+    }
+    if (n)
+        log_warn("sessions-revoked", "sessions=%u", n);
 }
 
 /* ---------------------------------------------------------------- frames */
@@ -107,7 +133,23 @@ static void malformed(loop_t *self, struct peers *peers, const struct frame_peer
         core_client_lost(self->core, number, "malformed messages", self->now_us);
 }
 
+static void deny_status(loop_t *self, uint32_t client, const struct header *header,
+                        const struct err *err) {
+    struct header reply = {.type = WIRE_REPLY,
+                           .status = (uint8_t)err->status,
+                           .id = header->id,
+                           .epoch = header->epoch};
+    struct core_error error = {.text = err->text};
+    if (outbound_client(self, client, &reply, greet_error(&self->greet, &error)) == CORE_GONE)
+        core_client_lost(self->core, client, "disconnected", self->now_us);
+}
+
 static void answer_status(loop_t *self, uint32_t client, const struct header *header) {
+    struct err err;
+    if (gate_status(&self->gate, client, &err) != STATUS_OK) {
+        deny_status(self, client, header, &err);
+        return;
+    }
     bool fresh = self->overview.bytes && self->now_us - self->overview_us < OVERVIEW_US;
     enum status status = STATUS_OK;
     if (!fresh)
@@ -147,7 +189,7 @@ static void on_client_frame(loop_t *self, const struct frame_peer *from,
     uint32_t client = peers_find(&self->clients, from);
     if (header->type == WIRE_HELLO) {
         if (client != PEERS_NONE || !outbound_banned(self, from))
-            on_hello(self, from, client, header, frame_view(body));
+            on_hello(self, from, client, header, body);
     } else if (client == PEERS_NONE) {
         stranger(self, self->front, from, header);
     } else if (!core_client_heard(self->core, client, header, self->now_us)) {
@@ -167,7 +209,7 @@ static void on_worker_frame(loop_t *self, const struct frame_peer *from,
                             const struct header *header, zmq_msg_t *body) {
     uint32_t worker = peers_find(&self->workers, from);
     if (header->type == WIRE_READY) {
-        on_ready(self, from, worker, header, frame_view(body));
+        on_ready(self, from, worker, header, body);
         return;
     }
     if (worker == PEERS_NONE) {

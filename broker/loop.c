@@ -161,6 +161,8 @@ void loop_run(loop_t *self) {
         if (items[1].revents)
             inbound_drain(self, self->front);
         sweep(self);
+        if (gate_changed(&self->gate))
+            inbound_end_revoked(self);
         look_at_memory(self);
         core_tick(self->core, self->now_us);
         core_dispatch(self->core, self->now_us);
@@ -212,15 +214,35 @@ static void *open_monitor(loop_t *self, void *socket, const char *endpoint, int 
     return NULL;
 }
 
+static void warn_of_open_ports(const struct cfg_list *endpoints) {
+    char quoted[2 * CFG_TEXT_MAX];
+    for (uint32_t i = 0; i < endpoints->n; i++)
+        if (!guard_is_local(endpoints->item[i]))
+            log_warn("open-port",
+                     "endpoint=%s msg=\"no --curve-dir: whoever reaches it is served\"",
+                     log_quoted(endpoints->item[i], quoted, sizeof quoted));
+}
+
+void loop_reload_keys(loop_t *self) {
+    if (self->guard)
+        guard_reload(self->guard);
+}
+
 static enum status open_sockets(loop_t *self, struct err *err) {
     self->context = frame_context();
     if (!self->context)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no libzmq context");
+    const char *dir = self->cfg.curve_dir;
+    enum status status =
+        dir && dir[0] ? guard_start(self->context, dir, &self->guard, err) : STATUS_OK;
+    if (status != STATUS_OK)
+        return status;
     int per_client = 2 * (int)self->cfg.core.max_client_tickets;
-    self->front = frame_socket(self->context, FRAME_CLIENT_SIDE, per_client, NULL, err);
-    self->back = self->front
-                     ? frame_socket(self->context, FRAME_WORKER_SIDE, WORKER_SENDS, NULL, err)
-                     : NULL;
+    self->front = frame_socket(self->context, FRAME_CLIENT_SIDE, per_client,
+                               self->guard ? guard_clients(self->guard) : NULL, err);
+    self->back = self->front ? frame_socket(self->context, FRAME_WORKER_SIDE, WORKER_SENDS,
+                                            self->guard ? guard_workers(self->guard) : NULL, err)
+                             : NULL;
     if (!self->back)
         return STATUS_INTERNAL;
     self->front_monitor =
@@ -228,8 +250,12 @@ static enum status open_sockets(loop_t *self, struct err *err) {
     self->back_monitor = open_monitor(self, self->back, "inproc://workers", &self->back_monitor_fd);
     if (!self->front_monitor || !self->back_monitor)
         return err_set(err, STATUS_INTERNAL, "watch a socket: %s", zmq_strerror(errno));
-    enum status status = bind_all(self->front, &self->cfg.clients, "clients",
-                                  self->clients_endpoint, sizeof self->clients_endpoint, err);
+    if (!self->guard) {
+        warn_of_open_ports(&self->cfg.clients);
+        warn_of_open_ports(&self->cfg.workers);
+    }
+    status = bind_all(self->front, &self->cfg.clients, "clients", self->clients_endpoint,
+                      sizeof self->clients_endpoint, err);
     if (status != STATUS_OK)
         return status;
     return bind_all(self->back, &self->cfg.workers, "workers", self->workers_endpoint,
@@ -276,6 +302,9 @@ enum status loop_new(const struct loop_cfg *cfg, loop_t **out, struct err *err) 
     enum status status = take_memory(self, err);
     if (status == STATUS_OK)
         status = open_sockets(self, err);
+    if (status == STATUS_OK &&
+        !gate_init(&self->gate, self->guard, cfg->core.max_clients, cfg->core.max_workers))
+        status = err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
     if (status == STATUS_OK)
         status = start_core(self, err);
     if (status == STATUS_OK && http)
@@ -310,6 +339,8 @@ void loop_destroy(loop_t **out) {
     close_socket(self->back_monitor);
     close_socket(self->front);
     close_socket(self->back);
+    guard_stop(&self->guard); /* after the sockets that ask it, before their context ends */
+    gate_done(&self->gate);
     if (self->context)
         zmq_ctx_term(self->context); /* waits for LINGER, a second at most */
     greet_done(&self->greet);

@@ -23,8 +23,9 @@ struct loop_cfg {
     uint64_t memory_limit;        /* bytes; 0: what the cgroup says */
     void (*on_hup)(loop_t *self); /* SIGHUP, on the loop's thread; NULL: nothing */
     const char *name;
-    const char *http; /* "" or "off": none */
-    int signals_fd;   /* -1: none */
+    const char *http;      /* "" or "off": none */
+    const char *curve_dir; /* certificates, see guard.h; "": no keys, no encryption */
+    int signals_fd;        /* -1: none */
 };
 
 /* Bind everything. On failure the text names the endpoint; STATUS_UNAVAILABLE: it cannot be
@@ -34,6 +35,7 @@ void loop_destroy(loop_t **self); /* flushes replies for up to a second; NULL is
 
 /* Until drained after SIGTERM or SIGINT (a second one ends it at once), or loop_stop(). */
 void loop_run(loop_t *self);
+void loop_reload_keys(loop_t *self); /* look at curve_dir now; any thread */
 void loop_set_routes(loop_t *self, const struct routes *routes); /* the loop's thread */
 void loop_stop(loop_t *self); /* any thread: drain as after a signal */
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "figures.h"
+#include "gate.h"
 #include "greet.h"
 #include "loop.h"
 #include "peers.h"
@@ -30,6 +31,8 @@ struct loop {
     void *context, *front, *back, *front_monitor, *back_monitor;
     struct peers clients, workers;
     struct unread unread;
+    guard_t *guard; /* NULL: no keys */
+    struct gate gate;
     zmq_msg_t *bodies;   /* [core.max_tickets], always initialised */
     zmq_msg_t *incoming; /* body of the RESULT being handled */
     int front_monitor_fd, back_monitor_fd;
@@ -68,5 +71,8 @@ bool outbound_banned(const loop_t *self, const struct frame_peer *peer);
 
 /* Takes up to LIMIT_DRAIN messages of a socket, front or back. */
 void inbound_drain(loop_t *self, void *socket);
+
+/* Ends the sessions of keys that are not admitted any more. */
+void inbound_end_revoked(loop_t *self);
 
 #endif

@@ -17,6 +17,7 @@ static struct {
 static void reload(loop_t *loop) {
     struct err err;
     char waits[256], quoted[ERR_TEXT_MAX];
+    loop_reload_keys(loop);
     if (options_reload(self.argc, self.argv, &self.options, waits, sizeof waits, &err) !=
         STATUS_OK) {
         log_error("reload-failed", "msg=%s", log_quoted(err.text, quoted, sizeof quoted));
@@ -49,9 +50,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "ember-broker: %s\n", cfg.signals_fd < 0 ? strerror(errno) : err.text);
         return err.status == STATUS_INVALID_ARGUMENT ? 2 : 1;
     }
-    log_info("started", "name=%s clients=%s workers=%s http=%s version=%s", options->name,
+    log_info("started", "name=%s clients=%s workers=%s http=%s keys=%s version=%s", options->name,
              loop_clients_endpoint(loop), loop_workers_endpoint(loop), options->http,
-             EMBER_VERSION);
+             options->curve_dir[0] ? "on" : "off", EMBER_VERSION);
     loop_run(loop);
     loop_destroy(&loop);
     log_info("stopped", "name=%s", options->name);

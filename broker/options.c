@@ -18,6 +18,9 @@ static const struct cfg_row rows[] = {
     CFG_LIST("advertise", S, advertise, NULL, "ENDPOINT",
              "another broker of the same workers, told to clients; may be repeated"),
     CFG_TEXT("name", S, name, NULL, "NAME", "of this broker, for people; default: the host's"),
+    CFG_TEXT("curve-dir", S, curve_dir, NULL, "DIR",
+             "certificates: encrypts both ports and admits the keys in clients/, workers/\n"
+             "and operators/ alone; looked at every second and at SIGHUP; empty: no keys"),
     CFG_HEADING("Requests"),
     CFG_TEXT("default-model", S, default_model, NULL, "MODEL",
              "for requests that name none; default: the only model of a task"),
@@ -51,12 +54,15 @@ static const struct cfg_row rows[] = {
 static const struct cfg program = {
     .program = "ember-broker",
     .synopsis = "[OPTION]...",
-    .about = "Spreads requests of clients over workers. There is no authentication yet: whoever\n"
-             "reaches the two ports can send requests or pose as a worker. By default they are\n"
-             "open to this host only.",
-    .epilog = "SIGTERM or SIGINT: take nothing new, finish what workers hold, exit; a second one\n"
-              "exits at once. SIGHUP: read the settings again and take over routes and log level.\n"
-              "Exit codes: 0 stopped, 1 cannot start, 2 a bad setting.",
+    .about =
+        "Spreads requests of clients over workers. Without --curve-dir whoever reaches the two\n"
+        "ports can send requests or pose as a worker. By default they are open to this host\n"
+        "only.",
+    .epilog =
+        "SIGTERM or SIGINT: take nothing new, finish what workers hold, exit; a second one\n"
+        "exits at once. SIGHUP: read the settings and certificates again, and take over routes,\n"
+        "log level and keys.\n"
+        "Exit codes: 0 stopped, 1 cannot start, 2 a bad setting.",
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
 };
@@ -101,6 +107,7 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
         .memory_limit = s->memory_limit,
         .name = s->name,
         .http = s->http,
+        .curve_dir = s->curve_dir,
     };
     memcpy(out->core.default_model, s->default_model, sizeof out->core.default_model);
 }

@@ -11,7 +11,8 @@
 struct options {
     struct cfg_list clients, workers, advertise, route_texts;
     struct routes routes; /* read from route_texts */
-    char http[CFG_TEXT_MAX], name[LIMIT_NAME_BYTES + 1], default_model[LIMIT_NAME_BYTES + 1];
+    char http[CFG_TEXT_MAX], curve_dir[CFG_TEXT_MAX], name[LIMIT_NAME_BYTES + 1],
+        default_model[LIMIT_NAME_BYTES + 1];
     uint32_t max_queued, max_client, log_level;
     uint64_t max_queued_bytes, max_unread, memory_limit, heartbeat_us, grace_us, drain_us;
 };

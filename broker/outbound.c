@@ -115,6 +115,7 @@ static void op_client_closed(void *arg, uint32_t client, const char *why) {
     loop_t *self = arg;
     peers_unbind(&self->clients, client);
     unread_end(&self->unread, client);
+    gate_leave(&self->gate, GATE_CLIENTS, client);
     log_debug("client-closed", "client=%u why=\"%s\" clients=%u", client, why,
               core_clients(self->core) - 1);
 }
@@ -124,6 +125,7 @@ static void op_worker_closed(void *arg, uint32_t worker, const char *why) {
     const struct fleet_worker *w = &core_fleet(self->core)->workers[worker];
     char host[2 * sizeof w->host + 3];
     peers_unbind(&self->workers, worker);
+    gate_leave(&self->gate, GATE_WORKERS, worker);
     if (self->lost_connections)
         self->lost_connections--;
     log_line(w->state == FLEET_DRAINING ? LOG_INFO : LOG_WARN, "worker-closed",
