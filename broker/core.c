@@ -261,6 +261,10 @@ const struct fleet *core_fleet(const core_t *self) {
     return &self->fleet;
 }
 
+const struct routes *core_routes(const core_t *self) {
+    return &self->routes;
+}
+
 uint32_t core_clients(const core_t *self) {
     return self->n_clients;
 }

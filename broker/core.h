@@ -193,6 +193,7 @@ bool core_drained(const core_t *self); /* draining, and nothing is left */
 const struct core_cfg *core_cfg(const core_t *self);
 const struct core_stats *core_stats(const core_t *self);
 const struct fleet *core_fleet(const core_t *self);
+const struct routes *core_routes(const core_t *self);
 uint32_t core_clients(const core_t *self);
 uint32_t core_queued(const core_t *self);
 uint64_t core_queued_bytes(const core_t *self);

@@ -12,6 +12,8 @@ struct room {
     struct wire_service_status services[SERVICES_MAX];
     struct wire_counter counters[COUNTERS_MAX];
     char names[COUNTERS_MAX][64];
+    char routes[ROUTES_MAX][ROUTE_TEXT_BYTES];
+    struct view route[ROUTES_MAX];
 };
 
 static void fill_worker(const struct fleet *fleet, uint32_t index, uint64_t now_us,
@@ -105,6 +107,15 @@ static uint32_t fill_counters(const core_t *core, struct room *room) {
     return n;
 }
 
+static uint32_t fill_routes(const core_t *core, struct room *room) {
+    const struct routes *routes = core_routes(core);
+    for (uint32_t i = 0; i < routes->n; i++) {
+        route_text(&routes->route[i], room->routes[i]);
+        room->route[i] = view_of(room->routes[i]);
+    }
+    return routes->n;
+}
+
 enum status overview_encode(const core_t *core, const char *broker_name, uint64_t started_us,
                             uint64_t now_us, struct wire_out *out) {
     struct room *room = malloc(sizeof *room);
@@ -125,6 +136,8 @@ enum status overview_encode(const core_t *core, const char *broker_name, uint64_
         .n_services = fill_services(core, now_us, room),
         .counters = room->counters,
         .n_counters = fill_counters(core, room),
+        .routes = room->route,
+        .n_routes = fill_routes(core, room),
     };
     enum status status;
     for (;;) {

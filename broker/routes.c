@@ -118,6 +118,13 @@ const struct route *routes_find(const struct routes *self, struct view alias) {
     return NULL;
 }
 
+void route_text(const struct route *self, char out[ROUTE_TEXT_BYTES]) {
+    int used = snprintf(out, ROUTE_TEXT_BYTES, "%s=", self->alias);
+    for (uint32_t i = 0; i < self->n; i++)
+        used += snprintf(out + used, (size_t)(ROUTE_TEXT_BYTES - used), "%s%s:%u", i ? "," : "",
+                         self->target[i].model, self->target[i].weight);
+}
+
 void route_order(const struct route *self, uint64_t who, uint8_t order[ROUTES_TARGETS]) {
     double score[ROUTES_TARGETS];
     for (uint32_t i = 0; i < self->n; i++) {

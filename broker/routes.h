@@ -46,6 +46,10 @@ enum status routes_add(struct routes *self, const char *text, struct err *err);
 /* Each route has a target with a weight. */
 enum status routes_check(const struct routes *self, struct err *err);
 
+/* "alias=model:90,model:10", as routes_add() reads it. */
+enum { ROUTE_TEXT_BYTES = (ROUTES_TARGETS + 1) * (LIMIT_NAME_BYTES + 10) };
+void route_text(const struct route *self, char out[ROUTE_TEXT_BYTES]);
+
 const struct route *routes_find(const struct routes *self, struct view alias); /* NULL: none */
 
 /* The targets in the order in which `who` prefers them: order[0..n-1] are indices of targets. */

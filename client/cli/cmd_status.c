@@ -59,6 +59,9 @@ static void print_table(const ember_report_t *r) {
         printf("  %-8s  %7u  %6u  %9u  %9.1f  %10llu\n", s->task, s->workers, s->queued,
                s->in_flight, s->oldest_us / 1e3, (unsigned long long)s->answered);
     }
+    const char *route;
+    for (size_t i = 0; (route = ember_report_route(r, i)); i++)
+        printf("%sroute %s\n", i ? "" : "\n", route);
 }
 
 static void json_word(const char *before, const char *name, const char *value) {
@@ -153,6 +156,13 @@ static void print_json(const ember_report_t *r) {
         json_number("oldest_us", s->oldest_us);
         json_number("answered", s->answered);
         putchar('}');
+    }
+    printf("],\"routes\":[");
+    const char *route;
+    for (size_t i = 0; (route = ember_report_route(r, i)); i++) {
+        if (i)
+            putchar(',');
+        screen_json_text(stdout, view_of(route));
     }
     printf("],\"counters\":{");
     for (size_t i = 0; (c = ember_report_counter(r, i)); i++) {

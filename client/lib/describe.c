@@ -14,7 +14,8 @@ struct ember_report {
     struct ember_worker_info *workers;
     struct ember_service_info *services;
     struct ember_counter_info *counters;
-    size_t n_workers, n_services, n_counters;
+    const char **routes;
+    size_t n_workers, n_services, n_counters, n_routes;
 };
 
 /* `bytes` zeroed and aligned; with no memory yet it only counts and returns NULL. */
@@ -123,6 +124,13 @@ static void fill(struct ember_report *r, const struct wire_status_reply *from,
         if (r->counters)
             r->counters[i] = info;
     }
+    r->n_routes = from->n_routes;
+    r->routes = take(r, from->n_routes * sizeof *r->routes);
+    for (uint32_t i = 0; i < from->n_routes; i++) {
+        const char *route = text(r, from->routes[i]);
+        if (r->routes)
+            r->routes[i] = route;
+    }
 }
 
 enum status describe_report(struct view body, struct arena *arena, const char *endpoint,
@@ -164,6 +172,10 @@ const struct ember_worker_info *ember_report_worker(const ember_report_t *self, 
 
 const struct ember_service_info *ember_report_service(const ember_report_t *self, size_t i) {
     return i < self->n_services ? &self->services[i] : NULL;
+}
+
+const char *ember_report_route(const ember_report_t *self, size_t i) {
+    return i < self->n_routes ? self->routes[i] : NULL;
 }
 
 const struct ember_counter_info *ember_report_counter(const ember_report_t *self, size_t i) {

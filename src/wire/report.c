@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { REPORT_TEXT_MAX = 255 };
+enum { REPORT_TEXT_MAX = 255, ROUTE_TEXT_MAX = 1023 };
 
 struct worker_room {
     Ember__WorkerStatus m;
@@ -19,6 +19,7 @@ struct report_room {
     struct worker_room *worker;
     Ember__ServiceStatus **services, *service;
     Ember__Counter **counters, *counter;
+    ProtobufCBinaryData routes[WIRE_ROUTES_MAX];
 };
 
 static bool room_init(struct report_room *self, const struct wire_status_reply *in) {
@@ -98,6 +99,10 @@ static void fill_lists(Ember__StatusReply *m, struct report_room *room,
     m->services = room->services;
     m->n_counters = in->n_counters;
     m->counters = room->counters;
+    for (uint32_t i = 0; i < in->n_routes; i++)
+        room->routes[i] = pb_data(in->routes[i]);
+    m->n_routes = in->n_routes;
+    m->routes = room->routes;
 }
 
 enum status session_status_encode(const struct wire_status_reply *in, struct wire_out *out) {
@@ -172,6 +177,7 @@ struct report_lists {
     struct wire_worker_status *workers;
     struct wire_service_status *services;
     struct wire_counter *counters;
+    struct view *routes;
 };
 
 static enum status decode_lists(const Ember__StatusReply *m, struct arena *arena,
@@ -179,7 +185,8 @@ static enum status decode_lists(const Ember__StatusReply *m, struct arena *arena
     out->workers = pb_array(arena, struct wire_worker_status, m->n_workers, err);
     out->services = pb_array(arena, struct wire_service_status, m->n_services, err);
     out->counters = pb_array(arena, struct wire_counter, m->n_counters, err);
-    if (!out->workers || !out->services || !out->counters)
+    out->routes = pb_array(arena, struct view, m->n_routes, err);
+    if (!out->workers || !out->services || !out->counters || !out->routes)
         return STATUS_INVALID_ARGUMENT;
     enum status st = STATUS_OK;
     for (size_t i = 0; st == STATUS_OK && i < m->n_workers; i++)
@@ -191,17 +198,23 @@ static enum status decode_lists(const Ember__StatusReply *m, struct arena *arena
             (struct wire_counter){pb_view(m->counters[i]->name), m->counters[i]->value};
         st = pb_check_name(out->counters[i].name, false, "counter", err);
     }
+    for (size_t i = 0; st == STATUS_OK && i < m->n_routes; i++) {
+        out->routes[i] = pb_view(m->routes[i]);
+        st = pb_check_text(out->routes[i], ROUTE_TEXT_MAX, "route", err);
+    }
     return st;
 }
 
 enum status session_status_decode(struct view body, struct arena *arena,
                                   struct wire_status_reply *out, struct err *err) {
-    static const struct pb_count counts[] = {
-        {9, LIMIT_WORKERS, "workers"}, {10, LIMIT_SERVICES, "services"}, {11, 1024, "counters"}};
+    static const struct pb_count counts[] = {{9, LIMIT_WORKERS, "workers"},
+                                             {10, LIMIT_SERVICES, "services"},
+                                             {11, 1024, "counters"},
+                                             {12, WIRE_ROUTES_MAX, "routes"}};
     Ember__StatusReply *m;
     struct report_lists lists;
     enum status st =
-        pb_unpack(&ember__status_reply__descriptor, body, counts, 3, arena, (void **)&m, err);
+        pb_unpack(&ember__status_reply__descriptor, body, counts, 4, arena, (void **)&m, err);
     if (st == STATUS_OK)
         st = pb_check_text(pb_view(m->broker_name), REPORT_TEXT_MAX, "broker_name", err);
     if (st == STATUS_OK)
@@ -227,6 +240,8 @@ enum status session_status_decode(struct view body, struct arena *arena,
         .n_services = (uint32_t)m->n_services,
         .counters = lists.counters,
         .n_counters = (uint32_t)m->n_counters,
+        .routes = lists.routes,
+        .n_routes = (uint32_t)m->n_routes,
     };
     return STATUS_OK;
 }

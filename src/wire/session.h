@@ -125,6 +125,8 @@ struct wire_service_status {
     uint32_t workers, queued, in_flight, oldest_us;
     uint64_t answered;
 };
+enum { WIRE_ROUTES_MAX = 64 };
+
 struct wire_counter {
     struct view name;
     uint64_t value;
@@ -139,6 +141,8 @@ struct wire_status_reply {
     uint32_t n_services;
     const struct wire_counter *counters;
     uint32_t n_counters;
+    const struct view *routes; /* "alias=model:90,model:10" */
+    uint32_t n_routes;         /* at most WIRE_ROUTES_MAX */
 };
 enum status session_status_encode(const struct wire_status_reply *in, struct wire_out *out);
 enum status session_status_decode(struct view body, struct arena *arena,

@@ -6,8 +6,12 @@
 #include "metrics/expose.h"
 #include "overview.h"
 
+static uint64_t dispatched; /* number of the last execution */
+
 static enum core_sent to_worker(void *arg, uint32_t worker, const struct header *h, uint32_t slot) {
-    (void)arg, (void)worker, (void)h, (void)slot;
+    (void)arg, (void)worker, (void)slot;
+    if (h->type == WIRE_DISPATCH)
+        dispatched = h->id;
     return CORE_SENT;
 }
 
@@ -61,7 +65,7 @@ static core_t *populated(uint64_t now) {
     struct header request = {.type = WIRE_REQUEST, .epoch = 5, .budget_us = 900000, .service = 1};
     TEST_EQ(core_request(core, c, &request, BODY(10), now), 0);
     core_dispatch(core, now);
-    struct header result = {.type = WIRE_RESULT, .id = 0, .epoch = 77, .credit = 9};
+    struct header result = {.type = WIRE_RESULT, .id = dispatched, .epoch = 77, .credit = 9};
     TEST_TRUE(core_worker_heard(core, w, &result, now + 160000));
     core_worker_frame(core, w, &result, now + 160000);
     request.id = 1;

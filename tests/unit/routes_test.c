@@ -62,6 +62,11 @@ static void test_reading(void **state) {
         TEST_EQ(last->n, rows[i].targets);
         TEST_EQ(last->target[last->n - 1].weight, rows[i].weight);
         TEST_TRUE(routes_find(&routes, view_of(last->alias)) == last);
+        char text[ROUTE_TEXT_BYTES];
+        struct routes again;
+        route_text(last, text);
+        TEST_EQ(parse(&again, (const char *const[]){text, NULL}, &err), STATUS_OK);
+        TEST_MEM_EQ(&again.route[0], last, sizeof *last);
     }
 }
 

@@ -224,6 +224,7 @@ static void test_status(void **state) {
     }
     struct wire_service_status service = {1, view_of("minilm"), WIRE_TASK_EMBED, 2, 3, 4, 5, 6};
     struct wire_counter counter = {view_of("requests"), 1ull << 40};
+    struct view route = view_of("chat=m:90,n:10");
     struct wire_status_reply in = {.broker_name = view_of("b1"),
                                    .version = view_of("0.1.0"),
                                    .state = view_of("serving"),
@@ -234,7 +235,9 @@ static void test_status(void **state) {
                                    .services = &service,
                                    .n_services = 1,
                                    .counters = &counter,
-                                   .n_counters = 1},
+                                   .n_counters = 1,
+                                   .routes = &route,
+                                   .n_routes = 1},
                              got;
     TEST_EQ(session_status_encode(&in, &out), STATUS_OK);
     struct arena exact; /* what a reader of such a body would set aside is enough */
@@ -247,6 +250,8 @@ static void test_status(void **state) {
     TEST_TRUE(is(got.workers[0].last.redis, "off"));
     TEST_EQ(got.services[0].answered, 6);
     TEST_EQ(got.counters[0].value, 1ull << 40);
+    TEST_EQ(got.n_routes, 1);
+    TEST_TRUE(is(got.routes[0], "chat=m:90,n:10"));
     arena_done(&exact);
 }
 

@@ -484,6 +484,8 @@ EMBER_API const struct ember_broker_info *ember_report_broker(const ember_report
 EMBER_API const struct ember_worker_info *ember_report_worker(const ember_report_t *self, size_t i);
 EMBER_API const struct ember_service_info *ember_report_service(const ember_report_t *self,
                                                                 size_t i);
+/* "alias=model:90,model:10": a name that stands for several models. */
+EMBER_API const char *ember_report_route(const ember_report_t *self, size_t i);
 EMBER_API const struct ember_counter_info *ember_report_counter(const ember_report_t *self,
                                                                 size_t i);
 
