@@ -244,12 +244,12 @@ static enum status open_sockets(loop_t *self, struct err *err) {
                                             self->guard ? guard_workers(self->guard) : NULL, err)
                              : NULL;
     if (!self->back)
-        return STATUS_INTERNAL;
+        return err ? err->status : STATUS_RESOURCE_EXHAUSTED;
     self->front_monitor =
         open_monitor(self, self->front, "inproc://clients", &self->front_monitor_fd);
     self->back_monitor = open_monitor(self, self->back, "inproc://workers", &self->back_monitor_fd);
     if (!self->front_monitor || !self->back_monitor)
-        return err_set(err, STATUS_INTERNAL, "watch a socket: %s", zmq_strerror(errno));
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "watch a socket: %s", zmq_strerror(errno));
     if (!self->guard) {
         warn_of_open_ports(&self->cfg.clients);
         warn_of_open_ports(&self->cfg.workers);

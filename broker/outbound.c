@@ -24,11 +24,20 @@ static enum core_sent op_to_worker(void *arg, uint32_t worker, const struct head
     return sent(frame_send_router(self->back, &self->workers.ids[worker], header, &body));
 }
 
+/* Without memory for a body the status tells: an empty one would be read as an answer. */
+static struct header with_body(const struct header *header, struct view bytes, zmq_msg_t *body) {
+    struct header out = *header;
+    if ((!frame_body(body, bytes) || !bytes.bytes) && out.status == STATUS_OK &&
+        out.type != WIRE_GOAWAY)
+        out.status = STATUS_RESOURCE_EXHAUSTED;
+    return out;
+}
+
 enum core_sent outbound_bytes(void *socket, const struct frame_peer *to,
                               const struct header *header, struct view bytes) {
     zmq_msg_t body;
-    frame_body(&body, bytes); /* without memory: an empty body, the status still tells */
-    return sent(frame_send_router(socket, to, header, &body));
+    struct header out = with_body(header, bytes, &body);
+    return sent(frame_send_router(socket, to, &out, &body));
 }
 
 /* ---------------------------------------------------------------- to clients */
@@ -75,8 +84,8 @@ static enum core_sent to_client(loop_t *self, uint32_t client, const struct head
 enum core_sent outbound_client(loop_t *self, uint32_t client, const struct header *header,
                                struct view bytes) {
     zmq_msg_t body;
-    frame_body(&body, bytes);
-    return to_client(self, client, header, &body);
+    struct header out = with_body(header, bytes, &body);
+    return to_client(self, client, &out, &body);
 }
 
 static enum core_sent op_to_client(void *arg, uint32_t client, const struct header *header,

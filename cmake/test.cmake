@@ -2,8 +2,12 @@
 # ember_fuzz(name libs...)          tests/fuzz/fuzz_<name>.c     -> CTest "fuzz.<name>", which replays
 #                                   tests/fuzz/corpus/<name>/*; with clang and EMBER_FUZZ=ON it also
 #                                   builds fuzz_<name> as a libFuzzer program.
+# ember_oom_test(module libs...)    tests/fault/oom_<module>_test.c -> CTest "fault.oom_<module>"
 # A test that cannot run here (no reference data, no redis-server) exits with 77 and is reported skipped.
 option(EMBER_FUZZ "Build libFuzzer programs (clang)" OFF)
+if(EMBER_FUZZ)
+    add_custom_target(fuzzers) # all of them and what they need, without the other tests
+endif()
 
 function(ember_test kind module)
     if(NOT EMBER_TESTS)
@@ -28,6 +32,20 @@ function(ember_test kind module)
     endif()
 endfunction()
 
+# ember_oom_test(module libs...): tests/fault/oom_<module>_test.c, in which allocations of our code can be
+# made to fail (tests/support/oom.h).
+function(ember_oom_test module)
+    if(NOT EMBER_TESTS)
+        return()
+    endif()
+    ember_test(fault oom_${module} ${ARGN} dep::zmq)
+    target_sources(fault_oom_${module}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/oom.c)
+    foreach(name malloc calloc realloc aligned_alloc posix_memalign strdup free
+            zmq_msg_init_size zmq_ctx_new zmq_socket pthread_create)
+        target_link_options(fault_oom_${module}_test PRIVATE -Wl,--wrap=${name})
+    endforeach()
+endfunction()
+
 function(ember_fuzz name)
     if(NOT EMBER_TESTS)
         return()
@@ -45,5 +63,6 @@ function(ember_fuzz name)
         target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
         target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
         target_link_libraries(fuzz_${name} PRIVATE ${ARGN} ember::base ember::flags)
+        add_dependencies(fuzzers fuzz_${name})
     endif()
 endfunction()

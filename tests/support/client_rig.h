@@ -1,5 +1,5 @@
-/* client_rig.h - what tests of libember against scripted brokers share: addresses, clients, and calls
- * whose answers can be checked, since the vector of "17" from broker 2 is [17, 2]. */
+/* client_rig.h - what tests of libember against scripted brokers share: addresses, clients, and
+ * calls whose answers can be checked, since the vector of "17" from broker 2 is [17, 2]. */
 #ifndef EMBER_TEST_CLIENT_RIG_H
 #define EMBER_TEST_CLIENT_RIG_H
 
