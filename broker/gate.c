@@ -2,6 +2,8 @@
  * always asked of the guard, so there is one truth. */
 #include "gate.h"
 
+#include "base/hash.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +48,7 @@ enum status gate_client(struct gate *self, uint32_t client, const char *user, st
     enum status st = let_in(self, GATE_CLIENTS, client, user, &e, err);
     if (st == STATUS_OK) {
         who->account = e.who.account;
+        who->sticky = hash_bytes(e.key, sizeof e.key, 0); /* the same at every broker */
         who->max_requests = e.who.max_requests;
         who->max_bytes = e.who.max_bytes;
         who->max_cost = e.who.max_cost;

@@ -22,7 +22,7 @@ static void on_hello(loop_t *self, const struct frame_peer *from, uint32_t clien
     if (err.status == STATUS_OK)
         err.status = greet_read_hello(&self->greet, frame_view(body), &hello, &err);
     if (err.status == STATUS_OK) {
-        who.sticky = who.account ? who.account : hello.client;
+        who.sticky = who.sticky ? who.sticky : hello.client;
         err.status = core_hello(self->core, &client, header->epoch, hash_entropy64(), &who,
                                 self->now_us, &err);
     }
