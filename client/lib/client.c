@@ -42,6 +42,8 @@ static void finish_late(struct client *self, ember_call_t *call, uint64_t now_us
     bool sent = client_may_have_run(call);
     if (call->refusal.status != EMBER_OK) {
         error = call->refusal;
+    } else if (self->again_us && !sent) {
+        error_set(&error, STATUS_RESOURCE_EXHAUSTED, -1, "no memory to send the request");
     } else if (self->dial.state != DIAL_UP) {
         error_set(&error, sent ? STATUS_DEADLINE_EXCEEDED : STATUS_UNAVAILABLE, -1,
                   "no broker answers at %s%s%s", endpoints_text(self, where, sizeof where),
@@ -101,6 +103,8 @@ static uint64_t sooner(uint64_t a, uint64_t b) {
 
 static long sleep_ms(const struct client *self, uint64_t now_us) {
     uint64_t wake = sooner(pending_wake_us(&self->pending), dial_wake_us(&self->dial));
+    if (self->again_us > now_us)
+        wake = sooner(wake, self->again_us);
     if (self->old.socket)
         wake = sooner(wake, self->old.until_us);
     struct link *head = queue_head(&self->active);

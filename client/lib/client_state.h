@@ -13,6 +13,7 @@
 enum {
     IN_FLIGHT_MAX = 4096, /* of one session; a broker may allow less */
     OLD_US = 3 * 1000 * 1000,
+    AGAIN_US = 5 * 1000,
 };
 
 struct client {
@@ -38,7 +39,8 @@ struct client {
     uint32_t n_asking;   /* of them, calls that only ask: ping, describe */
     struct arena arena;
     struct wire_out out;
-    uint64_t conns; /* opened so far */
+    uint64_t conns;    /* opened so far */
+    uint64_t again_us; /* when to send again what there was no memory for; 0: there was */
     char trouble[ERR_TEXT_MAX];
 };
 

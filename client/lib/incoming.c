@@ -8,12 +8,15 @@
 
 enum { LOOP_DRAIN = 256 }; /* messages taken from one socket per wake-up */
 
-static void scratch(struct client *self, size_t need) {
+/* False without memory: what came cannot be read, and its sender is not to blame. */
+static bool scratch(struct client *self, size_t need) {
     if (self->arena.size < need) {
         arena_done(&self->arena);
-        arena_init(&self->arena, need); /* without memory it stays empty and decoding says so */
+        if (!arena_init(&self->arena, need))
+            return false;
     }
     arena_reset(&self->arena);
+    return true;
 }
 
 /* A part is answered for good. */
@@ -59,6 +62,12 @@ static void on_bad_reply(struct client *self, struct part *part, enum status sta
     client_finish(self, call, &error);
 }
 
+static void on_unreadable(struct client *self, struct part *part) {
+    struct err err;
+    err_set(&err, STATUS_RESOURCE_EXHAUSTED, "no memory to read the answer");
+    client_finish_err(self, part->call, &err);
+}
+
 static void on_reply(struct client *self, struct conn *conn, const struct header *header,
                      struct view body, uint64_t now_us) {
     struct pending_item *item = pending_find(&self->pending, header->id, header->epoch);
@@ -71,8 +80,10 @@ static void on_reply(struct client *self, struct conn *conn, const struct header
     if (!status_from_code(header->status, &status))
         status = STATUS_INTERNAL;
     bool task = part->call->kind == CALL_TASK;
-    scratch(self, task ? codec_reply_arena_bytes(body.bytes) : session_arena_bytes(body.bytes));
-    if (status == STATUS_OK)
+    if (!scratch(self,
+                 task ? codec_reply_arena_bytes(body.bytes) : session_arena_bytes(body.bytes)))
+        on_unreadable(self, part);
+    else if (status == STATUS_OK)
         on_good_reply(self, part, body);
     else
         on_bad_reply(self, part, status, body, now_us);
@@ -102,7 +113,11 @@ static void on_welcome(struct client *self, struct view body, uint64_t now_us) {
     struct wire_welcome welcome;
     if (self->dial.state != DIAL_GREETING && self->dial.state != DIAL_UP)
         return;
-    scratch(self, session_arena_bytes(body.bytes));
+    if (!scratch(self, session_arena_bytes(body.bytes))) {
+        snprintf(self->trouble, sizeof self->trouble, "no memory to read its greeting");
+        dial_fail(&self->dial, now_us);
+        return;
+    }
     if (session_welcome_decode(body, &self->arena, &welcome, NULL) != STATUS_OK ||
         welcome.protocol != WIRE_PROTOCOL || welcome.session == 0) {
         snprintf(self->trouble, sizeof self->trouble, "it speaks another protocol");
@@ -157,8 +172,8 @@ static void on_refused_hello(struct client *self, const struct header *header, s
     enum status status;
     if (!status_from_code(header->status, &status))
         status = STATUS_INTERNAL;
-    scratch(self, session_arena_bytes(body.bytes));
-    bool readable = codec_error_decode(body, &self->arena, &told, NULL) == STATUS_OK;
+    bool readable = scratch(self, session_arena_bytes(body.bytes)) &&
+                    codec_error_decode(body, &self->arena, &told, NULL) == STATUS_OK;
     snprintf(self->trouble, sizeof self->trouble, "%s: %.*s", status_name(status),
              readable ? (int)told.message.bytes : 0, readable ? told.message.data : "");
     dial_fail(&self->dial, now_us);

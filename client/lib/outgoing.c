@@ -87,8 +87,11 @@ static enum frame_result send_out(struct client *self, const struct header *head
     zmq_msg_t msg;
     if (!self->now.socket)
         return FRAME_GONE;
-    if (!frame_body(&msg, body))
+    if (!frame_body(&msg, body)) {
+        self->again_us = clock_us() + AGAIN_US; /* nothing else would wake us for it */
         return FRAME_NONE;
+    }
+    self->again_us = 0;
     return frame_send_dealer(self->now.socket, header, &msg);
 }
 
@@ -103,8 +106,10 @@ static bool send_hello(struct client *self) {
                                .client = self->uuid};
     hello.n_want = services_want(&self->services, want);
     struct header header = {.type = WIRE_HELLO, .epoch = self->now.session};
-    if (session_hello_encode(&hello, &self->out) != STATUS_OK)
+    if (session_hello_encode(&hello, &self->out) != STATUS_OK) {
+        self->again_us = clock_us() + AGAIN_US;
         return false;
+    }
     if (send_out(self, &header, wire_out_view(&self->out)) != FRAME_OK)
         return false;
     services_asked(&self->services);

@@ -1,5 +1,6 @@
-/* oom_broker_test.c - the broker with each of its allocations failing in turn: its core over made-up
- * peers, its start, and the whole of it between a real client and a worker played by hand. */
+/* oom_broker_test.c - the broker with each of its allocations failing in turn: its core over
+ * made-up peers, its start, and the whole of it between a real client and a worker played by
+ * hand. */
 #include "support/body.h"
 #include "support/oom.h"
 #include "support/test.h"
@@ -86,8 +87,7 @@ static enum status join(core_t *core, uint32_t *worker, uint64_t uuid, const cha
     struct wire_model models[] = {
         {.name = view_of(model), .dim = 2, .tasks = 1U << WIRE_TASK_EMBED},
         {.name = view_of("shared"), .dim = 2, .tasks = 1U << WIRE_TASK_EMBED}};
-    struct wire_ready ready = {
-        .uuid = uuid, .name = view_of("w"), .models = models, .n_models = 2};
+    struct wire_ready ready = {.uuid = uuid, .name = view_of("w"), .models = models, .n_models = 2};
     struct err err;
     *worker = CORE_NONE;
     enum status st = core_ready(core, worker, &ready, 100, now_us, &err);
@@ -293,8 +293,7 @@ static void *play(void *arg) {
             } else if (header.type == WIRE_DISPATCH) {
                 answer(self, &header);
             } else if (header.type == WIRE_PING) {
-                say(self, (struct header){.type = WIRE_PONG, .epoch = epoch, .credit = 100},
-                    false);
+                say(self, (struct header){.type = WIRE_PONG, .epoch = epoch, .credit = 100}, false);
             }
         }
     }

@@ -45,8 +45,7 @@ static enum status embed_reply_out(void) {
 
 static enum status classify_out(void) {
     return codec_classify_request_encode(
-        &(struct wire_classify_request){
-            .texts = texts, .n_texts = 2, .seconds = texts, .top_k = 1},
+        &(struct wire_classify_request){.texts = texts, .n_texts = 2, .seconds = texts, .top_k = 1},
         &out);
 }
 
@@ -54,18 +53,15 @@ static enum status classify_reply_out(void) {
     static const uint32_t label[] = {0};
     static const float score[] = {1};
     const struct wire_scores results[] = {{label, score, 1}, {label, score, 1}};
-    return codec_classify_reply_encode(&(struct wire_classify_reply){.labels = texts,
-                                                                     .n_labels = 3,
-                                                                     .results = results,
-                                                                     .n_results = 2,
-                                                                     .facts = facts},
-                                       &out);
+    return codec_classify_reply_encode(
+        &(struct wire_classify_reply){
+            .labels = texts, .n_labels = 3, .results = results, .n_results = 2, .facts = facts},
+        &out);
 }
 
 static enum status rerank_out(void) {
     return codec_rerank_request_encode(
-        &(struct wire_rerank_request){
-            .query = view_of("q"), .documents = texts, .n_documents = 9},
+        &(struct wire_rerank_request){.query = view_of("q"), .documents = texts, .n_documents = 9},
         &out);
 }
 
@@ -136,14 +132,13 @@ static enum status ready_out(void) {
 static enum status ready_ok_out(void) {
     const struct wire_service_number number = {1, view_of("m"), WIRE_TASK_EMBED};
     return session_ready_ok_encode(
-        &(struct wire_ready_ok){
-            .protocol = 1, .broker = 3, .services = &number, .n_services = 1},
+        &(struct wire_ready_ok){.protocol = 1, .broker = 3, .services = &number, .n_services = 1},
         &out);
 }
 
 static enum status heartbeat_out(void) {
-    return session_heartbeat_encode(
-        &(struct wire_heartbeat){.queued = 1, .redis = view_of("up")}, &out);
+    return session_heartbeat_encode(&(struct wire_heartbeat){.queued = 1, .redis = view_of("up")},
+                                    &out);
 }
 
 static enum status status_out(void) {

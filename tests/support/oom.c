@@ -200,7 +200,7 @@ void oom_arm(unsigned first, unsigned n) {
 
 unsigned oom_disarm(void) {
     last_at = 0;
-    return failed;
+    return failed; /* stays what it is until the next oom_arm() */
 }
 
 unsigned oom_live(void) {
@@ -232,9 +232,9 @@ static bool run_at(const struct oom_cfg *cfg, unsigned at, unsigned n) {
     enum status status = cfg->run(cfg->arg);
     unsigned total = seen;
     bool hit = oom_disarm() > 0;
-    bool fine = status == STATUS_OK ||
-                (hit && (status == STATUS_RESOURCE_EXHAUSTED ||
-                         (cfg->others != STATUS_OK && status == cfg->others)));
+    bool fine =
+        status == STATUS_OK || (hit && (status == STATUS_RESOURCE_EXHAUSTED ||
+                                        (cfg->others != STATUS_OK && status == cfg->others)));
     if (!fine || (!cfg->keeps && n_live != before)) {
         if (hit)
             print_place("failed", failed_caller);

@@ -36,7 +36,8 @@ static void welcome(struct script *self, const struct frame_peer *to, struct vie
         abort();
     }
     struct wire_service services[WIRE_HELLO_WANT_MAX];
-    for (uint32_t i = 0; i < hello.n_want; i++)
+    for (uint32_t i = 0; i < hello.n_want; i++) {
+        self->tasks[i] = hello.want[i].task;
         services[i] = (struct wire_service){.number = 10 + i,
                                             .model = hello.want[i].model,
                                             .task = hello.want[i].task,
@@ -45,6 +46,7 @@ static void welcome(struct script *self, const struct frame_peer *to, struct vie
                                             .fingerprint = view_of(fingerprint),
                                             .dim = 2,
                                             .max_tokens = 128};
+    }
     struct wire_welcome m = {.protocol = WIRE_PROTOCOL,
                              .session = self->session,
                              .broker = 7,
@@ -141,6 +143,90 @@ static bool read_texts(struct script_held *what, struct view body, struct arena 
     return true;
 }
 
+static struct wire_facts facts_of(uint32_t n) {
+    static const uint32_t tokens[LIMIT_REQUEST_TEXTS];
+    static const uint8_t zeros[LIMIT_REQUEST_TEXTS];
+    return (struct wire_facts){.n = n,
+                               .tokens = tokens,
+                               .truncated = zeros,
+                               .source = zeros,
+                               .model = view_of(model_name),
+                               .fingerprint = view_of(fingerprint),
+                               .worker = view_of("w1")};
+}
+
+/* Label 0 for each text. */
+static enum status classified(struct view body, struct arena *arena, struct wire_out *out) {
+    static const uint32_t label[1];
+    static const float score[] = {1};
+    struct wire_scores results[LIMIT_REQUEST_TEXTS];
+    struct wire_classify_request m;
+    uint32_t item;
+    enum status st = codec_classify_request_decode(body, arena, &m, &item, NULL);
+    if (st != STATUS_OK)
+        return st;
+    for (uint32_t i = 0; i < m.n_texts; i++)
+        results[i] = (struct wire_scores){label, score, 1};
+    struct wire_classify_reply reply = {.labels = m.labels,
+                                        .n_labels = m.n_labels,
+                                        .results = results,
+                                        .n_results = m.n_texts,
+                                        .facts = facts_of(m.n_texts)};
+    return codec_classify_reply_encode(&reply, out);
+}
+
+/* In the order they came. */
+static enum status ranked(struct view body, struct arena *arena, struct wire_out *out) {
+    uint32_t index[LIMIT_REQUEST_TEXTS];
+    float score[LIMIT_REQUEST_TEXTS];
+    struct wire_rerank_request m;
+    uint32_t item;
+    enum status st = codec_rerank_request_decode(body, arena, &m, &item, NULL);
+    if (st != STATUS_OK)
+        return st;
+    for (uint32_t i = 0; i < m.n_documents; i++) {
+        index[i] = i;
+        score[i] = 1 / (float)(i + 1);
+    }
+    struct wire_rerank_reply reply = {
+        .index = index, .score = score, .n = m.n_documents, .facts = facts_of(m.n_documents)};
+    return codec_rerank_reply_encode(&reply, out);
+}
+
+/* Each text is one token, itself. */
+static enum status tokenized(struct view body, struct arena *arena, struct wire_out *out) {
+    static const uint32_t id[] = {7};
+    struct wire_tokens results[LIMIT_REQUEST_TEXTS];
+    struct wire_tokenize_request m;
+    uint32_t item;
+    enum status st = codec_tokenize_request_decode(body, arena, &m, &item, NULL);
+    if (st != STATUS_OK)
+        return st;
+    for (uint32_t i = 0; i < m.n_texts; i++)
+        results[i] = (struct wire_tokens){id, 1, m.pieces ? &m.texts[i] : NULL, 1};
+    struct wire_tokenize_reply reply = {
+        .results = results, .n_results = m.n_texts, .facts = facts_of(m.n_texts)};
+    return codec_tokenize_reply_encode(&reply, out);
+}
+
+static void answer_task(struct script *self, const struct script_held *what, enum wire_task task,
+                        struct view body, struct arena *arena, struct wire_out *out) {
+    enum status st = task == WIRE_TASK_CLASSIFY ? classified(body, arena, out)
+                     : task == WIRE_TASK_RERANK ? ranked(body, arena, out)
+                                                : tokenized(body, arena, out);
+    if (st != STATUS_OK) {
+        fprintf(stderr, "script broker: a request cannot be read\n");
+        abort();
+    }
+    struct header header = {.type = WIRE_REPLY, .id = what->header.id, .epoch = self->session};
+    send_body(self, &what->peer, &header, out);
+}
+
+static enum wire_task task_of(const struct script *self, uint16_t service) {
+    unsigned at = service - 10U;
+    return at < WIRE_HELLO_WANT_MAX ? self->tasks[at] : WIRE_TASK_NONE;
+}
+
 static void request(struct script *self, const struct frame_peer *from, const struct header *header,
                     struct view body, struct arena *arena, struct wire_out *out) {
     struct script_held what = {.peer = *from, .header = *header};
@@ -152,6 +238,8 @@ static void request(struct script *self, const struct frame_peer *from, const st
     bool has_100;
     if (header->service == 0) {
         report(self, &what, out);
+    } else if (task_of(self, header->service) > WIRE_TASK_EMBED) {
+        answer_task(self, &what, task_of(self, header->service), body, arena, out);
     } else if (self->mute_left > 0) {
         self->mute_left--;
     } else if (!read_texts(&what, body, arena, &has_100)) {

@@ -1,6 +1,7 @@
 /* script_broker.h - a broker that does what a test tells it: the client's side of the protocol over
  * a real ROUTER socket, with every misbehaviour a knob. Answers are easy to check: the vector of
- * the text "17" is [17, number of the broker].
+ * the text "17" is [17, number of the broker]. Requests for scores and tokens are answered, too,
+ * with as little as is right, and without misbehaving.
  *
  * Threads: the broker runs on its own; knobs are set before script_start() or with script_set(),
  * and what it saw is read with script_get(). */
@@ -67,6 +68,7 @@ struct script {
     pthread_t thread;
     atomic_int stopping;
     uint64_t session;
+    enum wire_task tasks[WIRE_HELLO_WANT_MAX]; /* of the services it numbered last */
     struct script_held held[SCRIPT_HELD_MAX];
     uint32_t n_held;
     struct frame_peer last_peer;
