@@ -1,6 +1,6 @@
 /* admit.c - a request at the door: refused with a reason, or given a ticket and a place in a line.
  *
- *     repeat? ─► sane? ─► which service? ─► anybody to do it? ─► room? ─► time? ─► ticket
+ *     repeat? ─► sane? ─► which service? ─► anybody to do it? ─► room? time? (room.c) ─► ticket
  *
  * "Anybody to do it" is patient: a request whose model has no worker waits while the broker itself
  * is young or a worker left a moment ago, so that restarts of either lose nothing. Requests for the
@@ -12,10 +12,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-
-enum { RETRY_MIN_MS = 10, RETRY_MAX_MS = 30000, RETRY_UNKNOWN_MS = 1000 };
-
-#define ADMIT_SHARE 0.8 /* of its budget a request may be expected to take */
 
 /* Names of models that workers serve, or served, for a task: "a, b, c". */
 static const char *known_models(const core_t *self, enum wire_task task, bool live, char *out,
@@ -159,18 +155,8 @@ enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, u
     return STATUS_OK;
 }
 
-/* When to come again: what waits, at the pace of the last seconds. */
-static uint32_t retry_after_ms(uint32_t waiting, double rate) {
-    if (rate < 0.1)
-        return RETRY_UNKNOWN_MS;
-    double ms = 1000.0 * waiting / rate;
-    return ms < RETRY_MIN_MS ? RETRY_MIN_MS : ms > RETRY_MAX_MS ? RETRY_MAX_MS : (uint32_t)ms;
-}
-
-__attribute__((format(printf, 6, 7))) static void refuse(core_t *self, uint32_t client,
-                                                         const struct header *request,
-                                                         enum status status, uint32_t retry_ms,
-                                                         const char *format, ...) {
+void admit_refuse(core_t *self, uint32_t client, const struct header *request, enum status status,
+                  uint32_t retry_ms, const char *format, ...) {
     char text[ERR_TEXT_MAX];
     va_list args;
     va_start(args, format);
@@ -188,69 +174,21 @@ __attribute__((format(printf, 6, 7))) static void refuse(core_t *self, uint32_t 
     client_send(self, client, &header, &error);
 }
 
-/* Will there be an answer in time, at the pace of the last seconds? What cannot be done is
- * refused now: first in, first out with everybody at the brink of the deadline would leave hardly
- * anybody served. Two requests a worker are always let in: the pace is learned from what is
- * done. */
-static bool has_time(core_t *self, uint32_t client, const struct header *header, uint32_t service) {
-    struct service_state *state = &self->services[service];
-    if (state->pace <= 0)
-        return true;
-    uint32_t ahead = state->in_flight;
-    for (int lane = 0; lane <= header->lane; lane++)
-        ahead += state->lines[lane].waiting.n;
-    double wait_us = 1e6 * (ahead + 1) / state->pace;
-    double room_us = ADMIT_SHARE * header->budget_us;
-    if (wait_us <= room_us || ahead < 2 * self->fleet.services[service].n_members)
-        return true;
-    state->was_refused = true;
-    double ms = (wait_us - room_us) / 1e3;
-    refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED,
-           ms < RETRY_MIN_MS   ? RETRY_MIN_MS
-           : ms > RETRY_MAX_MS ? RETRY_MAX_MS
-                               : (uint32_t)ms,
-           "an answer would take about %.0f ms, the request has %u", wait_us / 1e3,
-           header->budget_us / 1000);
-    return false;
-}
-
-/* Limits on what may wait. */
-static bool has_room(core_t *self, uint32_t client, const struct header *header, size_t body_bytes,
-                     uint64_t now_us) {
-    uint32_t own = self->clients[client].tickets.n;
-    if (own >= self->cfg.max_client_tickets) {
-        refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, retry_after_ms(own, self->rate),
-               "%u requests of this client are in flight", own);
-        return false;
-    }
-    bool full = self->queued >= self->cfg.max_queued ||
-                self->queued_bytes + body_bytes > self->cfg.max_queued_bytes;
-    if (full && self->queued) { /* some of it may only wait for the end of this burst */
-        dispatch_all(self, now_us);
-        full = self->queued >= self->cfg.max_queued ||
-               self->queued_bytes + body_bytes > self->cfg.max_queued_bytes;
-    }
-    if (full)
-        refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED,
-               retry_after_ms(self->queued, self->rate), "%u requests (%llu bytes) wait already",
-               self->queued, (unsigned long long)self->queued_bytes);
-    return !full;
-}
-
 /* What can be said of a request without looking at anybody else's. */
 static bool is_sane(core_t *self, uint32_t client, const struct header *header, size_t body_bytes) {
     if (self->draining)
-        refuse(self, client, header, STATUS_UNAVAILABLE, 0, "this broker is stopping");
+        admit_refuse(self, client, header, STATUS_UNAVAILABLE, 0, "this broker is stopping");
     else if (header->budget_us == 0 || header->budget_us > LIMIT_DEADLINE_MS * UINT64_C(1000))
-        refuse(self, client, header, STATUS_INVALID_ARGUMENT, 0,
-               "the time budget is %u us, it must be 1 to %u ms", header->budget_us,
-               LIMIT_DEADLINE_MS);
+        admit_refuse(self, client, header, STATUS_INVALID_ARGUMENT, 0,
+                     "the time budget is %u us, it must be 1 to %u ms", header->budget_us,
+                     LIMIT_DEADLINE_MS);
     else if (header->lane >= WIRE_LANES)
-        refuse(self, client, header, STATUS_INVALID_ARGUMENT, 0, "there is no lane %u",
-               header->lane);
+        admit_refuse(self, client, header, STATUS_INVALID_ARGUMENT, 0, "there is no lane %u",
+                     header->lane);
     else if (body_bytes > LIMIT_REQUEST_BYTES)
-        refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, 0,
-               "the request has %zu bytes, %u are the limit", body_bytes, LIMIT_REQUEST_BYTES);
+        admit_refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, 0,
+                     "the request has %zu bytes, %u are the limit", body_bytes,
+                     LIMIT_REQUEST_BYTES);
     else
         return true;
     return false;
@@ -273,27 +211,26 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
         goto out;
     enum status status = admit_resolve(self, header->service, client, now_us, &service, &err);
     if (status != STATUS_OK) {
-        refuse(self, client, header, status, 0, "%s", err.text);
+        admit_refuse(self, client, header, status, 0, "%s", err.text);
         goto out;
     }
-    if (!has_room(self, client, header, body.bytes, now_us) ||
-        !has_time(self, client, header, service))
+    const struct room_wish wish = {
+        client, service, (uint32_t)body.bytes, core_cost(body.bytes),
+        (uint32_t)pace_work(&self->services[service].pace, core_cost(body.bytes))};
+    if (!room_for(self, &wish, header, now_us))
         goto out;
     struct ticket *t = ticket_new(self, client, header->id);
-    if (!t) {
-        refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED,
-               retry_after_ms(self->queued, self->rate), "%u requests are in flight already",
-               self->cfg.max_tickets);
-        goto out;
-    }
     t->admitted_us = now_us;
     t->deadline_us = now_us + header->budget_us;
-    t->body_bytes = (uint32_t)body.bytes;
+    t->body_bytes = wish.bytes;
+    t->cost = wish.cost;
+    t->work = wish.work;
     t->asked = header->service;
     t->service = (uint16_t)service;
     t->lane = header->lane;
     t->flags = header->flags;
     slot = ticket_slot(self, t);
+    account_hold(&self->accounts, t->account, t->body_bytes, t->work);
     wheel_add(&self->wheel, slot, t->deadline_us);
     ticket_wait(self, t, false);
 out:
@@ -312,7 +249,7 @@ void core_refuse(core_t *self, uint32_t client, const struct header *header,
     }
     self->stats.received++;
     self->clients[client].received++;
-    refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, retry_after_ms, "%s", why);
+    admit_refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, retry_after_ms, "%s", why);
     core_settle(self, now_us);
 }
 

@@ -51,16 +51,30 @@ static void drop_tickets(core_t *self, struct client *c) {
 void client_end(core_t *self, uint32_t client) {
     struct client *c = &self->clients[client];
     drop_tickets(self, c);
+    account_leave(&self->accounts, c->account);
     self->ops.client_closed(self->ops.arg, client, c->why);
     *c = (struct client){0};
     self->free_clients[self->n_free_clients++] = client;
     self->n_clients--;
 }
 
-static void start(struct client *c, uint64_t session, const struct core_who *who, uint64_t now_us) {
+/* What the connection proves goes before what holds for everybody. */
+static uint32_t join(core_t *self, const struct core_who *who) {
+    const struct core_cfg *cfg = &self->cfg;
+    struct account_limits limits = {
+        .max_requests = who->max_requests ? who->max_requests : cfg->max_client_tickets,
+        .weight = who->weight,
+        .max_bytes = who->max_bytes ? who->max_bytes : cfg->max_client_bytes,
+        .max_work = who->max_cost ? who->max_cost : cfg->max_client_cost};
+    return account_join(&self->accounts, who->account, &limits);
+}
+
+static void start(core_t *self, struct client *c, uint64_t session, const struct core_who *who,
+                  uint64_t now_us) {
     *c = (struct client){.session = session, .heard_us = now_us, .pinged_us = now_us};
     if (who)
         c->who = *who;
+    c->account = join(self, &c->who);
     queue_init(&c->tickets);
 }
 
@@ -77,7 +91,8 @@ enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t 
             return STATUS_OK;
         }
         drop_tickets(self, c);
-        start(c, session, who, now_us);
+        account_leave(&self->accounts, c->account);
+        start(self, c, session, who, now_us);
         core_settle(self, now_us);
         return STATUS_OK;
     }
@@ -87,7 +102,7 @@ enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t 
     *client =
         self->n_free_clients ? self->free_clients[--self->n_free_clients] : self->high_clients++;
     self->n_clients++;
-    start(&self->clients[*client], session, who, now_us);
+    start(self, &self->clients[*client], session, who, now_us);
     return STATUS_OK;
 }
 

@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BEATS_PARTS = 4, SECOND_US = 1000000, CALM_S = 5 };
+enum { BEATS_PARTS = 4, SECOND_US = 1000000 };
 
 static uint32_t power_of_two(uint32_t at_least) {
     uint32_t n = 1;
@@ -42,6 +42,8 @@ static bool take_tables(core_t *self, uint64_t now_us) {
     for (uint32_t i = 0; i < buckets; i++)
         self->buckets[i] = CORE_NONE;
     return wheel_init(&self->wheel, cfg->max_tickets, now_us) &&
+           accounts_init(&self->accounts, cfg->max_clients, cfg->seed) &&
+           flows_init(&self->flows, cfg->max_tickets, &self->accounts, cfg->seed) &&
            fleet_init(&self->fleet, cfg->max_workers, cfg->max_services, cfg->seed);
 }
 
@@ -61,13 +63,11 @@ enum status core_new(const struct core_cfg *cfg, const struct core_ops *ops, uin
     for (int lane = 0; lane < WIRE_LANES; lane++) {
         queue_init(&self->ready[lane]);
         for (uint32_t i = 0; i < cfg->max_services; i++) {
-            struct line *line = &self->services[i].lines[lane];
-            queue_init(&line->waiting);
-            line->service = (uint16_t)i;
-            line->lane = (uint8_t)lane;
+            line_init(&self->services[i].lines[lane], (uint16_t)i, (uint8_t)lane);
         }
     }
-    self->start_us = self->last_beat_us = now_us;
+    self->flows.target_us = cfg->queue_target_us;
+    self->start_us = self->last_beat_us = self->looked_us = now_us;
     self->next_beat_us = now_us + cfg->heartbeat_us / BEATS_PARTS;
     self->next_second_us = now_us + SECOND_US;
     *out = self;
@@ -84,6 +84,8 @@ void core_destroy(core_t **out) {
             self->ops.drop(self->ops.arg, i);
     fleet_done(&self->fleet);
     wheel_done(&self->wheel);
+    flows_done(&self->flows);
+    accounts_done(&self->accounts);
     free(self->tickets);
     free(self->free_tickets);
     free(self->runs);
@@ -125,38 +127,11 @@ static void expire(core_t *self, uint64_t now_us) {
     }
 }
 
-/* What a service can do is only seen while it is asked for more: when requests waited all the
- * time, or admission refused some. A good second counts at once, since so much was done; a bad
- * one by half. Results other than OK do not count, for expired ones come fast. Forgotten after
- * CALM_S: by then workers may have come. */
-static void measure_pace(struct service_state *state, double seconds) {
-    double now = (double)(state->good - state->good_before) / seconds;
-    bool pressed = state->was_refused || (state->queued && !state->was_empty);
-    if (pressed || now > state->pace)
-        state->calm_s = 0;
-    if (pressed)
-        state->pace = fmax(1, state->pace > now ? (state->pace + now) / 2 : now);
-    else if (state->pace > 0 && now > state->pace)
-        state->pace = now;
-    else if (!pressed && ++state->calm_s >= CALM_S)
-        state->pace = state->calm_s = 0;
-    state->good_before = state->good;
-    state->was_refused = false;
-    state->was_empty = state->queued == 0;
-}
-
 /* Results per second over the last few seconds, for advice on when to come again. */
-static void measure_rates(core_t *self, uint64_t seconds) {
-    double s = (double)seconds;
-    self->rate += 0.4 * ((double)(self->answered - self->answered_before) / s - self->rate);
+static void measure_rate(core_t *self, uint64_t seconds) {
+    double now = (double)(self->answered - self->answered_before) / (double)seconds;
+    self->rate += 0.4 * (now - self->rate);
     self->answered_before = self->answered;
-    for (uint32_t i = 1; i < self->fleet.n_services; i++) {
-        struct service_state *state = &self->services[i];
-        double now = (double)(state->answered - state->answered_before) / s;
-        state->rate += 0.4 * (now - state->rate);
-        state->answered_before = state->answered;
-        measure_pace(state, s);
-    }
 }
 
 static void end_drain(core_t *self) {
@@ -175,13 +150,14 @@ static void beat(core_t *self, uint64_t now_us) {
         self->trust_us = now_us + CORE_SILENT_BEATS * self->cfg.heartbeat_us;
     self->last_beat_us = now_us;
     self->next_beat_us = now_us + self->cfg.heartbeat_us / BEATS_PARTS;
+    learn_look(self, now_us);
     crew_beat(self, now_us);
     core_settle(self, now_us);
     admit_orphans(self, now_us);
     if (now_us >= self->next_second_us) {
         uint64_t seconds = 1 + (now_us - self->next_second_us) / SECOND_US;
         self->next_second_us += seconds * SECOND_US;
-        measure_rates(self, seconds);
+        measure_rate(self, seconds);
         clients_beat(self, now_us);
     }
     if (self->draining && now_us >= self->drain_until_us)
@@ -287,9 +263,16 @@ uint64_t core_replied(const core_t *self) {
 
 struct core_service_view core_service(const core_t *self, uint32_t number, uint64_t now_us) {
     const struct service_state *state = &self->services[number];
-    struct core_service_view view = {
-        .queued = state->queued, .in_flight = state->in_flight, .answered = state->answered};
+    struct core_service_view view = {.queued = state->queued,
+                                     .in_flight = state->in_flight,
+                                     .answered = state->answered,
+                                     .refused = state->refused,
+                                     .shed = state->shed,
+                                     .rate = 1e6 * learn_rate(self, number),
+                                     .weight = (double)pace_work(&state->pace, PACE_WEIGHT_ONE) /
+                                               PACE_WEIGHT_ONE};
     for (int lane = 0; lane < WIRE_LANES; lane++) {
+        view.lanes[lane] = state->lines[lane].waiting.n;
         struct link *head = queue_head(&state->lines[lane].waiting);
         if (!head)
             continue;

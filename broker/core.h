@@ -68,7 +68,11 @@ struct core_cfg {
     uint32_t max_clients, max_workers, max_services, max_tickets;
     uint32_t max_queued;         /* requests waiting for a worker */
     uint64_t max_queued_bytes;   /* their bodies */
-    uint32_t max_client_tickets; /* requests of one client, waiting or in flight */
+    uint64_t max_queued_cost;    /* weighted by what a service's cost takes; 0: no limit */
+    uint32_t max_client_tickets; /* requests of one account, waiting or in flight */
+    uint64_t max_client_bytes;   /* of their bodies; 0: no limit, here and below */
+    uint64_t max_client_cost;    /* of them, weighted as above */
+    uint64_t queue_target_us;    /* an account that waits longer, see line.h; 0: for ever */
     uint64_t heartbeat_us; /* workers speak this often; silence of CORE_SILENT_BEATS is death */
     uint64_t
         no_worker_grace_us; /* a request waits this long for a worker of its model to come (back) */
@@ -100,6 +104,8 @@ struct core_stats {    /* since the start */
     uint64_t requeued;   /* executions lost with their worker */
     uint64_t nacked;     /* given back unstarted */
     uint64_t late;       /* results nobody waits for */
+    uint64_t refused;    /* at the door: RESOURCE_EXHAUSTED */
+    uint64_t shed;       /* after they had waited: pushed out, or without a chance to be in time */
     uint64_t workers_lost;
     uint64_t suspected;        /* workers that did not take a dispatch */
     uint64_t strangers;        /* frames of unknown or wrong epoch */
@@ -202,8 +208,12 @@ uint64_t core_replied(const core_t *self);
 
 struct core_service_view {
     uint32_t queued, in_flight;
+    uint32_t lanes[WIRE_LANES]; /* queued, by lane */
     uint64_t answered;
-    uint64_t oldest_us; /* age of the oldest waiter */
+    uint64_t refused, shed; /* as in core_stats */
+    uint64_t oldest_us;     /* age of the oldest waiter */
+    double rate;            /* cost per second it is held to be capable of; 0: not known */
+    double weight;          /* what its cost takes, beside the mean of all services */
 };
 struct core_service_view core_service(const core_t *self, uint32_t number, uint64_t now_us);
 

@@ -7,6 +7,8 @@ static void check_ticket(const core_t *self, const struct ticket *t) {
     uint32_t slot = ticket_slot(self, t);
     const struct client *c = &self->clients[t->client];
     CHECK(t->client < self->high_clients && c->session);
+    CHECK(t->account == c->account && t->cost == core_cost(t->body_bytes) && t->work);
+    CHECK(queue_has(&t->turn) == (t->state == TICKET_WAITING));
     CHECK(queue_has(&t->place) == (t->state == TICKET_WAITING) && queue_has(&t->owned));
     CHECK(self->wheel.items[slot].list != WHEEL_NONE);
     CHECK(self->wheel.items[slot].due_us == t->deadline_us);
@@ -20,7 +22,7 @@ static void check_ticket(const core_t *self, const struct ticket *t) {
         CHECK(t->runs[i] < self->high_runs && run->ticket == slot);
         CHECK(run->worker < self->fleet.high_workers);
         CHECK(self->fleet.workers[run->worker].state != FLEET_FREE);
-        CHECK(run->cost == core_cost(t->body_bytes));
+        CHECK(run->cost == t->cost);
         runs++;
     }
     if (t->state == TICKET_IN_FLIGHT)
@@ -49,6 +51,62 @@ static void check_tickets(const core_t *self) {
     CHECK(self->queued <= self->cfg.max_tickets);
 }
 
+static void check_flow(const core_t *self, const struct flow *f) {
+    const struct line *line = &self->services[f->service].lines[f->lane];
+    uint64_t cost = 0;
+    CHECK(queue_has(&f->turn) && queue_has(&f->owned) && !queue_empty(&f->waiting));
+    CHECK(self->accounts.items[f->account].sessions && f->weight);
+    for (const struct link *item = queue_head(&f->waiting); item;
+         item = queue_next(&f->waiting, item)) {
+        const struct ticket *t = QUEUE_ITEM(item, const struct ticket, turn);
+        CHECK(t->state == TICKET_WAITING && t->account == f->account);
+        CHECK(t->service == f->service && t->lane == f->lane);
+        CHECK(&self->flows.items[t->flow] == f);
+        cost += t->cost;
+    }
+    CHECK(cost == f->cost && cost <= line->cost);
+}
+
+static void check_line(const struct line *line) {
+    uint64_t cost = 0, weights = 0;
+    uint32_t n = 0;
+    for (const struct link *item = queue_head(&line->flows); item;
+         item = queue_next(&line->flows, item)) {
+        const struct flow *f = QUEUE_ITEM(item, const struct flow, turn);
+        cost += f->cost;
+        weights += f->weight;
+        n += f->waiting.n;
+    }
+    CHECK(cost == line->cost && weights == line->weights && n == line->waiting.n);
+    CHECK(n || (!line->due && !line->earned16 && line->keeps == CORE_NONE));
+}
+
+static void check_accounts(const core_t *self) {
+    uint32_t requests = 0, flows = 0, used = 0, largest = accounts_largest(&self->accounts);
+    uint64_t backlog = 0;
+    for (uint32_t i = 0; i < self->flows.high; i++) {
+        if (self->flows.items[i].account == ACCOUNT_NONE)
+            continue;
+        check_flow(self, &self->flows.items[i]);
+        flows++;
+    }
+    CHECK(flows == self->flows.n);
+    for (uint32_t i = 0; i < self->accounts.high; i++) {
+        const struct account *a = &self->accounts.items[i];
+        if (!a->sessions)
+            continue;
+        used++;
+        requests += a->requests;
+        backlog += a->backlog;
+        CHECK(queue_has(&a->place) == (a->backlog > 0));
+        CHECK(!a->backlog || a->rank <= self->accounts.items[largest].rank);
+        for (int lane = 0; lane < WIRE_LANES; lane++)
+            flows -= a->flows[lane].n;
+    }
+    CHECK(used == self->accounts.n && flows == 0);
+    CHECK(requests == self->queued + self->in_flight && backlog == self->queued_work);
+}
+
 static void check_clients(const core_t *self) {
     uint32_t n = 0, tickets = 0;
     for (uint32_t i = 0; i < self->high_clients; i++) {
@@ -58,7 +116,7 @@ static void check_clients(const core_t *self) {
         n++;
         tickets += c->tickets.n;
         CHECK(!c->doomed);
-        CHECK(c->tickets.n <= self->cfg.max_client_tickets);
+        CHECK(c->account < self->accounts.high && self->accounts.items[c->account].sessions);
         CHECK(c->received == c->replied + c->tickets.n);
     }
     CHECK(n == self->n_clients);
@@ -111,25 +169,35 @@ static void check_workers(const core_t *self) {
 }
 
 static void check_services(const core_t *self) {
-    uint32_t queued = 0, in_flight = 0;
+    uint32_t queued = 0, in_flight = 0, due = 0, lanes[WIRE_LANES] = {0};
     for (uint32_t i = 0; i < self->fleet.n_services; i++) {
         const struct service_state *state = &self->services[i];
         uint32_t lines = 0;
-        for (int lane = 0; lane < WIRE_LANES; lane++)
+        for (int lane = 0; lane < WIRE_LANES; lane++) {
+            check_line(&state->lines[lane]);
             lines += state->lines[lane].waiting.n;
+            lanes[lane] += state->lines[lane].waiting.n;
+            due += state->lines[lane].due;
+        }
         CHECK(lines == state->queued);
         queued += lines;
         in_flight += state->in_flight;
         const struct fleet_service *s = &self->fleet.services[i];
-        for (uint32_t k = 0; k < s->n_members; k++)
+        for (uint32_t k = 0; k < s->n_members; k++) {
             CHECK(self->fleet.workers[s->members[k]].state != FLEET_FREE);
+            CHECK(self->fleet.loads[s->members[k]].fast == (k < s->n_fast));
+        }
     }
+    CHECK(due == self->n_due);
+    for (int lane = 0; lane < WIRE_LANES; lane++)
+        CHECK(lanes[lane] == self->lane_queued[lane]);
     CHECK(queued == self->queued && in_flight == self->in_flight);
 }
 
 void core_check(const core_t *self) {
     CHECK(!self->n_doomed_clients && !self->n_doomed_workers);
     check_tickets(self);
+    check_accounts(self);
     check_clients(self);
     check_workers(self);
     check_services(self);

@@ -2,9 +2,12 @@
  * else.
  *
  *     admit.c     a request comes in: checked, resolved to a service, given a ticket
+ *     room.c      may it wait: limits, its time, and who goes when all is full
  *     dispatch.c  which ticket that waits meets which worker with room
  *     run.c       executions: a ticket is sent to a worker, and the two part again
  *     ticket.c    the life of one ticket, and its one answer
+ *     line.c      who waits, and whose turn it is      account.c  who holds how much
+ *     learn.c     what results tell of paces (pace.c) and of what requests take
  *     clients.c   sessions of clients        crew.c  sessions of workers
  *     core.c      start, time, drain         core_check.c  the invariants
  *
@@ -20,7 +23,10 @@
 #ifndef EMBER_BROKER_CORE_STATE_H
 #define EMBER_BROKER_CORE_STATE_H
 
+#include "account.h"
 #include "core.h"
+#include "line.h"
+#include "pace.h"
 #include "wheel.h"
 
 enum ticket_state { TICKET_FREE, TICKET_WAITING, TICKET_IN_FLIGHT };
@@ -33,18 +39,22 @@ struct run {
     uint32_t generation; /* changes with each use of the index */
     uint32_t ticket;     /* slot; CORE_NONE: free */
     uint32_t worker, cost;
+    uint32_t load; /* cost in flight there when it was sent, its own included */
 };
 
 enum { TICKET_RUNS = 2 }; /* the first one, and one more elsewhere to overtake it */
 
 struct ticket {
     struct link place; /* waiting: in its line */
+    struct link turn;  /* waiting: in its account's flow */
     struct link owned; /* in its client's list */
     uint64_t id;       /* the client's request number */
     uint64_t deadline_us, admitted_us;
     uint32_t runs[TICKET_RUNS]; /* live ones, CORE_NONE: none there */
     uint32_t client;
+    uint32_t account, flow; /* the client's account; waiting: its flow, see line.h */
     uint32_t body_bytes;
+    uint32_t cost, work;  /* see core_cost(), and account.h */
     uint32_t same_bucket; /* next in the table by (client, id) */
     uint16_t asked;       /* service as the client named it */
     uint16_t service;     /* what it was resolved to */
@@ -55,6 +65,7 @@ struct ticket {
 struct client {
     uint64_t session; /* 0: free */
     struct core_who who;
+    uint32_t account;
     uint64_t heard_us, pinged_us;
     struct queue tickets;
     uint64_t received, replied;
@@ -63,22 +74,13 @@ struct client {
     const char *why;
 };
 
-struct line {
-    struct queue waiting;
-    struct link ready; /* in core.ready[lane] when a dispatch is worth trying */
-    uint16_t service;
-    uint8_t lane;
-};
-
 struct service_state { /* parallel to fleet.services */
     struct line lines[WIRE_LANES];
     uint32_t queued, in_flight;
-    uint64_t answered, answered_before; /* results: ever, and up to the last second's end */
-    double rate;                        /* results per second, smoothed */
-    uint64_t good, good_before;         /* results that are OK, likewise */
-    double pace; /* OK results per second of late, when more was wanted; 0: not known */
-    bool was_empty, was_refused; /* in this second: nothing waited; admission said no */
-    uint8_t calm_s;              /* seconds since more was wanted than done */
+    uint64_t cost_in_flight;
+    uint64_t answered;      /* results, ever */
+    uint64_t refused, shed; /* requests at the door, and after they had waited */
+    struct pace pace;
 };
 
 struct core {
@@ -96,6 +98,12 @@ struct core {
     uint32_t *free_clients, n_free_clients, high_clients, n_clients;
     struct service_state *services;
     struct queue ready[WIRE_LANES]; /* lines */
+    struct accounts accounts;
+    struct flows flows;
+    uint32_t lane_queued[WIRE_LANES], n_due; /* requests that wait; lines that are due */
+    uint32_t mean16;                         /* moving mean of dispatched work, in sixteenths */
+    double engine_us, engine_cost;           /* of results of late, see learn.c */
+    uint64_t queued_work, looked_us;
     uint32_t *doomed_clients, n_doomed_clients;
     uint32_t *doomed_workers, n_doomed_workers;
     uint32_t queued, in_flight;
@@ -128,6 +136,8 @@ void ticket_drop(core_t *self, struct ticket *t);   /* its client is gone */
 void ticket_recall(core_t *self, struct ticket *t); /* its workers are told; the end is near */
 void ticket_lost(core_t *self, struct ticket *t);   /* it has no run left: workers are gone */
 void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text);
+/* There is no room for it, or no time: RESOURCE_EXHAUSTED with advice when to come again. */
+void ticket_shed(core_t *self, struct ticket *t, uint32_t retry_after_ms, const char *text);
 
 /* run.c */
 struct run *run_by_number(core_t *self, uint64_t number, uint32_t worker); /* NULL: not live */
@@ -143,10 +153,32 @@ enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, u
 void admit_parked(core_t *self, uint64_t now_us);  /* those that wait for a default model */
 void admit_orphans(core_t *self, uint64_t now_us); /* those whose model has no worker any more */
 
+__attribute__((format(printf, 6, 7))) void admit_refuse(core_t *self, uint32_t client,
+                                                        const struct header *request,
+                                                        enum status status, uint32_t retry_ms,
+                                                        const char *format, ...);
+
+/* room.c */
+struct room_wish { /* a request that would like to wait */
+    uint32_t client, service, bytes, cost, work;
+};
+/* True: it may, though somebody else may have had to go. False: it is refused and answered. */
+bool room_for(core_t *self, const struct room_wish *wish, const struct header *header,
+              uint64_t now_us);
+/* When `cost` more has been done by a service that does `rate` per us; 0: not known. */
+uint32_t room_retry_ms(const core_t *self, double cost, double rate);
+
 /* dispatch.c */
 void dispatch_ready(core_t *self, uint32_t service);
 void dispatch_opened(core_t *self, uint32_t worker);
 void dispatch_all(core_t *self, uint64_t now_us);
+void dispatch_emptied(core_t *self, struct line *line); /* its last ticket went */
+
+/* learn.c */
+void learn_result(core_t *self, const struct run *run, const struct header *header,
+                  uint64_t now_us);
+void learn_look(core_t *self, uint64_t now_us);          /* several times a second */
+double learn_rate(const core_t *self, uint32_t service); /* cost per us; 0: not known */
 
 /* clients.c */
 void client_send(core_t *self, uint32_t client, const struct header *header,

@@ -105,10 +105,12 @@ bool core_worker_heard(core_t *self, uint32_t worker, const struct header *heade
 
 static void on_result(core_t *self, uint32_t worker, const struct header *header, uint64_t now_us) {
     struct run *run = run_by_number(self, header->id, worker);
-    if (run)
+    if (run) {
+        learn_result(self, run, header, now_us);
         ticket_forward(self, &self->tickets[run->ticket], header->status, now_us);
-    else
+    } else {
         self->stats.late++;
+    }
     dispatch_opened(self, worker);
 }
 

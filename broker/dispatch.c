@@ -1,15 +1,27 @@
 /* dispatch.c - which ticket that waits meets which worker with room.
  *
  *     ready[HIGH]    line(s3) line(s1)          lines whose service may have a worker with room;
- *     ready[NORMAL]  line(s1)                   one ticket a turn, then to the back: services
- *     ready[BULK]    line(s3)                   that share workers share them evenly
+ *     ready[NORMAL]  line(s1)                   they take turns by work, so that services that
+ *     ready[BULK]    line(s3)                   share workers share them evenly
  *
  * A line leaves `ready` when no member has room and comes back when one gets some (dispatch_opened)
- * or the ticket at its head goes (dispatch_ready), so that a wake-up costs what it achieves.
+ * or the ticket at its head goes (dispatch_ready), so that a wake-up costs what it achieves. Whose
+ * turn it is inside a line is line.c's business.
  *
- * Lanes are strict: while a higher lane of a service waits, the lower ones do, too; a smaller
- * request never overtakes. Ageing of BULK and fairness between clients would go into next_of(). */
+ * Lanes: a higher lane goes before the lower ones of its service, and of services on the same
+ * workers. But a line that waits earns from what passes it: NORMAL an eighth of HIGH's work on
+ * workers that could have served it, BULK a sixteenth of both. When that pays for its next request,
+ * the line is due and goes first. So no lane starves, and a higher one loses little.
+ *
+ * Room: a smaller request does not overtake a larger one for ever. A line whose next request finds
+ * room nowhere, though a smaller one would, has the best such worker kept for it: lines of its own
+ * lane and lower ones get nothing more there, and when it is due nobody does. A line keeps one
+ * worker at most, and gives it back with its next dispatch. */
 #include "core_state.h"
+
+enum { SHARE_ONE = 16, MEAN_SHIFT = 6 };
+
+static const uint8_t earns[WIRE_LANES] = {0, 2, 1}; /* sixteenths of higher lanes' work */
 
 void dispatch_ready(core_t *self, uint32_t service) {
     for (int lane = 0; lane < WIRE_LANES; lane++) {
@@ -36,36 +48,195 @@ static bool higher_waits(const core_t *self, const struct line *line) {
     return false;
 }
 
-/* The ticket of a line that goes first. */
-static struct ticket *next_of(const struct line *line) {
-    return QUEUE_ITEM(queue_head(&line->waiting), struct ticket, place);
+/* ---------------------------------------------------------------- kept workers */
+
+/* The worker that is kept for this line, or NULL. */
+static struct fleet_load *kept_by(core_t *self, const struct line *line) {
+    if (line->keeps == CORE_NONE)
+        return NULL;
+    struct fleet_load *load = &self->fleet.loads[line->keeps];
+    return load->keeper == line->service && load->keeper_lane == line->lane ? load : NULL;
 }
 
-/* False: nobody has room for the head of this line. */
-static bool dispatch_one(core_t *self, const struct line *line, uint64_t now_us) {
-    struct ticket *t = next_of(line);
-    if (t->deadline_us <= now_us) {
-        ticket_reply(self, t, STATUS_DEADLINE_EXCEEDED, "its time ran out while it waited");
+static void keep(core_t *self, struct line *line, uint32_t worker) {
+    if (worker == FLEET_NONE || kept_by(self, line))
+        return;
+    struct fleet_load *load = &self->fleet.loads[worker];
+    load->keeper = line->service;
+    load->keeper_lane = line->lane;
+    load->barred = line->due ? 0 : line->lane;
+    line->keeps = worker;
+}
+
+static void give_back(core_t *self, struct line *line) {
+    struct fleet_load *load = kept_by(self, line);
+    uint32_t worker = line->keeps;
+    line->keeps = CORE_NONE;
+    if (!load)
+        return;
+    load->keeper = 0;
+    load->barred = WIRE_LANES;
+    dispatch_opened(self, worker);
+}
+
+void dispatch_emptied(core_t *self, struct line *line) {
+    give_back(self, line);
+    self->n_due -= line->due;
+    line->due = false;
+    line->earned16 = 0;
+    line->left = line->left < 0 ? line->left : 0;
+}
+
+/* ---------------------------------------------------------------- lanes */
+
+/* `work` of this line went to a worker that lines of lower lanes wait for, too. */
+static void passed(core_t *self, const struct line *line, uint32_t worker, uint32_t work,
+                   uint64_t now_us) {
+    uint32_t lower = 0;
+    for (int lane = line->lane + 1; lane < WIRE_LANES; lane++)
+        lower += self->lane_queued[lane];
+    if (!lower)
+        return;
+    const struct fleet_worker *w = &self->fleet.workers[worker];
+    for (uint32_t i = 0; i < w->n_services; i++) {
+        struct service_state *service = &self->services[w->services[i]];
+        for (int lane = line->lane + 1; service->queued && lane < WIRE_LANES; lane++) {
+            struct line *other = &service->lines[lane];
+            if (queue_empty(&other->waiting) || other->due)
+                continue;
+            other->earned16 += (uint64_t)work * earns[lane];
+            const struct ticket *next = line_next(&self->flows, other, now_us);
+            if (other->earned16 < (uint64_t)next->work * SHARE_ONE)
+                continue;
+            other->due = true;
+            self->n_due++;
+            struct fleet_load *kept = kept_by(self, other);
+            if (kept)
+                kept->barred = 0;
+        }
+    }
+}
+
+/* A line of a lower lane that has earned this worker and keeps no other; NULL: none. */
+static struct line *due_at(core_t *self, const struct line *line, uint32_t worker) {
+    const struct fleet_worker *w = &self->fleet.workers[worker];
+    for (uint32_t i = 0; self->n_due && !line->due && i < w->n_services; i++) {
+        struct service_state *service = &self->services[w->services[i]];
+        for (int lane = line->lane + 1; service->queued && lane < WIRE_LANES; lane++)
+            if (service->lines[lane].due && !kept_by(self, &service->lines[lane]))
+                return &service->lines[lane];
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- one ticket */
+
+/* The line's next ticket, when there is one that has time. What has not is answered. */
+static struct ticket *next_of(core_t *self, struct line *line, uint64_t now_us) {
+    uint64_t need_us = (uint64_t)self->services[line->service].pace.held_us;
+    while (!queue_empty(&line->waiting)) {
+        struct ticket *t = line_next(&self->flows, line, now_us);
+        struct ticket *hopeless = line_hopeless(&self->flows, line, now_us, need_us);
+        if (hopeless && hopeless->deadline_us > now_us)
+            ticket_shed(self, hopeless,
+                        room_retry_ms(self, (double)line->cost, learn_rate(self, line->service)),
+                        "it waited too long to be answered in time");
+        else if (hopeless || t->deadline_us <= now_us)
+            ticket_reply(self, hopeless ? hopeless : t, STATUS_DEADLINE_EXCEEDED,
+                         "its time ran out while it waited");
+        else
+            return t;
+    }
+    return NULL;
+}
+
+static void send(core_t *self, struct line *line, struct ticket *t, uint32_t worker,
+                 uint64_t now_us) {
+    uint32_t work = t->work;
+    line_pay(&self->flows, line, t); /* while it still is in its flow */
+    if (run_start(self, t, worker, now_us) != CORE_SENT) {
+        line_refund(&self->flows, t); /* and that worker gets nothing more */
+        return;
+    }
+    self->n_due -= line->due;
+    line->due = false;
+    uint64_t spent16 = (uint64_t)work * SHARE_ONE;
+    line->earned16 -= spent16 < line->earned16 ? spent16 : line->earned16;
+    line->left -= work;
+    int64_t mean16 = self->mean16;
+    self->mean16 = (uint32_t)(mean16 + ((int64_t)work * 16 - mean16) / (1 << MEAN_SHIFT));
+    give_back(self, line);
+    passed(self, line, worker, work, now_us);
+}
+
+/* False: nobody has room for the next of this line. */
+static bool dispatch_one(core_t *self, struct line *line, uint64_t now_us) {
+    struct ticket *t = next_of(self, line, now_us);
+    while (t) {
+        struct fleet_wish wish = {.cost = t->cost, .lane = line->lane, .avoid = FLEET_NONE};
+        uint32_t worker = fleet_choose(&self->fleet, line->service, &wish);
+        if (worker == FLEET_NONE) {
+            keep(self, line, wish.almost);
+            return false;
+        }
+        struct line *due = due_at(self, line, worker);
+        if (!due) {
+            send(self, line, t, worker, now_us);
+            return true;
+        }
+        struct ticket *first = next_of(self, due, now_us);
+        const struct fleet_load *load = &self->fleet.loads[worker];
+        if (first && load->n && load->cost + first->cost > load->credit) {
+            keep(self, due, worker); /* and this line looks for another */
+            continue;
+        }
+        if (first)
+            send(self, due, first, worker, now_us);
         return true;
     }
-    uint32_t worker = fleet_choose(&self->fleet, line->service, core_cost(t->body_bytes));
-    if (worker == FLEET_NONE)
-        return false;
-    run_start(self, t, worker, now_us); /* or it waits on, and that worker gets nothing more */
     return true;
 }
 
-void dispatch_all(core_t *self, uint64_t now_us) {
+/* ---------------------------------------------------------------- all of them */
+
+/* The line whose turn it is, out of `ready`; NULL: none is left. As with flows in a line, rounds
+ * that pay for nobody count double and double again. */
+static struct line *take_turn(core_t *self) {
+    int64_t quantum = self->mean16 / 16 > 1 ? self->mean16 / 16 : 1;
     for (int lane = 0; lane < WIRE_LANES; lane++) {
-        struct link *item;
-        while ((item = queue_pop(&self->ready[lane]))) {
-            struct line *line = QUEUE_ITEM(item, struct line, ready);
-            if (queue_empty(&line->waiting) || higher_waits(self, line) ||
-                !dispatch_one(self, line, now_us))
-                continue;
-            if (!queue_empty(&line->waiting) && !queue_has(&line->ready))
-                queue_push(&self->ready[lane], &line->ready);
+        struct queue *ready = &self->ready[lane];
+        uint32_t seen = 0;
+        while (!queue_empty(ready)) {
+            struct line *line = QUEUE_ITEM(queue_pop(ready), struct line, ready);
+            if (queue_empty(ready))
+                line->left = line->left < 0 ? 0 : line->left;
+            if (line->left <= 0)
+                line->left += quantum;
+            if (line->left > 0)
+                return line;
+            queue_push(ready, &line->ready);
+            if (++seen == ready->n) {
+                seen = 0;
+                quantum *= 2;
+            }
         }
+    }
+    return NULL;
+}
+
+void dispatch_all(core_t *self, uint64_t now_us) {
+    struct line *line;
+    while ((line = take_turn(self))) {
+        if (queue_empty(&line->waiting) || (higher_waits(self, line) && !line->due) ||
+            !dispatch_one(self, line, now_us) || queue_empty(&line->waiting))
+            continue;
+        struct queue *ready = &self->ready[line->lane];
+        if (queue_has(&line->ready))
+            queue_remove(ready, &line->ready);
+        if (line->left > 0)
+            queue_push_front(ready, &line->ready);
+        else
+            queue_push(ready, &line->ready);
     }
 }
 

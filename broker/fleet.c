@@ -69,7 +69,12 @@ uint32_t fleet_number(struct fleet *self, struct view model, enum wire_task task
     return number;
 }
 
-static bool add_member(struct fleet_service *service, uint32_t worker) {
+static uint32_t threads_of(const struct fleet_worker *w) {
+    return w->threads < LIMIT_THREADS ? w->threads : LIMIT_THREADS;
+}
+
+/* The fast ones stand first. */
+static bool add_member(struct fleet_service *service, uint32_t worker, bool fast) {
     if (service->n_members == service->room) {
         uint32_t room = service->room ? 2 * service->room : 8;
         uint16_t *members = realloc(service->members, room * sizeof *members);
@@ -78,7 +83,12 @@ static bool add_member(struct fleet_service *service, uint32_t worker) {
         service->members = members;
         service->room = room;
     }
-    service->members[service->n_members++] = (uint16_t)worker;
+    uint32_t at = service->n_members++;
+    if (fast) {
+        service->members[at] = service->members[service->n_fast];
+        at = service->n_fast++;
+    }
+    service->members[at] = (uint16_t)worker;
     service->seen = true;
     return true;
 }
@@ -86,6 +96,10 @@ static bool add_member(struct fleet_service *service, uint32_t worker) {
 static void remove_member(struct fleet_service *service, uint32_t worker, uint64_t now_us) {
     for (uint32_t i = 0; i < service->n_members; i++)
         if (service->members[i] == worker) {
+            if (i < service->n_fast) { /* the last fast one takes its place */
+                service->members[i] = service->members[--service->n_fast];
+                i = service->n_fast;
+            }
             service->members[i] = service->members[--service->n_members];
             service->last_us = now_us;
             return;
@@ -112,9 +126,11 @@ static bool serve(struct fleet *self, uint32_t worker, const struct fleet_model 
             continue;
         uint32_t number = fleet_number(self, view_of(model->name), task, true);
         if (!number || w->n_services == FLEET_WORKER_SERVICES ||
-            !add_member(&self->services[number], worker))
+            !add_member(&self->services[number], worker, self->loads[worker].fast))
             return false;
         struct fleet_service *service = &self->services[number];
+        service->threads += threads_of(w);
+        service->window += self->loads[worker].credit;
         memcpy(service->fingerprint, model->fingerprint, sizeof service->fingerprint);
         service->dim = model->dim;
         service->max_tokens = model->max_tokens;
@@ -144,7 +160,11 @@ enum status fleet_join(struct fleet *self, const struct wire_ready *ready, uint1
     copy(w->host, sizeof w->host, ready->host);
     copy(w->version, sizeof w->version, ready->version);
     copy(w->tier, sizeof w->tier, ready->tier);
-    self->loads[index] = (struct fleet_load){.credit = credit, .open = true, .used = self->turn++};
+    self->loads[index] = (struct fleet_load){.credit = credit,
+                                             .open = true,
+                                             .used = self->turn++,
+                                             .barred = WIRE_LANES,
+                                             .fast = strcmp(w->tier, "fast") == 0};
     self->n_workers++;
     for (uint32_t i = 0; i < ready->n_models && i < LIMIT_MODELS; i++) {
         copy_model(&w->models[w->n_models++], &ready->models[i]);
@@ -160,10 +180,17 @@ enum status fleet_join(struct fleet *self, const struct wire_ready *ready, uint1
 
 void fleet_close(struct fleet *self, uint32_t worker, uint64_t now_us) {
     struct fleet_worker *w = &self->workers[worker];
-    for (uint32_t i = 0; i < w->n_services; i++)
-        remove_member(&self->services[w->services[i]], worker, now_us);
+    for (uint32_t i = 0; i < w->n_services; i++) {
+        struct fleet_service *service = &self->services[w->services[i]];
+        remove_member(service, worker, now_us);
+        service->threads -= threads_of(w);
+        uint32_t credit = self->loads[worker].credit; /* as it is now, not as it was summed up */
+        service->window -= credit < service->window ? credit : service->window;
+    }
     w->n_services = 0;
     self->loads[worker].open = false;
+    self->loads[worker].keeper = 0;
+    self->loads[worker].barred = WIRE_LANES;
 }
 
 void fleet_leave(struct fleet *self, uint32_t worker, uint64_t now_us) {
@@ -182,32 +209,113 @@ uint32_t fleet_by_uuid(const struct fleet *self, uint64_t uuid) {
     return FLEET_NONE;
 }
 
-static bool has_room(const struct fleet_load *load, uint32_t cost) {
-    return load->open && load->credit && (!load->n || load->cost + cost <= load->credit);
+/* ---------------------------------------------------------------- choice */
+
+static bool may_use(const struct fleet_load *load, uint32_t service, uint8_t lane) {
+    return load->open && load->credit &&
+           (lane < load->barred || (load->keeper == service && load->keeper_lane == lane));
 }
 
-static bool lighter(const struct fleet_load *a, const struct fleet_load *b) {
-    uint64_t left = (uint64_t)a->cost * b->credit, right = (uint64_t)b->cost * a->credit;
-    return left != right ? left < right : (int32_t)(a->used - b->used) < 0;
+static float pace_of(const struct fleet_load *load, float per_credit) {
+    return load->pace > 0 ? load->pace : per_credit * (float)load->credit;
 }
 
-uint32_t fleet_choose(struct fleet *self, uint32_t service, uint32_t cost) {
+/* Is `a` expected to be done with the request before `b`? */
+static bool sooner(const struct fleet_load *a, const struct fleet_load *b, uint32_t cost,
+                   float per_credit) {
+    float left = (float)(a->cost + cost) * pace_of(b, per_credit);
+    float right = (float)(b->cost + cost) * pace_of(a, per_credit);
+    if (left * 17 < right * 16)
+        return true;
+    if (right * 17 < left * 16)
+        return false;
+    return (int32_t)(a->used - b->used) < 0;
+}
+
+/* The best of members[from..to). Where there are many, a random few of those with room will do. */
+static uint32_t choose_among(struct fleet *self, uint32_t service, uint32_t from, uint32_t to,
+                             struct fleet_wish *wish) {
     const struct fleet_service *s = &self->services[service];
-    uint32_t n = s->n_members, seen = 0, best = FLEET_NONE;
-    uint32_t at = n > FLEET_SCAN ? hash_below(&self->random, n) : 0;
-    for (uint32_t i = 0; i < n; i++, at = at + 1 == n ? 0 : at + 1) {
+    float per_credit = s->per_credit > 0 ? s->per_credit : 1;
+    uint32_t n = to - from, seen = 0, best = FLEET_NONE;
+    uint32_t at = n > FLEET_SCAN ? from + hash_below(&self->random, n) : from;
+    for (uint32_t i = 0; i < n; i++, at = at + 1 == to ? from : at + 1) {
         uint32_t worker = s->members[at];
         const struct fleet_load *load = &self->loads[worker];
-        if (!has_room(load, cost))
+        if (!may_use(load, service, wish->lane) || worker == wish->avoid)
             continue;
-        if (best == FLEET_NONE || lighter(load, &self->loads[best]))
+        if (load->n && load->cost + wish->cost > load->credit) {
+            const struct fleet_load *almost =
+                wish->almost == FLEET_NONE ? NULL : &self->loads[wish->almost];
+            if (load->cost < load->credit &&
+                (!almost || sooner(load, almost, wish->cost, per_credit)))
+                wish->almost = worker;
+            continue;
+        }
+        if (best == FLEET_NONE || sooner(load, &self->loads[best], wish->cost, per_credit))
             best = worker;
         if (n > FLEET_SCAN && ++seen == FLEET_ENOUGH)
             break;
     }
+    return best;
+}
+
+uint32_t fleet_choose(struct fleet *self, uint32_t service, struct fleet_wish *wish) {
+    const struct fleet_service *s = &self->services[service];
+    uint32_t fast = s->n_fast, all = s->n_members, best;
+    wish->almost = FLEET_NONE;
+    if (wish->lane == WIRE_LANE_HIGH) {
+        best = choose_among(self, service, 0, fast, wish);
+        if (best == FLEET_NONE)
+            best = choose_among(self, service, fast, all, wish);
+    } else {
+        best = choose_among(self, service, fast, all, wish);
+        if (best == FLEET_NONE)
+            best = choose_among(self, service, 0, fast, wish);
+    }
     if (best != FLEET_NONE)
         self->loads[best].used = self->turn++;
     return best;
+}
+
+/* ---------------------------------------------------------------- paces */
+
+#define HELD_KEEP 0.9375 /* what a result leaves of the sums before it */
+#define DRIFT     0.01F  /* to the mean, each look: some ten seconds */
+
+void fleet_learn(struct fleet *self, uint32_t worker, uint32_t cost, uint32_t load, uint64_t us) {
+    struct fleet_worker *w = &self->workers[worker];
+    struct fleet_load *l = &self->loads[worker];
+    if (!us || 2 * load < l->credit)
+        return;
+    w->held_cost = w->held_cost * HELD_KEEP + (double)cost * load;
+    w->held_us = w->held_us * HELD_KEEP + (double)cost * (double)us;
+    l->pace = (float)(w->held_cost / w->held_us);
+}
+
+void fleet_measure(struct fleet *self) {
+    for (uint32_t i = 1; i < self->n_services; i++) {
+        struct fleet_service *s = &self->services[i];
+        float pace = 0;
+        uint32_t known = 0, all = 0;
+        for (uint32_t k = 0; k < s->n_members; k++) {
+            const struct fleet_load *load = &self->loads[s->members[k]];
+            all += load->credit;
+            known += load->pace > 0 ? load->credit : 0;
+            pace += load->pace;
+        }
+        s->per_credit = known ? pace / (float)known : 0;
+        s->pace = s->per_credit * (float)all;
+        s->window = all;
+    }
+    for (uint32_t i = 0; i < self->high_workers; i++) {
+        struct fleet_load *load = &self->loads[i];
+        const struct fleet_worker *w = &self->workers[i];
+        if (w->state == FLEET_FREE || load->pace <= 0 || !w->n_services || load->n)
+            continue;
+        float mean = self->services[w->services[0]].per_credit * (float)load->credit;
+        load->pace += DRIFT * (mean - load->pace);
+    }
 }
 
 const char *fleet_state_name(enum fleet_state state) {

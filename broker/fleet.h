@@ -19,6 +19,7 @@
 #include "base/limits.h"
 #include "base/queue.h"
 #include "base/view.h"
+#include "wire/header.h"
 #include "wire/session.h"
 
 #include <stdbool.h>
@@ -55,8 +56,21 @@ struct fleet_load {
     uint32_t cost;   /* of what is in flight there */
     uint32_t n;      /* requests in flight there */
     uint32_t used;   /* turn of the last dispatch: smaller is longer ago */
+    float pace;      /* cost it does per us when it has enough; 0: not known */
     uint16_t credit; /* the worker's window, in cost */
-    bool open;       /* may be given work */
+    uint16_t keeper; /* the service whose next request it is kept for; 0: none */
+    uint8_t keeper_lane;
+    uint8_t barred; /* lanes from this one on get nothing but the keeper; WIRE_LANES: none */
+    bool open;      /* may be given work */
+    bool fast;      /* of tier "fast": for HIGH before others */
+};
+
+/* What a choice is for. */
+struct fleet_wish {
+    uint32_t cost;
+    uint8_t lane;
+    uint32_t avoid;  /* not this worker; FLEET_NONE: any */
+    uint32_t almost; /* out, with FLEET_NONE: one with room, though not enough; or FLEET_NONE */
 };
 
 struct fleet_worker {
@@ -70,6 +84,7 @@ struct fleet_worker {
     char name[LIMIT_NAME_BYTES + 1], host[LIMIT_NAME_BYTES + 1];
     char version[FLEET_WORD_BYTES], tier[FLEET_WORD_BYTES];
     double hourly_cost;
+    double held_cost, held_us; /* see fleet_learn() */
     uint32_t threads, pid;
     uint32_t n_models;
     struct fleet_model models[LIMIT_MODELS];
@@ -89,6 +104,11 @@ struct fleet_service {
     uint32_t labels;
     uint16_t *members;
     uint32_t n_members, room;
+    uint32_t n_fast;  /* members[0..n_fast) are of tier "fast" */
+    uint32_t threads; /* of all members */
+    uint32_t window;  /* of all members, at the last fleet_measure() or change of members */
+    float pace;       /* cost per us of all members, as far as known; 0: not at all */
+    float per_credit; /* of a worker whose own pace is not known, times its window */
     bool seen;        /* a worker ever served it */
     uint64_t last_us; /* when the last member left; meaningful while n_members == 0 and seen */
 };
@@ -129,13 +149,23 @@ void fleet_leave(struct fleet *self, uint32_t worker,
 
 uint32_t fleet_by_uuid(const struct fleet *self, uint64_t uuid); /* FLEET_NONE when not there */
 
-/* The member of a service to give `cost` to, or FLEET_NONE when none has room. Room is: open, a
- * window above 0, and either nothing in flight (so that a request larger than any window still
- * runs) or the cost fits the window. Among those the smallest share of its window in flight, which
- * is its expected completion in units of its own pace: windows are proportional to what a worker
- * computes at once, and a slow worker keeps its share longer. Ties go to the one used longest
- * ago. */
-uint32_t fleet_choose(struct fleet *self, uint32_t service, uint32_t cost);
+/* The member of a service to give a request to, or FLEET_NONE when none has room. Room is: open,
+ * not kept for somebody else, a window above 0, and either nothing in flight (so that a request
+ * larger than any window still runs) or the cost fits the window. HIGH goes to "fast" workers while
+ * one has room, other lanes to the rest; each spills over. Among those the least expected
+ * completion: (in flight + this) / pace. A pace that is not known is taken to be in proportion to
+ * the window, as windows are to what a worker computes at once. Ties, to a sixteenth, go to the one
+ * used longest ago. */
+uint32_t fleet_choose(struct fleet *self, uint32_t service, struct fleet_wish *wish);
+
+/* A result of a worker that had `load` cost in flight, this request included, when the request was
+ * sent: by Little's law its pace is load / time, on the mean of results weighted by cost. Only
+ * what was sent to a worker with half a window says what it can do. */
+void fleet_learn(struct fleet *self, uint32_t worker, uint32_t cost, uint32_t load, uint64_t us);
+
+/* Sums up the paces per service; workers that are not asked drift to the mean of their kind, so
+ * that one bad minute is not held against them for ever. Several times a second. */
+void fleet_measure(struct fleet *self);
 
 const char *fleet_state_name(enum fleet_state state);
 

@@ -47,6 +47,7 @@ static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_
         ticket_unplace(self, t);
         t->state = TICKET_IN_FLIGHT;
         self->services[t->service].in_flight++;
+        self->services[t->service].cost_in_flight += t->cost;
         self->in_flight++;
     }
     t->runs[t->runs[0] != CORE_NONE] = (uint32_t)(run - self->runs);
@@ -55,6 +56,7 @@ static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_
     queue_push(&w->in_flight, &run->place);
     w->dispatched++;
     load->cost += run->cost;
+    run->load = load->cost;
     load->n++;
     self->stats.dispatched++;
     if (++t->attempts == 1)
@@ -64,7 +66,7 @@ static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_
 enum core_sent run_start(core_t *self, struct ticket *t, uint32_t worker, uint64_t now_us) {
     struct run *run = take(self);
     run->worker = worker;
-    run->cost = core_cost(t->body_bytes);
+    run->cost = t->cost;
     struct header header = {.type = WIRE_DISPATCH,
                             .flags = (uint8_t)(t->flags | (t->attempts ? WIRE_FLAG_RETRY : 0)),
                             .lane = t->lane,

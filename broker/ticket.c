@@ -23,8 +23,11 @@ struct ticket *ticket_new(core_t *self, uint32_t client, uint64_t id) {
     uint32_t slot =
         self->n_free_tickets ? self->free_tickets[--self->n_free_tickets] : self->high_tickets++;
     struct ticket *t = &self->tickets[slot];
-    *t = (struct ticket){
-        .id = id, .client = client, .runs = {CORE_NONE, CORE_NONE}, .state = TICKET_FREE};
+    *t = (struct ticket){.id = id,
+                         .client = client,
+                         .account = self->clients[client].account,
+                         .runs = {CORE_NONE, CORE_NONE},
+                         .state = TICKET_FREE};
     uint32_t *bucket = bucket_of(self, client, id);
     t->same_bucket = *bucket;
     *bucket = slot;
@@ -46,13 +49,12 @@ void ticket_wait(core_t *self, struct ticket *t, bool front) {
     struct service_state *service = &self->services[t->service];
     struct line *line = &service->lines[t->lane];
     t->state = TICKET_WAITING;
-    if (front)
-        queue_push_front(&line->waiting, &t->place);
-    else
-        queue_push(&line->waiting, &t->place);
+    line_push(&self->flows, line, t, front);
     service->queued++;
     self->queued++;
+    self->lane_queued[t->lane]++;
     self->queued_bytes += t->body_bytes;
+    self->queued_work += t->work;
     if (!queue_has(&line->ready))
         queue_push(&self->ready[t->lane], &line->ready);
 }
@@ -60,11 +62,16 @@ void ticket_wait(core_t *self, struct ticket *t, bool front) {
 void ticket_unplace(core_t *self, struct ticket *t) {
     struct service_state *service = &self->services[t->service];
     if (t->state == TICKET_WAITING) {
-        queue_remove(&service->lines[t->lane].waiting, &t->place);
+        struct line *line = &service->lines[t->lane];
+        line_remove(&self->flows, line, t);
         service->queued--;
         self->queued--;
+        self->lane_queued[t->lane]--;
         self->queued_bytes -= t->body_bytes;
-        service->was_empty |= !service->queued;
+        self->queued_work -= t->work;
+        service->pace.was_empty |= !service->queued;
+        if (queue_empty(&line->waiting))
+            dispatch_emptied(self, line);
         if (service->queued)
             dispatch_ready(self, t->service); /* what stood behind it may fit now */
     } else if (t->state == TICKET_IN_FLIGHT) {
@@ -72,6 +79,7 @@ void ticket_unplace(core_t *self, struct ticket *t) {
             if (t->runs[i] != CORE_NONE)
                 run_end(self, &self->runs[t->runs[i]]);
         service->in_flight--;
+        service->cost_in_flight -= t->cost;
         self->in_flight--;
     }
     t->state = TICKET_FREE;
@@ -87,6 +95,7 @@ static void finish(core_t *self, struct ticket *t) {
         at = &self->tickets[*at].same_bucket;
     *at = t->same_bucket;
     queue_remove(&self->clients[t->client].tickets, &t->owned);
+    account_release(&self->accounts, t->account, t->body_bytes, t->work);
     self->free_tickets[self->n_free_tickets++] = slot;
     self->ops.drop(self->ops.arg, slot);
 }
@@ -106,13 +115,26 @@ static void count_reply(core_t *self, uint32_t client, uint8_t status) {
     self->clients[client].replied++;
 }
 
-void ticket_reply(core_t *self, struct ticket *t, enum status status, const char *text) {
+static void reply(core_t *self, struct ticket *t, enum status status,
+                  const struct core_error *error) {
     struct header header = reply_header(self, t, (uint8_t)status);
-    struct core_error error = {.text = text, .may_have_run = t->attempts > 0};
     uint32_t client = t->client;
     count_reply(self, client, (uint8_t)status);
     finish(self, t);
-    client_send(self, client, &header, &error);
+    client_send(self, client, &header, error);
+}
+
+void ticket_reply(core_t *self, struct ticket *t, enum status status, const char *text) {
+    struct core_error error = {.text = text, .may_have_run = t->attempts > 0};
+    reply(self, t, status, &error);
+}
+
+void ticket_shed(core_t *self, struct ticket *t, uint32_t retry_after_ms, const char *text) {
+    struct core_error error = {
+        .text = text, .retry_after_ms = retry_after_ms, .may_have_run = t->attempts > 0};
+    self->services[t->service].shed++;
+    self->stats.shed++;
+    reply(self, t, STATUS_RESOURCE_EXHAUSTED, &error);
 }
 
 void ticket_forward(core_t *self, struct ticket *t, uint8_t code, uint64_t now_us) {
@@ -124,7 +146,6 @@ void ticket_forward(core_t *self, struct ticket *t, uint8_t code, uint64_t now_u
     struct header header = reply_header(self, t, code);
     uint32_t client = t->client;
     self->services[t->service].answered++;
-    self->services[t->service].good += status == STATUS_OK;
     self->answered++;
     histogram_add(&self->stats.total_us, now_us - t->admitted_us);
     count_reply(self, client, code);

@@ -375,22 +375,29 @@ static void test_limits(void **state) {
     expect("c0 REPLY 12 RESOURCE_EXHAUSTED");
     TEST_HAS(last_text, "12 requests of this client are in flight");
     TEST_EQ(last_retry_ms, 1000); /* nothing measured yet */
-    ask(b, 1, "m");               /* eight wait: the queue is full for anybody */
-    expect("c1 REPLY 1 RESOURCE_EXHAUSTED");
+    TEST_ROW("eight wait, all of one client: its newest makes room for another one's");
+    ask(b, 1, "m");
+    expect("c0 REPLY 11 RESOURCE_EXHAUSTED");
+    TEST_HAS(last_text, "most of it for this client");
+    TEST_TRUE(last_retry_ms > 0);
+    TEST_ROW("but not for one of its own");
+    ask(a, 12, "m");
+    expect("c0 REPLY 12 RESOURCE_EXHAUSTED");
     TEST_HAS(last_text, "8 requests");
-    struct header cancel = {.type = WIRE_CANCEL, .id = 11, .epoch = 500};
-    core_client_frame(core, a, &cancel, now);
+    TEST_ROW("too many bytes, and most of them its own");
     struct header big = {.type = WIRE_REQUEST, .id = 2, .epoch = 500, .budget_us = S, .service = 1};
-    TEST_EQ(core_request(core, b, &big, BODY(9999), now), CORE_NONE); /* too many bytes */
-    expect("c0 REPLY 11 CANCELLED; c1 REPLY 2 RESOURCE_EXHAUSTED");
-    ask(b, 3, "m");
-    expect("");
+    TEST_EQ(core_request(core, b, &big, BODY(9999), now), CORE_NONE);
+    expect("c1 REPLY 2 RESOURCE_EXHAUSTED");
+    TEST_ROW("of its own a lower lane's goes for a higher one");
+    ask_lane(a, 13, "m", WIRE_LANE_HIGH);
+    expect("c0 REPLY 10 RESOURCE_EXHAUSTED");
+    TEST_EQ(core_stats(core)->shed, 2);
 }
 
 static void test_retry_after_is_measured(void **state) {
     (void)state;
     begin("");
-    uint32_t c = client(), d = client(), w = worker(1, "m", 1);
+    uint32_t c = client(), w = worker(1, "m", 1);
     for (uint64_t i = 0; i < 120; i++) { /* 20 a second for six seconds */
         ask(c, i, "m");
         dispatch();
@@ -398,9 +405,8 @@ static void test_retry_after_is_measured(void **state) {
         n_did = n_tickets = 0;
         go(50 * MS);
     }
-    for (uint64_t i = 1000; i < 1009; i++)
+    for (uint64_t i = 1000; i < 1010; i++)
         ask(c, i, "m");
-    ask(d, 1, "m");
     TEST_HAS(last_text, "8 requests");
     TEST_TRUE(last_retry_ms >= 350 && last_retry_ms <= 500); /* 8 of them at 20 a second: 400 ms */
 }

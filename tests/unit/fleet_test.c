@@ -104,6 +104,11 @@ static void test_words(void **state) {
     }
 }
 
+static uint32_t choose(uint32_t service, uint32_t cost) {
+    struct fleet_wish wish = {.cost = cost, .lane = WIRE_LANE_NORMAL, .avoid = FLEET_NONE};
+    return fleet_choose(&fleet, service, &wish);
+}
+
 static void test_choice(void **state) {
     (void)state;
     static const struct {
@@ -147,8 +152,8 @@ static void test_choice(void **state) {
         TEST_EQ(join(2, "m", EMBED, 10, &b), STATUS_OK);
         fleet.loads[a] = rows[i].a;
         fleet.loads[b] = rows[i].b;
-        uint32_t got =
-            fleet_choose(&fleet, fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED), rows[i].cost);
+        fleet.loads[a].barred = fleet.loads[b].barred = WIRE_LANES;
+        uint32_t got = choose(fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED), rows[i].cost);
         TEST_EQ(got == FLEET_NONE ? -1 : (int)got, rows[i].want < 0 ? -1
                                                    : rows[i].want   ? (int)b
                                                                     : (int)a);
@@ -160,14 +165,15 @@ static void test_many_members(void **state) {
     uint32_t w, last = 0;
     for (uint32_t i = 0; i < 150; i++) {
         TEST_EQ(join(i + 1, "m", EMBED, 10, &w), STATUS_OK);
-        fleet.loads[w] = (struct fleet_load){.cost = 10, .n = 5, .credit = 10, .open = true};
+        fleet.loads[w] = (struct fleet_load){
+            .cost = 10, .n = 5, .credit = 10, .open = true, .barred = WIRE_LANES};
         last = w;
     }
     uint32_t service = fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED);
-    TEST_EQ(fleet_choose(&fleet, service, 1), FLEET_NONE);
+    TEST_EQ(choose(service, 1), FLEET_NONE);
     fleet.loads[last].cost = 9; /* the only one with room is found, wherever the scan starts */
     for (int i = 0; i < 50; i++)
-        TEST_EQ(fleet_choose(&fleet, service, 1), last);
+        TEST_EQ(choose(service, 1), last);
 }
 
 int main(void) {
