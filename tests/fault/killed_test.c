@@ -1,177 +1,190 @@
-/* killed_test.c - processes killed, frozen and drained while callers call. What must hold in each
- * row: every call ends once, with OK (its deadline is long), with its own vectors; afterwards all
- * is as before.
+/* killed_test.c - processes killed, frozen, hung, drained and shouted at while callers call; what
+ * must hold in each row stands in matrix.h.
  *
- * Capacity is two workers of one thread and 2 ms a text, asleep: about 900 texts/s on any
- * machine. Callers ask for 70 % of it, so that a single worker cannot keep up and requests wait
- * while one is gone. */
-#include "support/callers.h"
-#include "support/rig.h"
+ *     fault_killed_test [--long] [--rounds N] [ROW...]      a part of its name picks a row */
+#include "support/matrix.h"
 
 #include "base/clock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { DIM = 48, TEXTS_MAX = 3, CALLS_MAX = 20000, DEADLINE_MS = 10000, BACK_MS = 8000 };
-
-#define CALLS_PER_S 300.0 /* of two texts on average */
-
-static struct rig rig;
-
 static void pause_ms(uint32_t ms) {
     usleep(ms * 1000);
 }
 
 /* ----------------------------------------------------------------------------------------------
- * faults */
+ * workers */
 
-static void kill_workers_in_turn(void) {
+/* As a supervisor would: started again at once, noticed by brokers in its own time. */
+static void kill_workers_in_turn(struct rig *rig) {
     for (uint32_t i = 0; i < 2; i++) {
-        proc_kill(&rig.worker[i]);
-        pause_ms(200);
-        rig_start_worker(&rig, i);
-        rig_wait_workers(&rig, 2, BACK_MS * PROC_SLOW);
-        pause_ms(200);
-    }
-}
-
-static void freeze_worker(void) {
-    proc_signal(&rig.worker[0], SIGSTOP);
-    pause_ms(3000);
-    proc_signal(&rig.worker[0], SIGCONT);
-}
-
-static void drain_workers_in_turn(void) {
-    for (uint32_t i = 0; i < 2; i++) {
-        proc_drain(&rig.worker[i], BACK_MS * PROC_SLOW);
-        rig_wait_workers(&rig, 1, BACK_MS * PROC_SLOW);
-        rig_start_worker(&rig, i);
-        rig_wait_workers(&rig, 2, BACK_MS * PROC_SLOW);
-    }
-}
-
-static void kill_broker(void) {
-    proc_kill(&rig.broker[0]);
-    pause_ms(300);
-    rig_start_broker(&rig, 0);
-}
-
-/* Three restarts in quick succession: sessions and routing ids are handed out anew each time, in
- * another order, with answers of the time before still under way. */
-static void kill_broker_often(void) {
-    for (int i = 0; i < 3; i++) {
-        proc_kill(&rig.broker[0]);
-        rig_start_broker(&rig, 0);
+        proc_kill(&rig->worker[i]);
+        rig_start_worker(rig, i);
         pause_ms(400);
     }
 }
 
-static void freeze_broker(void) {
-    proc_signal(&rig.broker[0], SIGSTOP);
-    pause_ms(2500);
-    proc_signal(&rig.broker[0], SIGCONT);
+static void freeze_worker(struct rig *rig) {
+    proc_signal(&rig->worker[0], SIGSTOP);
+    pause_ms(matrix_ms(2500, 5000));
+    proc_signal(&rig->worker[0], SIGCONT);
 }
 
-static void drain_broker(void) {
-    proc_drain(&rig.broker[0], BACK_MS * PROC_SLOW);
+/* The loop of the worker lives and says so; the one runner never comes back from a text. */
+static void hang_worker(struct rig *rig) {
+    proc_drain(&rig->worker[0], MATRIX_BACK_MS * PROC_SLOW);
+    rig_start_worker_as(rig, 0, MATRIX_MODEL ",hang=text");
+    pause_ms(matrix_ms(2500, 5000));
+    proc_kill(&rig->worker[0]);
+    rig_start_worker(rig, 0);
+}
+
+static void drain_workers_in_turn(struct rig *rig) {
+    for (uint32_t i = 0; i < 2; i++) {
+        proc_drain(&rig->worker[i], MATRIX_BACK_MS * PROC_SLOW);
+        rig_start_worker(rig, i);
+        rig_wait_workers(rig, MATRIX_WORKERS, MATRIX_BACK_MS * PROC_SLOW);
+    }
+}
+
+/* The first drains, the second ends a process at once, the rest meet it anywhere in between. */
+static void storm(struct rig *rig, struct proc *proc) {
+    for (int i = 0; i < 20; i++) {
+        if (proc_running(proc))
+            proc_signal(proc, SIGTERM);
+        usleep(300);
+    }
+    matrix_supervise(rig, 500);
+}
+
+static void storm_worker(struct rig *rig) {
+    storm(rig, &rig->worker[0]);
+}
+
+/* ----------------------------------------------------------------------------------------------
+ * brokers */
+
+static void kill_broker(struct rig *rig) {
+    proc_kill(&rig->broker[0]);
+    pause_ms(300);
+    rig_start_broker(rig, 0);
+    uint64_t start_us = clock_us();
+    rig_wait_workers(rig, MATRIX_WORKERS, MATRIX_BACK_MS * PROC_SLOW);
+    matrix_note("workers back in %.0f ms", (double)(clock_us() - start_us) / 1e3);
+}
+
+/* Three restarts in quick succession: sessions and routing ids are handed out anew each time, in
+ * another order, with answers of the time before still under way. */
+static void kill_broker_often(struct rig *rig) {
+    for (int i = 0; i < 3; i++) {
+        proc_kill(&rig->broker[0]);
+        rig_start_broker(rig, 0);
+        pause_ms(400);
+    }
+}
+
+static void freeze_broker(struct rig *rig) {
+    proc_signal(&rig->broker[0], SIGSTOP);
+    pause_ms(matrix_ms(2500, 5000));
+    proc_signal(&rig->broker[0], SIGCONT);
+}
+
+static void drain_broker(struct rig *rig) {
+    proc_drain(&rig->broker[0], MATRIX_BACK_MS * PROC_SLOW);
     pause_ms(200);
-    rig_start_broker(&rig, 0);
+    rig_start_broker(rig, 0);
 }
 
-static void kill_redis(void) {
-    redis_kill(&rig.redis, SIGKILL);
+static void storm_broker(struct rig *rig) {
+    storm(rig, &rig->broker[0]);
+}
+
+/* What a foreign peer can bring about inside the messaging library (SECURITY.md). */
+static void abort_broker(struct rig *rig) {
+    proc_signal(&rig->broker[0], SIGABRT);
+    matrix_supervise(rig, 1000);
+}
+
+/* ----------------------------------------------------------------------------------------------
+ * Redis */
+
+static void kill_redis(struct rig *rig) {
+    redis_kill(&rig->redis, SIGKILL);
     pause_ms(600);
-    TEST_TRUE(redis_start_again(&rig.redis, NULL));
+    TEST_TRUE(redis_start_again(&rig->redis, NULL));
 }
 
-static void freeze_redis(void) {
-    kill(rig.redis.pid, SIGSTOP);
+static void freeze_redis(struct rig *rig) {
+    kill(rig->redis.pid, SIGSTOP);
     pause_ms(1000);
-    kill(rig.redis.pid, SIGCONT);
+    kill(rig->redis.pid, SIGCONT);
 }
 
-/* -----------------------------------------------------------------------------------------------
+static void tell_redis(struct rig *rig, const char *name, const char *value) {
+    char reply[256];
+    redis_ask(&rig->redis, reply, sizeof reply, "CONFIG", "SET", name, value, NULL);
+    TEST_STR_EQ(reply, "+OK");
+}
+
+static void fill_redis(struct rig *rig) {
+    tell_redis(rig, "maxmemory", "1");
+    pause_ms(1000);
+    tell_redis(rig, "maxmemory", "0");
+}
+
+/* Started again on what it has saved, key by key, slowly: meanwhile it answers LOADING. */
+static void load_redis(struct rig *rig) {
+    char reply[1024];
+    static const char *const slowly[] = {"--key-load-delay", "5000",
+                                         "--loading-process-events-interval-bytes", "1024", NULL};
+    redis_ask(&rig->redis, reply, sizeof reply, "SAVE", NULL);
+    redis_kill(&rig->redis, SIGKILL);
+    TEST_TRUE(redis_start_again(&rig->redis, slowly));
+    bool seen = false;
+    uint64_t end_us = clock_us() + 5000 * 1000;
+    do {
+        redis_ask(&rig->redis, reply, sizeof reply, "PING", NULL);
+        seen |= strncmp(reply, "-LOADING", 8) == 0;
+        pause_ms(20);
+    } while (strcmp(reply, "+PONG") != 0 && clock_us() < end_us);
+    TEST_TRUE(seen);
+}
+
+/* ----------------------------------------------------------------------------------------------
  * rows */
 
-struct row {
-    const char *name;
-    uint32_t brokers;
-    bool redis;
-    void (*fault)(void);
+static const struct matrix_row rows[] = {
+    MATRIX_ROW("nothing", "the measure of the others", NULL, 1, 300),
+    MATRIX_ROW("kill workers", "0 lost, added < 20 ms + one execution", kill_workers_in_turn, 1,
+               500),
+    MATRIX_ROW("freeze worker", "0 lost, worker readmitted", freeze_worker, 1, 3000),
+    MATRIX_ROW("hang worker", "0 lost, others answer for it", hang_worker, 1, 3000,
+               .replaced = true),
+    MATRIX_ROW("drain workers", "no call notices", drain_workers_in_turn, 1, 500),
+    MATRIX_ROW("SIGTERM storm at a worker", "0 lost", storm_worker, 1, 1000, .by_hand = true),
+    MATRIX_ROW("kill the only broker", "0 lost once it is back", kill_broker, 1, 3000),
+    MATRIX_ROW("restart broker three times", "nobody gets another's answer", kill_broker_often, 1,
+               5000),
+    MATRIX_ROW("drain the only broker", "0 lost once it is back", drain_broker, 1, 3000,
+               .by_hand = true),
+    MATRIX_ROW("SIGTERM storm at the broker", "0 lost once it is back", storm_broker, 1, 3000),
+    MATRIX_ROW("abort the only broker", "back in < 1 s, 0 lost", abort_broker, 1, 3000,
+               .by_hand = true),
+    MATRIX_ROW("kill one broker of two", "added < attempt timer + one execution", kill_broker, 2,
+               3000),
+    MATRIX_ROW("freeze one broker of two", "added < attempt timer + one execution", freeze_broker,
+               2, 4000),
+    MATRIX_ROW("drain one broker of two", "no call notices", drain_broker, 2, 1000),
+    MATRIX_ROW("kill Redis", "speed alone", kill_redis, 1, 500, .redis = true),
+    MATRIX_ROW("freeze Redis", "speed alone", freeze_redis, 1, 500, .redis = true),
+    MATRIX_ROW("Redis is full", "speed alone", fill_redis, 1, 500, .redis = true, .by_hand = true),
+    MATRIX_ROW("Redis is loading", "speed alone", load_redis, 1, 500, .redis = true),
 };
-
-static const struct row rows[] = {
-    {"nothing", 1, false, NULL},
-    {"kill workers", 1, false, kill_workers_in_turn},
-    {"freeze worker", 1, false, freeze_worker},
-    {"drain workers", 1, false, drain_workers_in_turn},
-    {"kill the only broker", 1, false, kill_broker},
-    {"kill it three times", 1, false, kill_broker_often},
-    {"drain the only broker", 1, false, drain_broker},
-    {"kill one broker of two", 2, false, kill_broker},
-    {"freeze one broker of two", 2, false, freeze_broker},
-    {"drain one broker of two", 2, false, drain_broker},
-    {"kill Redis", 1, true, kill_redis},
-    {"freeze Redis", 1, true, freeze_redis},
-};
-
-static void start_rig(const struct row *row) {
-    struct rig_cfg cfg = {
-        .brokers = row->brokers,
-        .workers = 2,
-        .redis = row->redis,
-        .models = {"m=fake:dim=48,sleep_us=2000"},
-        /* Texts of the Redis rows come again and again and must be looked up there. */
-        .worker_extra = {"--cache-memory", "0", "--log-level", "info"},
-    };
-    rig_init(&rig, &cfg);
-    if (!rig_start(&rig))
-        skip();
-}
-
-static void check(history_t *history, const char *name) {
-    struct history_sums sums;
-    history_check(history, &sums);
-    history_print(&sums, name, stdout);
-    TEST_EQ(sums.lost, 0);
-    TEST_EQ(sums.twice, 0);
-    TEST_EQ(sums.foreign, 0);
-    TEST_EQ(sums.late, 0);
-    TEST_EQ(sums.status[EMBER_OK], sums.calls);
-    TEST_TRUE(sums.calls > 100);
-}
-
-static void run_row(const struct row *row) {
-    TEST_ROW(row->name);
-    start_rig(row);
-    history_t *history = history_new(CALLS_MAX, TEXTS_MAX, DIM, row->redis ? 300 : 0);
-    struct callers_cfg cfg = {.endpoints = rig.endpoints,
-                              .model = "m",
-                              .clients = 3,
-                              .threads = 6,
-                              .calls_per_s = CALLS_PER_S,
-                              .timeout_ms = DEADLINE_MS,
-                              .no_cache = !row->redis};
-    callers_t *callers = callers_start(&cfg, history);
-    pause_ms(500);
-    if (row->fault)
-        row->fault();
-    pause_ms(500);
-    callers_stop(&callers);
-    check(history, row->name);
-    history_destroy(&history);
-    rig_wait_workers(&rig, 2, BACK_MS * PROC_SLOW);
-    rig_wait_idle(&rig, BACK_MS * PROC_SLOW);
-    rig_stop(&rig);
-}
 
 static void test_faults(void **state) {
-    const char *only = getenv("KILLED_ROW"); /* for looking into one row by hand */
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (!only || strstr(rows[i].name, only))
-            run_row(&rows[i]);
+    matrix_run(rows, sizeof rows / sizeof *rows, NULL);
 }
 
 /* ------------------------------------------------------------------------- real workers, large
@@ -179,7 +192,9 @@ static void test_faults(void **state) {
 
 /* Calls of many requests on the golden model, again and again, while its workers are killed in
  * turn. Each must give the rows of a quiet call. */
-enum { LARGE = 900, LARGE_DIM = 96 };
+enum { LARGE = 900, LARGE_DIM = 96, DEADLINE_MS = 10000 };
+
+static struct rig rig;
 
 static struct {
     char text[LARGE][32];
@@ -245,7 +260,13 @@ static void test_real_workers(void **state) {
     for (int i = 0; i < 2; i++)
         TEST_EQ(pthread_create(&threads[i], NULL, large_run, client), 0);
     pause_ms(200);
-    kill_workers_in_turn();
+    for (uint32_t i = 0; i < 2; i++) {
+        proc_kill(&rig.worker[i]);
+        pause_ms(200);
+        rig_start_worker(&rig, i);
+        rig_wait_workers(&rig, 2, MATRIX_BACK_MS * PROC_SLOW);
+        pause_ms(200);
+    }
     atomic_store(&large.stop, true);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
@@ -259,14 +280,19 @@ static void test_real_workers(void **state) {
 }
 
 static int stop(void **state) {
+    matrix_stop();
     rig_stop(&rig);
     return proc_stop_all(state);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_faults, stop),
         cmocka_unit_test_teardown(test_real_workers, stop),
     };
+    if (!matrix_args(argc, argv)) {
+        fprintf(stderr, "usage: %s [--long] [--rounds N] [ROW...]\n", argv[0]);
+        return 2;
+    }
     return proc_report(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -112,7 +112,12 @@ callers_t *callers_start(const struct callers_cfg *cfg, history_t *history) {
     self->history = history;
     for (uint32_t i = 0; i < cfg->clients; i++) {
         struct ember_error error;
-        if (ember_open(cfg->endpoints, NULL, &self->client[i], &error) != EMBER_OK)
+        if (cfg->net)
+            net_enter(cfg->net, cfg->host + i % 2);
+        enum ember_status st = ember_open(cfg->endpoints, NULL, &self->client[i], &error);
+        if (cfg->net)
+            net_leave(cfg->net);
+        if (st != EMBER_OK)
             TEST_FAIL("open: %s", error.message);
     }
     for (uint32_t i = 0; i < cfg->threads; i++) {

@@ -12,6 +12,7 @@
 #define EMBER_TEST_CALLERS_H
 
 #include "support/history.h"
+#include "support/net.h"
 
 struct callers_cfg {
     const char *endpoints, *model;
@@ -21,6 +22,8 @@ struct callers_cfg {
     uint32_t timeout_ms;
     uint32_t flags; /* EMBER_NO_RETRY */
     bool no_cache;
+    struct net *net; /* its hosts host and host + 1 are where clients live, in turn; NULL: here */
+    uint32_t host;
 };
 
 typedef struct callers callers_t;

@@ -1,8 +1,9 @@
 /* history.c - one record a call, written by two hands: who began it and who ended it.
  *
- *   record: begun_us, due_us | outcomes (atomic), ended_us, status, foreign ...
+ *   record: begun_us, timeout_ms | outcomes (atomic), took_us, status, foreign ...
  *
- * A second outcome only raises the count: the first one's fields stay, so that the check can tell
+ * Records are small and kept to the end, so that a run of millions of calls can be judged as a
+ * whole; the words of what went wrong are kept for the first few only. A second outcome only raises the count: the first one's fields stay, so that the check can tell
  * both. Threads that do nothing but sleep a little, again and again, measure how late this machine
  * wakes threads: on a busy one that is part of every measured time and nobody's fault. */
 #include "support/history.h"
@@ -19,15 +20,21 @@
 #include <time.h>
 
 /* SPARE: history_full() is asked before, so each thread may be one beyond. */
-enum { DIM_MAX = 512, PROBE_US = 2000, PROBES_MAX = 8, SHOWN = 5, SPARE = 64 };
+enum { DIM_MAX = 512, PROBE_US = 2000, PROBES_MAX = 8, SHOWN = 5, SPARE = 64, WHYS = 64 };
 
 struct record {
-    uint64_t begun_us, due_us, ended_us;
-    _Atomic uint32_t outcomes;
+    uint64_t begun_us;
+    uint32_t timeout_ms, took_us;
+    _Atomic uint16_t outcomes;
+    _Atomic bool ended; /* took_us and all below are there */
     uint8_t status;
-    bool foreign, resent, no_advice;
-    uint8_t cached, shared;
-    char why[80];
+    uint8_t foreign : 1, resent : 1, no_advice : 1;
+    uint8_t cached : 4, shared : 4; /* texts: at most HISTORY_TEXTS */
+};
+
+struct why {
+    uint32_t call;
+    char text[80];
 };
 
 struct probe {
@@ -43,6 +50,8 @@ struct history {
     pthread_mutex_t lock; /* guards the seat: one thread at a time asks the engine */
     engine_t *engine;
     engine_seat_t *seat;
+    struct why why[WHYS];
+    _Atomic uint32_t n_whys;
     struct probe probe[PROBES_MAX];
     uint32_t n_probes;
     atomic_bool stop;
@@ -80,7 +89,7 @@ static void start_probes(history_t *self) {
     }
 }
 
-static uint32_t stall_us(history_t *self) {
+uint32_t history_stall_us(history_t *self) {
     uint32_t worst = 0;
     for (uint32_t i = 0; i < self->n_probes; i++) {
         uint32_t us = atomic_load(&self->probe[i].stall_us);
@@ -132,7 +141,7 @@ uint32_t history_invoke(history_t *self, uint32_t timeout_ms) {
     }
     struct record *r = &self->record[call];
     r->begun_us = clock_us();
-    r->due_us = r->begun_us + timeout_ms * 1000ull;
+    r->timeout_ms = timeout_ms;
     return call;
 }
 
@@ -181,19 +190,38 @@ static void judge_result(history_t *self, struct record *r, uint32_t call,
     r->resent = times.resent > 0;
 }
 
+static void keep_why(history_t *self, uint32_t call, const char *message) {
+    if (atomic_load(&self->n_whys) >= WHYS)
+        return;
+    uint32_t i = atomic_fetch_add(&self->n_whys, 1);
+    if (i >= WHYS)
+        return;
+    self->why[i].call = call;
+    snprintf(self->why[i].text, sizeof self->why[i].text, "%.79s", message);
+}
+
+static const char *why_of(const history_t *self, uint32_t call) {
+    uint32_t n = atomic_load(&self->n_whys);
+    for (uint32_t i = 0; i < n && i < WHYS; i++)
+        if (self->why[i].call == call)
+            return self->why[i].text;
+    return "";
+}
+
 void history_end(history_t *self, uint32_t call, enum ember_status status,
                  const ember_result_t *result, const struct ember_error *error) {
     struct record *r = &self->record[call];
     uint64_t now_us = clock_us();
     if (atomic_fetch_add(&r->outcomes, 1) != 0)
         return;
-    r->ended_us = now_us;
+    r->took_us = (uint32_t)(now_us - r->begun_us);
     r->status = (uint8_t)status;
     if (status == EMBER_OK)
         judge_result(self, r, call, result);
     else
-        snprintf(r->why, sizeof r->why, "%.79s", error->message);
+        keep_why(self, call, error->message);
     r->no_advice = status == EMBER_RESOURCE_EXHAUSTED && error->retry_after_ms == 0;
+    atomic_store(&r->ended, true);
     atomic_fetch_add(&self->ended, 1);
 }
 
@@ -201,13 +229,13 @@ uint32_t history_open(history_t *self) {
     return atomic_load(&self->n) - atomic_load(&self->ended);
 }
 
-static void finding(uint32_t *count, const struct record *r, uint32_t call, uint64_t zero_us,
-                    const char *what) {
+static void finding(const history_t *self, uint32_t *count, uint32_t call, const char *what) {
+    const struct record *r = &self->record[call];
     if ((*count)++ < SHOWN)
         fprintf(stderr, "history: call %u: %s; begun at %.3f s, took %.3f s, %s %s\n", call, what,
-                (double)(r->begun_us - zero_us) / 1e6,
-                r->ended_us ? (double)(r->ended_us - r->begun_us) / 1e6 : -1,
-                ember_status_name((enum ember_status)r->status), r->why);
+                (double)(r->begun_us - self->record[0].begun_us) / 1e6,
+                r->ended ? (double)r->took_us / 1e6 : -1,
+                ember_status_name((enum ember_status)r->status), why_of(self, call));
 }
 
 static int compare_u32(const void *a, const void *b) {
@@ -216,27 +244,27 @@ static int compare_u32(const void *a, const void *b) {
 }
 
 void history_check(history_t *self, struct history_sums *out) {
-    *out = (struct history_sums){.calls = atomic_load(&self->n), .stall_us = stall_us(self)};
+    *out =
+        (struct history_sums){.calls = atomic_load(&self->n), .stall_us = history_stall_us(self)};
     uint32_t *took_us = calloc(out->calls + 1, sizeof *took_us), n_ok = 0;
     TEST_TRUE(took_us != NULL);
-    uint64_t zero_us = self->record[0].begun_us;
     for (uint32_t i = 0; i < out->calls; i++) {
         const struct record *r = &self->record[i];
         uint32_t outcomes = atomic_load(&self->record[i].outcomes);
         if (outcomes == 0) {
-            finding(&out->lost, r, i, zero_us, "no outcome");
+            finding(self, &out->lost, i, "no outcome");
             continue;
         }
         if (outcomes > 1)
-            finding(&out->twice, r, i, zero_us, "more than one outcome");
-        if (r->ended_us > r->due_us + HISTORY_GRACE_US + 2 * out->stall_us)
-            finding(&out->late, r, i, zero_us, "late");
+            finding(self, &out->twice, i, "more than one outcome");
+        if (r->took_us > r->timeout_ms * 1000ull + HISTORY_GRACE_US + 2 * out->stall_us)
+            finding(self, &out->late, i, "late");
         if (r->foreign)
-            finding(&out->foreign, r, i, zero_us, "another's answer");
+            finding(self, &out->foreign, i, "another's answer");
         if (r->no_advice)
-            finding(&out->no_advice, r, i, zero_us, "refused without advice");
+            finding(self, &out->no_advice, i, "refused without advice");
         if (r->status == EMBER_OK)
-            took_us[n_ok++] = (uint32_t)(r->ended_us - r->begun_us);
+            took_us[n_ok++] = r->took_us;
         TEST_TRUE(r->status < HISTORY_STATUSES);
         out->status[r->status]++;
         out->resent += r->resent;
@@ -249,6 +277,41 @@ void history_check(history_t *self, struct history_sums *out) {
         out->worst_us = took_us[n_ok - 1];
     }
     free(took_us);
+}
+
+void history_span(const history_t *self, uint64_t from_us, uint64_t to_us,
+                  struct history_span *out) {
+    uint32_t n = atomic_load(&self->n);
+    uint32_t *took_us = calloc(n + 1, sizeof *took_us);
+    TEST_TRUE(took_us != NULL);
+    *out = (struct history_span){0};
+    for (uint32_t i = 0; i < n; i++) {
+        const struct record *r = &self->record[i];
+        if (atomic_load(&r->ended) && r->status == EMBER_OK && r->begun_us >= from_us &&
+            r->begun_us < to_us)
+            took_us[out->n++] = r->took_us;
+    }
+    qsort(took_us, out->n, sizeof *took_us, compare_u32);
+    if (out->n) {
+        out->median_us = took_us[out->n / 2];
+        out->p95_us = took_us[(uint64_t)out->n * 95 / 100];
+        out->p99_us = took_us[(uint64_t)out->n * 99 / 100];
+        out->worst_us = took_us[out->n - 1];
+    }
+    free(took_us);
+}
+
+uint64_t history_settled_us(const history_t *self, uint64_t from_us, uint64_t to_us,
+                            uint32_t slow_us) {
+    uint64_t last_us = from_us;
+    for (uint32_t i = 0; i < atomic_load(&self->n); i++) {
+        const struct record *r = &self->record[i];
+        uint64_t ended_us = r->begun_us + r->took_us;
+        if (atomic_load(&r->ended) && r->begun_us >= from_us && r->begun_us < to_us &&
+            r->took_us > slow_us && ended_us > last_us)
+            last_us = ended_us;
+    }
+    return last_us;
 }
 
 void history_print(const struct history_sums *s, const char *name, FILE *to) {

@@ -49,9 +49,14 @@ struct history_sums {
     uint32_t stall_us;               /* the machine's own delay, see above */
 };
 
+/* Of the calls that ended OK among those begun within a span of time. */
+struct history_span {
+    uint32_t n, median_us, p95_us, p99_us, worst_us;
+};
+
 typedef struct history history_t;
 
-/* For `capacity` calls of 1 to texts_max texts each. dim: of the fake model. pool 0: no text
+/* For `capacity` calls of 1 to texts_max texts each, 24 bytes a call. dim: of the fake model. pool 0: no text
  * comes twice; else texts are drawn from so many. Fails the test when it cannot. */
 history_t *history_new(uint32_t capacity, uint32_t texts_max, uint32_t dim, uint32_t pool);
 void history_destroy(history_t **self); /* after the last call of it has ended */
@@ -66,6 +71,14 @@ uint32_t history_open(history_t *self); /* calls without an outcome so far */
 
 /* When all callers have stopped. The first findings of each kind are printed to stderr. */
 void history_check(history_t *self, struct history_sums *out);
+/* Times as clock_us(). Callers may still run: calls that have not ended are left out. */
+void history_span(const history_t *self, uint64_t from_us, uint64_t to_us,
+                  struct history_span *out);
+/* When the last of the calls begun in [from, to) that took longer than slow_us ended; from_us when
+ * none did. */
+uint64_t history_settled_us(const history_t *self, uint64_t from_us, uint64_t to_us,
+                            uint32_t slow_us);
+uint32_t history_stall_us(history_t *self); /* the machine's own delay so far */
 void history_print(const struct history_sums *sums, const char *name, FILE *to); /* one line */
 
 #endif

@@ -3,59 +3,100 @@
 
 #include "base/clock.h"
 
-enum { UP_MS = 10000, ARGS_MAX = 64, STEP_US = 10000 };
+enum { UP_MS = 10000, ARGS_MAX = 80, STEP_US = 10000, PORT_CLIENTS = 5555, PORT_WORKERS = 5556 };
+
+static void address(char *out, size_t out_bytes, const struct rig_cfg *cfg, uint32_t broker,
+                    unsigned port) {
+    if (cfg->net)
+        snprintf(out, out_bytes, "tcp://%s:%u", net_address(cfg->net, broker), port);
+    else
+        snprintf(out, out_bytes, "tcp://127.0.0.1:%u", port_free());
+}
+
+/* What is started between the two belongs to that host. */
+static void enter(const struct rig *self, uint32_t host) {
+    if (self->cfg.net)
+        net_enter(self->cfg.net, host);
+}
+
+static void leave(const struct rig *self) {
+    if (self->cfg.net)
+        net_leave(self->cfg.net);
+}
+
+static size_t add_all(const char **argv, size_t n, const char *const *list) {
+    for (uint32_t k = 0; k < RIG_EXTRA && list[k]; k++)
+        argv[n++] = list[k];
+    return n;
+}
 
 void rig_init(struct rig *self, const struct rig_cfg *cfg) {
     *self = (struct rig){.cfg = *cfg};
     TEST_TRUE(cfg->brokers <= RIG_BROKERS && cfg->workers <= RIG_WORKERS);
     size_t n = 0;
     for (uint32_t i = 0; i < cfg->brokers; i++) {
-        snprintf(self->clients[i], sizeof self->clients[i], "tcp://127.0.0.1:%u", port_free());
-        snprintf(self->workers[i], sizeof self->workers[i], "tcp://127.0.0.1:%u", port_free());
+        address(self->clients[i], sizeof self->clients[i], cfg, i, PORT_CLIENTS);
+        address(self->workers[i], sizeof self->workers[i], cfg, i, PORT_WORKERS);
         n += (size_t)snprintf(self->endpoints + n, sizeof self->endpoints - n, "%s%s", i ? "," : "",
                               self->clients[i]);
     }
 }
 
 void rig_start_broker(struct rig *self, uint32_t i) {
-    const char *argv[ARGS_MAX] = {
-        PROC_BROKER, "--clients", self->clients[i], "--workers", self->workers[i], "--http", "off"};
-    size_t n = 7;
-    for (uint32_t k = 0; k < RIG_EXTRA && self->cfg.broker_extra[k]; k++)
-        argv[n++] = self->cfg.broker_extra[k];
+    const char *const program[] = {
+        PROC_BROKER, "--clients", self->clients[i], "--workers", self->workers[i], "--http",
+        "off",       NULL};
+    const char *argv[ARGS_MAX] = {0};
+    size_t n = add_all(argv, 0, self->cfg.broker_before);
+    n = add_all(argv, n, program);
+    add_all(argv, n, self->cfg.broker_extra);
     char name[PROC_NAME_MAX];
     snprintf(name, sizeof name, "broker%u", i + 1);
+    enter(self, i);
     proc_start(&self->broker[i], name, argv);
+    leave(self);
 }
 
-void rig_start_worker(struct rig *self, uint32_t i) {
+static void start_worker(struct rig *self, uint32_t i, const char *const *models) {
     const struct rig_cfg *cfg = &self->cfg;
     char name[PROC_NAME_MAX], threads[16];
     snprintf(name, sizeof name, "worker%u", i + 1);
     snprintf(threads, sizeof threads, "%u", cfg->threads ? cfg->threads : 1);
-    const char *argv[ARGS_MAX] = {cfg->real ? PROC_WORKER : PROC_WORKER_FAKE,
-                                  "--name",
-                                  name,
-                                  "--threads",
-                                  threads,
-                                  "--http",
-                                  "off",
-                                  "--redis",
-                                  cfg->redis ? self->redis.url : "off",
-                                  "--weights-cache",
-                                  "off"}; /* nothing of tests in the home of who runs them */
-    size_t n = 11;
-    for (uint32_t k = 0; k < RIG_MODELS && cfg->models[k]; k++) {
+    const char *argv[ARGS_MAX] = {0};
+    size_t n = add_all(argv, 0, cfg->worker_before);
+    const char *const program[] = {cfg->real ? PROC_WORKER : PROC_WORKER_FAKE,
+                                   "--name",
+                                   name,
+                                   "--threads",
+                                   threads,
+                                   "--http",
+                                   "off",
+                                   "--redis",
+                                   cfg->redis ? self->redis.url : "off",
+                                   "--weights-cache",
+                                   "off"}; /* nothing of tests in the home of who runs them */
+    for (size_t k = 0; k < sizeof program / sizeof *program; k++)
+        argv[n++] = program[k];
+    for (uint32_t k = 0; k < RIG_MODELS && models[k]; k++) {
         argv[n++] = "--model";
-        argv[n++] = cfg->models[k];
+        argv[n++] = models[k];
     }
     for (uint32_t k = 0; k < cfg->brokers; k++) {
         argv[n++] = "--broker";
         argv[n++] = self->workers[k];
     }
-    for (uint32_t k = 0; k < RIG_EXTRA && cfg->worker_extra[k]; k++)
-        argv[n++] = cfg->worker_extra[k];
+    add_all(argv, n, cfg->worker_extra);
+    enter(self, RIG_HOST_WORKER + i);
     proc_start(&self->worker[i], name, argv);
+    leave(self);
+}
+
+void rig_start_worker(struct rig *self, uint32_t i) {
+    start_worker(self, i, self->cfg.models);
+}
+
+void rig_start_worker_as(struct rig *self, uint32_t i, const char *model) {
+    start_worker(self, i, (const char *const[RIG_MODELS]){model});
 }
 
 bool rig_start(struct rig *self) {
@@ -90,6 +131,15 @@ static bool is_idle(const ember_report_t *report, uint32_t n) {
     return broker->queued == 0 && broker->in_flight == 0;
 }
 
+static void open_client(struct rig *self, uint32_t i, ember_t **out) {
+    struct ember_error error;
+    enter(self, RIG_HOST_TEST);
+    enum ember_status st = ember_open(self->clients[i], NULL, out, &error);
+    leave(self);
+    if (st != EMBER_OK)
+        TEST_FAIL("open: %s", error.message);
+}
+
 /* One broker, asked again and again. */
 static void wait_until(struct rig *self, uint32_t i, const char *what,
                        bool (*good)(const ember_report_t *report, uint32_t n), uint32_t n,
@@ -97,7 +147,7 @@ static void wait_until(struct rig *self, uint32_t i, const char *what,
     ember_t *e = NULL;
     struct ember_error error = {.message = "no report"};
     uint64_t end_us = clock_us() + ms * 1000ull;
-    TEST_EQ(ember_open(self->clients[i], NULL, &e, &error), EMBER_OK);
+    open_client(self, i, &e);
     for (bool done = false; !done; usleep(STEP_US)) {
         ember_report_t *report = NULL;
         if (!proc_running(&self->broker[i]))
@@ -132,7 +182,7 @@ uint64_t rig_counter(struct rig *self, uint32_t i, const char *name) {
     ember_t *e = NULL;
     ember_report_t *report = NULL;
     struct ember_error error;
-    TEST_EQ(ember_open(self->clients[i], NULL, &e, &error), EMBER_OK);
+    open_client(self, i, &e);
     if (ember_report(e, 5000, &report, &error) != EMBER_OK)
         TEST_FAIL("report: %s", error.message);
     const struct ember_counter_info *counter;

@@ -12,12 +12,22 @@
 #ifndef EMBER_TEST_RIG_H
 #define EMBER_TEST_RIG_H
 
+#include "support/net.h"
 #include "support/proc.h"
 #include "support/redis_proc.h"
 
 #include <ember/ember.h>
 
 enum { RIG_BROKERS = 2, RIG_WORKERS = 4, RIG_MODELS = 12, RIG_EXTRA = 8 };
+
+/* Hosts of a rig with a network of its own: broker i is host i, worker i is host RIG_HOST_WORKER
+ * + i, clients share two, and the test itself looks from the last. */
+enum {
+    RIG_HOST_WORKER = RIG_BROKERS,
+    RIG_HOST_CLIENT = RIG_HOST_WORKER + RIG_WORKERS,
+    RIG_HOST_TEST = RIG_HOST_CLIENT + 2,
+    RIG_HOSTS
+};
 
 struct rig_cfg {
     uint32_t brokers, workers;
@@ -27,6 +37,9 @@ struct rig_cfg {
     const char *models[RIG_MODELS];      /* NAME=DIR, up to NULL */
     const char *broker_extra[RIG_EXTRA]; /* further options, up to NULL */
     const char *worker_extra[RIG_EXTRA];
+    /* What stands before the program, up to NULL: {"prlimit", "--nofile=64"}. */
+    const char *broker_before[RIG_EXTRA], *worker_before[RIG_EXTRA];
+    struct net *net; /* of RIG_HOSTS; NULL: all on 127.0.0.1 */
 };
 
 struct rig {
@@ -42,6 +55,8 @@ void rig_init(struct rig *self, const struct rig_cfg *cfg);
 bool rig_start(struct rig *self);
 void rig_start_broker(struct rig *self, uint32_t i);
 void rig_start_worker(struct rig *self, uint32_t i);
+/* With another model than the rig's: one whose engine has a fault, say. */
+void rig_start_worker_as(struct rig *self, uint32_t i, const char *model);
 
 /* Until each running broker knows exactly n workers and all of them are live; the test fails
  * after ms. */
