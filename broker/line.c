@@ -166,9 +166,9 @@ static struct ticket *next_of(const struct flows *flows, struct flow *f, uint64_
 
 /* When a whole round pays for nobody's next request, rounds count double, and double again: as if
  * so many had gone by without a dispatch. So a turn is found in a few rounds, and fairness to
- * within one such step. */
+ * within one such step. A round is one in which each flow was given its quantum. */
 struct ticket *line_next(struct flows *flows, struct line *self, uint64_t now_us) {
-    uint32_t passed = 0;
+    uint32_t in_vain = 0;
     int64_t rounds = 1;
     for (;;) {
         struct flow *f = QUEUE_ITEM(queue_head(&self->flows), struct flow, turn);
@@ -178,14 +178,15 @@ struct ticket *line_next(struct flows *flows, struct line *self, uint64_t now_us
         if (!f->granted) {
             f->granted = true;
             f->deficit += rounds * line_quantum(self) * f->weight;
+            in_vain++;
         }
         if (f->deficit >= t->cost)
             return t;
         f->granted = false;
         queue_remove(&self->flows, &f->turn);
         queue_push(&self->flows, &f->turn);
-        if (++passed == self->flows.n) {
-            passed = 0;
+        if (in_vain == self->flows.n) {
+            in_vain = 0;
             rounds *= 2;
         }
     }

@@ -38,7 +38,8 @@ void pace_look(struct pace *self, uint32_t waiting, uint32_t members, double us)
     bool pressed = waiting && !self->was_empty;
     self->cost_before = self->cost;
     self->results_before = self->results;
-    if (pressed || (self->rate > 0 && done > self->rate * us)) {
+    bool counts = pressed || (self->rate > 0 && done > self->rate * us);
+    if (counts) {
         double keep = exp(-us / (self->seen < FEW ? FADE_FEW_US : FADE_US));
         self->done = self->done * keep + done;
         self->seen = self->seen * keep + results;
@@ -46,7 +47,7 @@ void pace_look(struct pace *self, uint32_t waiting, uint32_t members, double us)
         self->rate = self->done / self->pressed_us;
         self->members = members;
     }
-    self->calm_us = pressed || self->was_refused ? 0 : self->calm_us + us;
+    self->calm_us = counts || self->was_refused ? 0 : self->calm_us + us;
     if (self->calm_us > FORGET_US)
         self->done = self->seen = self->pressed_us = self->rate = self->calm_us = 0;
     self->was_refused = false;
