@@ -108,6 +108,11 @@ static void page_worker(const struct admin_cfg *cfg, const struct loop_report *r
            "Tokens a batch may have; fewer than set while memory is short.", r->batch_tokens);
     simple(out, "ember_worker_memory_bytes", "gauge", "Memory taken, files not counted.",
            r->memory_used);
+    expose_family(out, "ember_worker_batch_running_seconds", "gauge",
+                  "How long the batch that runs longest has been running.");
+    expose_f64(out, "ember_worker_batch_running_seconds", NULL, (double)r->running_us / 1e6);
+    simple(out, "ember_worker_stuck_batches", "gauge",
+           "Batches that run for longer than --stuck-ms.", r->stuck);
     simple(out, "ember_worker_memory_limit_bytes", "gauge", "Of the setting or cgroup; 0: none.",
            r->memory_limit);
     expose_family(out, "ember_worker_hourly_cost", "gauge", "As set.");
@@ -159,7 +164,10 @@ bool admin_ready(const struct loop_report *report, uint64_t now_us, struct expos
         expose_printf(why, "draining");
     else if (report->brokers_live == 0)
         expose_printf(why, "none of %u brokers answers", report->brokers);
-    return !report->draining && report->brokers_live > 0;
+    else if (report->stuck > 0)
+        expose_printf(why, "%u batches do not end, the oldest runs for %.0f s", report->stuck,
+                      (double)report->running_us / 1e6);
+    return !report->draining && report->brokers_live > 0 && report->stuck == 0;
 }
 
 static bool models_right(admin_t *self, uint64_t now_us, struct expose_text *why) {

@@ -36,7 +36,11 @@ struct batch {
     struct batch_tokens job;     /* where `tokens` points */
     uint64_t number;             /* of the batch, rising */
     uint32_t trims;              /* times that memory was short: news to a runner when it rose */
-    uint64_t formed_us, started_us, finished_us;
+    uint64_t formed_us;
+    _Atomic uint64_t started_us; /* 0: no runner has begun; written by the runner, read by anyone */
+    uint64_t finished_us;
+    bool out;        /* of the loop: pushed and not yet popped */
+    uint64_t ran_us; /* of the loop: see watch.h */
     struct engine_times times;
 };
 

@@ -372,8 +372,10 @@ bool brokers_gone(const struct brokers *self) {
 
 /* ---------------------------------------------------------------- life */
 
-/* The monitor is polled by its descriptor, which is edge-triggered: read_monitor() reads until there
- * is nothing. As a socket it would cost two system calls a wake-up, though it hardly ever has news. */
+/* The monitor is polled by its descriptor, which is edge-triggered: read_monitor() reads until
+ * there is nothing, and so must we once, before anything can have come, or the first event would
+ * not be signalled. As a socket it would cost two system calls a wake-up, though it hardly ever has
+ * news. */
 static bool open_monitor(struct brokers *self, uint32_t i) {
     struct broker *broker = &self->broker[i];
     char name[32];
@@ -385,7 +387,8 @@ static bool open_monitor(struct brokers *self, uint32_t i) {
            zmq_setsockopt(broker->monitor, ZMQ_LINGER, &zero, sizeof zero) == 0 &&
            zmq_socket_monitor(broker->socket, name, events) == 0 &&
            zmq_connect(broker->monitor, name) == 0 &&
-           zmq_getsockopt(broker->monitor, ZMQ_FD, &broker->monitor_fd, &fd_bytes) == 0;
+           zmq_getsockopt(broker->monitor, ZMQ_FD, &broker->monitor_fd, &fd_bytes) == 0 &&
+           read_event(broker->monitor) == 0;
 }
 
 static enum status connect_one(struct brokers *self, uint32_t i, uint64_t now_us, struct err *err) {

@@ -8,6 +8,7 @@
 
 #include "brokers.h"
 #include "budget.h"
+#include "watch.h"
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -35,8 +36,8 @@ enum {
     TURN_US_MAX = 1000 * 1000,
     PUBLISH_US = 100 * 1000,
     MEMORY_US = 1000 * 1000,
-    GIVE_BACK_US =
-        2 * 1000 * 1000, /* after the drain time-out: to say BYE and end a running batch */
+    RUN_OUT_US = 1000 * 1000,       /* after the drain time-out: to end what runs */
+    GIVE_BACK_US = 2 * 1000 * 1000, /* then, to say BYE: it and all until the process ends */
 };
 
 struct loop {
@@ -55,7 +56,8 @@ struct loop {
     struct budget budget;
     uint64_t memory_bytes, memory_next_us; /* used when last looked; when to look again */
     uint32_t trims;                        /* times that it was short */
-    bool killed;
+    struct watch watch;
+    bool killed, hopeless;
     pthread_mutex_t report_lock;
     struct loop_report report; /* under report_lock */
 };
@@ -109,7 +111,9 @@ static void on_beat(void *arg, struct wire_heartbeat *out) {
                                    .shared = counter_get(&s->shared),
                                    .errors = counter_get(&s->errors),
                                    .rss_bytes = self->rss_bytes,
-                                   .redis = view_of(redis_word(cache.redis))};
+                                   .redis = view_of(redis_word(cache.redis)),
+                                   .running_us = saturated(self->watch.longest_us),
+                                   .stuck = self->watch.n_stuck};
 }
 
 /* ---------------------------------------------------------------- batches */
@@ -126,6 +130,7 @@ static void pump(loop_t *self) {
         if (!serve_fill(self->serve, batch, n_free ? n_free : 1))
             return;
         batch->trims = self->trims;
+        batch->out = true;
         self->n_spare--;
         self->n_out++;
         link_push(self->cfg.link, batch);
@@ -134,6 +139,7 @@ static void pump(loop_t *self) {
 
 static void collect(loop_t *self) {
     for (struct batch *batch; (batch = link_pop(self->cfg.link));) {
+        batch->out = false;
         serve_done(self->serve, batch);
         self->spare[self->n_spare++] = batch;
         self->n_out--;
@@ -165,6 +171,35 @@ static void watch_memory(loop_t *self) {
              memory_source_name(self->memory.source), self->budget.tokens, before);
 }
 
+/* What of the credit runners can use that are not stuck. With none of them, what no runner has
+ * goes to other workers. */
+static void share_stuck(loop_t *self) {
+    const struct settings *settings = self->cfg.settings;
+    uint32_t n = self->watch.n_stuck, threads = settings->threads, given = 0;
+    uint32_t left = n < threads ? threads - n : 0;
+    brokers_credit(&self->brokers, (uint32_t)((uint64_t)settings->credit * left / threads));
+    if (left == 0 && (given = serve_give_back(self->serve)))
+        log_warn("stuck-give-back", "given_back=%u", given);
+}
+
+/* Is a runner lost in its batch? */
+static void watch_runners(loop_t *self) {
+    enum watch_news news =
+        watch_look(&self->watch, self->batches, self->cfg.n_batches, self->now_us);
+    const struct batch *worst = self->watch.worst;
+    if (news == WATCH_NONE)
+        return;
+    log_line(news == WATCH_EASED ? LOG_WARN : LOG_ERROR,
+             news == WATCH_HOPELESS ? "worker-stuck"
+             : news == WATCH_STUCK  ? "batch-stuck"
+                                    : "batch-unstuck",
+             "stuck=%u of=%u running_ms=%llu model=%s texts=%u", self->watch.n_stuck,
+             self->cfg.settings->threads, (unsigned long long)(self->watch.longest_us / 1000),
+             worst ? self->cfg.models->model[worst->model].name : "-", worst ? worst->n : 0);
+    share_stuck(self);
+    self->hopeless = news == WATCH_HOPELESS;
+}
+
 static void publish(loop_t *self) {
     serve_publish(self->serve);
     pthread_mutex_lock(&self->report_lock);
@@ -175,6 +210,8 @@ static void publish(loop_t *self) {
     self->report.results_lost = self->brokers.results_lost;
     self->report.refused = self->brokers.refused;
     self->report.beat_us = self->now_us;
+    self->report.running_us = self->watch.longest_us;
+    self->report.stuck = self->watch.n_stuck;
     self->report.draining = self->stop_us != 0;
     self->report.batch_tokens = self->budget.tokens;
     self->report.memory_used = self->memory_bytes;
@@ -198,7 +235,10 @@ static long poll_ms(loop_t *self) {
     due = earlier(due, serve_deadline_us(self->serve));
     due = earlier(due, cache_deadline_us(self->cache));
     if (self->stop_us)
-        due = earlier(due, self->gave_back ? self->stop_us + GIVE_BACK_US : self->stop_us);
+        due = earlier(due, !self->gave_back ? self->stop_us
+                           : self->now_us < self->stop_us + RUN_OUT_US
+                               ? self->stop_us + RUN_OUT_US
+                               : self->stop_us + GIVE_BACK_US);
     return due <= self->now_us ? 0 : (long)((due - self->now_us + 999) / 1000);
 }
 
@@ -235,7 +275,7 @@ static void on_signal(loop_t *self) {
     }
 }
 
-/* Patience is over: what has not been answered goes to other workers. */
+/* Patience is over: what has not been started goes to other workers. What runs has RUN_OUT_US. */
 static void give_back(loop_t *self) {
     if (!self->stop_us || self->gave_back || self->now_us < self->stop_us)
         return;
@@ -282,16 +322,18 @@ static void turn(loop_t *self, const zmq_pollitem_t *items, short cache_ready) {
     cache_flush(self->cache, self->now_us);
     serve_tick(self->serve);
     pump(self);
-    brokers_tick(&self->brokers, serve_idle(self->serve) || self->gave_back, self->now_us);
+    bool run_out = self->gave_back && self->now_us >= self->stop_us + RUN_OUT_US;
+    brokers_tick(&self->brokers, serve_idle(self->serve) || run_out, self->now_us);
 }
 
-bool loop_run(loop_t *self) {
+enum loop_end loop_run(loop_t *self) {
     uint64_t publish_us = 0;
     self->now_us = clock_us();
     serve_at(self->serve, self->now_us);
     for (;;) {
         watch_memory(self);
         if (self->now_us >= publish_us) {
+            watch_runners(self);
             publish(self);
             publish_us = self->now_us + PUBLISH_US;
         }
@@ -308,10 +350,16 @@ bool loop_run(loop_t *self) {
         }
         turn(self, items, has_cache ? items[n - 1].revents : 0);
         if (self->killed || (self->stop_us && self->now_us >= self->stop_us + GIVE_BACK_US))
-            return false;
+            return LOOP_CUT;
+        if (self->hopeless)
+            return LOOP_STUCK;
         if (self->stop_us && brokers_gone(&self->brokers))
-            return true;
+            return LOOP_DRAINED;
     }
+}
+
+void loop_hang_up(loop_t *self) {
+    brokers_done(&self->brokers);
 }
 
 /* ---------------------------------------------------------------- life */
@@ -396,6 +444,7 @@ enum status loop_new(const struct loop_cfg *cfg, loop_t **out, struct err *err) 
         return st;
     }
     memory_init(&self->memory, cfg->settings->memory_limit, "");
+    watch_init(&self->watch, (uint64_t)cfg->settings->stuck_ms * 1000, clock_us());
     budget_init(&self->budget, cfg->settings->batch_tokens);
     self->now_us = clock_us();
     publish(self);

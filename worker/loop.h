@@ -31,8 +31,17 @@ enum status loop_new(const struct loop_cfg *cfg, loop_t **out, struct err *err);
 /* After the runners have been joined. NULL is fine. */
 void loop_destroy(loop_t **self);
 
-/* Serves until it is told to stop and everything is answered. True: drained; false: cut short. */
-bool loop_run(loop_t *self);
+enum loop_end {
+    LOOP_DRAINED, /* everything is answered, and the brokers know that we leave */
+    LOOP_CUT,     /* told twice, or out of patience */
+    LOOP_STUCK,   /* a batch has been running for twice --stuck-ms: its runner will not come back */
+};
+
+/* Serves until it is told to stop and everything is answered, or that cannot be. */
+enum loop_end loop_run(loop_t *self);
+/* Sends what is on its way and closes the sockets, within about a second: for an end without
+ * loop_destroy(), which needs all runners back. */
+void loop_hang_up(loop_t *self);
 
 /* What the loop last published about itself; any thread. */
 struct loop_report {
@@ -44,6 +53,8 @@ struct loop_report {
     uint64_t beat_us;                   /* when the loop last turned */
     uint32_t batch_tokens;              /* of one batch; fewer than set while memory is short */
     uint64_t memory_used, memory_limit; /* bytes, as memory.h counts; limit 0: none */
+    uint64_t running_us;                /* of the batch that runs longest; 0: none runs */
+    uint32_t stuck;                     /* batches that run for longer than --stuck-ms */
     bool draining;
 };
 void loop_report(loop_t *self, struct loop_report *out);

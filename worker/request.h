@@ -88,6 +88,7 @@ struct request {
     uint8_t *source;
     struct wire_times times;
     uint64_t last_batch; /* whose times were added last */
+    uint64_t work_ns;    /* engine work done for it */
 
     enum status failed; /* OK: not (yet) */
     uint32_t failed_item;

@@ -151,8 +151,11 @@ static void finish(serve_t *self, struct request *request) {
 
 static void answer(serve_t *self, struct request *request, bool nack, enum status status,
                    struct view body) {
-    struct serve_reply reply = {
-        .origin = request->origin, .nack = nack, .status = status, .body = body};
+    struct serve_reply reply = {.origin = request->origin,
+                                .nack = nack,
+                                .status = status,
+                                .work_us = serve_us32((request->work_ns + 999) / 1000),
+                                .body = body};
     self->cfg.reply(self->cfg.reply_arg, &reply);
     finish(self, request);
 }
@@ -347,12 +350,26 @@ void serve_drain(serve_t *self) {
     self->draining = true;
 }
 
+static bool with_runner(const struct request *request) {
+    if (request->on_runner)
+        return true;
+    for (uint32_t i = 0; i < request->n_units; i++)
+        if (request->units[i].flight && request->units[i].flight->state == FLIGHT_RUNNING)
+            return true;
+    return false;
+}
+
 uint32_t serve_give_back(serve_t *self) {
     uint32_t n = 0;
-    for (struct link *l; (l = queue_head(&self->active)); n++) {
+    struct link *next;
+    for (struct link *l = queue_head(&self->active); l; l = next) {
         struct request *request = QUEUE_ITEM(l, struct request, link);
+        next = queue_next(&self->active, l);
+        if (with_runner(request))
+            continue;
         counter_add(&self->stats.nacks, 1);
         answer(self, request, true, STATUS_UNAVAILABLE, view_make(NULL, 0));
+        n++;
     }
     return n;
 }

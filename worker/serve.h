@@ -103,7 +103,8 @@ void serve_forget(serve_t *self, uint32_t broker);
 void serve_set_tokens(serve_t *self, uint32_t tokens_max);
 /* From now on dispatches are answered with NACK. */
 void serve_drain(serve_t *self);
-/* NACKs all that is not answered yet; returns how many. */
+/* NACKs what is not answered and has nothing with a runner: no batch with a text of it is out. What
+ * may be running is left to end. Returns how many. */
 uint32_t serve_give_back(serve_t *self);
 
 /* Next batch into `batch`; false when nothing is to be computed now. */

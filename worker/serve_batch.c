@@ -125,6 +125,15 @@ static void crash(serve_t *self, struct flight *flight, const struct engine_item
     flights_remove(&self->flights, flight);
 }
 
+/* Engine work on the item, as its part of the batch's tokens, goes to who asked first: others who
+ * wait for the same text would not have made it cheaper by staying away. */
+static void note_work(const struct flight *flight, uint64_t batch_ns, uint32_t tokens,
+                      uint64_t batch_tokens) {
+    struct link *l = queue_head(&flight->waiters);
+    if (l && batch_tokens)
+        QUEUE_ITEM(l, struct unit, link)->request->work_ns += batch_ns * tokens / batch_tokens;
+}
+
 static void done_item(serve_t *self, const struct batch *batch, uint32_t i) {
     const struct engine_item *item = &batch->items[i];
     struct flight *flight = &self->flights.flight[batch->flights[i]];
@@ -160,6 +169,7 @@ static void done_job(serve_t *self, const struct batch *batch) {
         return;
     }
     request->times.tokenize_us = serve_us32(batch->times.tokenize_us);
+    request->work_ns = batch->times.tokenize_us * 1000;
     request->times.queue_us = serve_us32(batch->started_us - request->arrived_us);
     request->pending--;
     serve_settle(self, request);
@@ -176,6 +186,13 @@ void serve_done(serve_t *self, struct batch *batch) {
         return;
     }
     histogram_add(&self->stats.infer_us, batch->times.infer_us);
+    uint64_t work_ns = (batch->times.tokenize_us + batch->times.infer_us) * 1000, tokens = 0;
+    for (uint32_t i = 0; i < batch->n; i++)
+        tokens += batch->items[i].tokens;
+    /* Before the first is answered: that may take other waiters off their lists. */
+    for (uint32_t i = 0; i < batch->n; i++)
+        note_work(&self->flights.flight[batch->flights[i]], work_ns, batch->items[i].tokens,
+                  tokens);
     for (uint32_t i = 0; i < batch->n; i++)
         done_item(self, batch, i);
 }

@@ -70,6 +70,9 @@ static const struct cfg_row rows[] = {
     ROW(TEXT, "http", http, "127.0.0.1:9465", "HOST:PORT", "metrics and health; off: none"),
     ROW(DURATION, "drain-timeout", drain_timeout_us, "20s", 0, 3600e6,
         "how long to finish what is in hand when told to stop"),
+    ROW(U32, "stuck-ms", stuck_ms, "30000", 0, 3600 * 1000, "N",
+        "milliseconds after which a batch that still runs is reported to log and brokers;\n"
+        "after twice that the worker exits, to be started anew; 0: never"),
     ROW(CHOICE, "log-level", log_level, "info", "debug|info|warn|error",
         "least level that is logged"),
 };
@@ -84,7 +87,9 @@ static const struct cfg cfg = {
         "Example:\n"
         "  ember-worker --model minilm=/models/all-MiniLM-L6-v2 --broker tcp://10.0.0.5:5556\n\n"
         "Signals: TERM or INT drains (finish, then leave); a second one exits at once.\n"
-        "Exit status: 0 after a drain, 1 when it cannot start, 2 for wrong settings.",
+        "Exit status: 0 after a drain, 1 when it cannot start or was cut short, 2 for wrong "
+        "settings,\n"
+        "3 when a runner did not come back (--stuck-ms).",
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
 };

@@ -63,6 +63,8 @@ void shares_forget(struct shares *self, uint32_t i) {
 
 bool shares_fits(const struct shares *self, uint32_t i, uint32_t cost) {
     uint64_t held = self->share[i].held;
+    if (self->credit == 0)
+        return false;
     return held == 0 || held + cost <= (uint64_t)self->credit + SHARES_SLACK;
 }
 

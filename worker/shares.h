@@ -79,15 +79,15 @@ void shares_release(struct shares *self, uint32_t i, uint32_t cost);
 /* All that broker i had here is gone without an answer. */
 void shares_forget(struct shares *self, uint32_t i);
 /* False: no broker that keeps to any window it may have been told would send that now. One request
- * is taken whatever it costs, as the protocol allows. */
+ * is taken whatever it costs, as the protocol allows, unless there is no credit at all. */
 bool shares_fits(const struct shares *self, uint32_t i, uint32_t cost);
 
 /* What broker i is to have. Of one that is not live (READY): what it would get with no demand. */
 uint32_t shares_target(const struct shares *self, uint32_t i);
 /* The window for a message to broker i that is being sent now. */
 uint16_t shares_window(struct shares *self, uint32_t i);
-/* Whether a live broker's window is so far from what it would be told now that it should not have to
- * wait for its next message. */
+/* Whether a live broker's window is so far from what it would be told now that it should not have
+ * to wait for its next message. */
 bool shares_news(const struct shares *self, uint32_t i);
 
 /* The division itself: out[0..n) >= floor for each, the rest of `total` by weight, evenly when all

@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHECK_TOKENS = 64, CHECK_ITEMS = 8 };
+enum { CHECK_TOKENS = 64, CHECK_ITEMS = 8, EXIT_STUCK = 3 };
 
 struct worker {
     struct settings settings;
@@ -139,11 +139,18 @@ static int run(struct worker *self, int signals_fd) {
     log_info("worker-start", "worker=%s version=%s models=%u threads=%u credit=%u brokers=%u",
              self->settings.name, EMBER_VERSION, self->models.n, threads, self->settings.credit,
              self->settings.brokers.n);
-    bool drained = loop_run(self->loop);
-    log_info("worker-stop", "worker=%s drained=%s", self->settings.name, drained ? "yes" : "no");
-    if (!drained)
-        _exit(
-            1); /* told twice, or out of patience: a batch may still run and nobody waits for it */
+    enum loop_end end = loop_run(self->loop);
+    log_info("worker-stop", "worker=%s drained=%s", self->settings.name,
+             end == LOOP_DRAINED ? "yes" : "no");
+    if (end == LOOP_STUCK) {
+        loop_hang_up(self->loop);
+        fprintf(stderr,
+                "ember-worker: a batch has been running for more than %u ms (twice --stuck-ms); "
+                "its runner cannot be stopped, so the process ends\n",
+                2 * self->settings.stuck_ms);
+    }
+    if (end != LOOP_DRAINED) /* a batch may still run and nobody waits for it */
+        _exit(end == LOOP_STUCK ? EXIT_STUCK : 1);
     return 0;
 }
 

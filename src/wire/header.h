@@ -13,7 +13,8 @@
  *                            (slot | generation << 32)
  *       16    8  epoch       client side: session from WELCOME; worker side: the broker's start id
  *       24    4  budget_us   time left, relative (no clock is compared); 0: carries no deadline; in
- *                            RESULT: engine work the request took, 0: not known
+ *                            RESULT: engine work the request took, its part of each batch by
+ *                            tokens; 0: none (a cache hit), or not known
  *       28    2  service     number agreed in WELCOME / READY_OK; 0: the broker itself
  *       30    2  check       CRC-16/CCITT-FALSE of bytes 0..29
  *

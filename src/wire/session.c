@@ -401,6 +401,8 @@ void pb_fill_heartbeat(Ember__Heartbeat *m, const struct wire_heartbeat *in) {
     m->errors = in->errors;
     m->rss_bytes = in->rss_bytes;
     m->redis = pb_data(in->redis);
+    m->running_us = in->running_us;
+    m->stuck = in->stuck;
 }
 
 enum status session_heartbeat_encode(const struct wire_heartbeat *in, struct wire_out *out) {
@@ -426,6 +428,8 @@ enum status pb_read_heartbeat(const Ember__Heartbeat *m, struct wire_heartbeat *
         .errors = m->errors,
         .rss_bytes = m->rss_bytes,
         .redis = pb_view(m->redis),
+        .running_us = m->running_us,
+        .stuck = m->stuck,
     };
     return pb_check_name(out->redis, true, "redis", err);
 }

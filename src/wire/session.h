@@ -104,6 +104,7 @@ struct wire_heartbeat { /* see ember.proto */
     uint32_t queued, running, oldest_us, service_us;
     uint64_t completed, texts, tokens, hits_memory, hits_redis, misses, shared, errors, rss_bytes;
     struct view redis;
+    uint32_t running_us, stuck;
 };
 enum status session_heartbeat_encode(const struct wire_heartbeat *in, struct wire_out *out);
 enum status session_heartbeat_decode(struct view body, struct arena *arena,

@@ -374,14 +374,26 @@ static void test_drain(void **state) {
     TEST_EQ(exit_status(), 0);
 }
 
-/* Patience is over: what was not answered goes to other workers, and the worker leaves in order. */
+/* Patience is over: what was not started goes to other workers, what runs is finished, and the
+ * worker leaves in order. */
 static void test_give_back(void **state) {
     (void)state;
     start_worker("sleep_us=100000", "50ms");
     welcome();
-    const struct view texts[] = {view_of("a text that takes its time"), view_of("and one more")};
-    struct leaving seen = {.result = true}; /* there will be none */
-    dispatch_embed(501, texts, 2);
+    struct view texts[8]; /* a batch of four for each runner: 400 ms */
+    char names[8][80];
+    for (int i = 0; i < 8; i++) {
+        snprintf(names[i], sizeof names[i],
+                 "%d: a text of which not many more go into a batch with it", i);
+        texts[i] = view_of(names[i]);
+    }
+    struct leaving seen = {0};
+    dispatch_embed(500, texts, 8);
+    send_body((struct header){.type = WIRE_PING, .id = 7}, view_make(NULL, 0));
+    until(&seen, &seen.pong);
+    usleep(50 * 1000); /* so the runners have it, and the next one waits */
+    seen.pong = false;
+    dispatch_embed(501, &(struct view){.data = "later", .bytes = 5}, 1);
     send_body((struct header){.type = WIRE_PING, .id = 7}, view_make(NULL, 0));
     until(&seen, &seen.pong);
     kill(worker, SIGTERM);

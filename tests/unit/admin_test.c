@@ -19,7 +19,16 @@ static void test_health(void **state) {
          true,
          false,
          "draining"},
-        {"stuck", {.beat_us = 90000000, .brokers = 1, .brokers_live = 1}, false, false, "10.0 s"},
+        {"a runner is stuck",
+         {.beat_us = 99500000, .brokers = 1, .brokers_live = 1, .stuck = 1, .running_us = 42000000},
+         true,
+         false,
+         "1 batches do not end, the oldest runs for 42 s"},
+        {"the loop is stuck",
+         {.beat_us = 90000000, .brokers = 1, .brokers_live = 1},
+         false,
+         false,
+         "10.0 s"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);

@@ -12,6 +12,7 @@ struct seen {
     uint32_t n, nacks;
     struct serve_origin origin;
     enum status status;
+    uint32_t work_us, work_us_sum;
     uint8_t body[64 * 1024];
     size_t bytes;
 };
@@ -23,6 +24,8 @@ static void on_reply(void *arg, const struct serve_reply *reply) {
     to->nacks += reply->nack;
     to->origin = reply->origin;
     to->status = reply->status;
+    to->work_us = reply->work_us;
+    to->work_us_sum += reply->work_us;
     TEST_TRUE(reply->body.bytes <= sizeof to->body);
     if (reply->body.bytes)
         memcpy(to->body, reply->body.data, reply->body.bytes);
@@ -324,12 +327,61 @@ static void test_give_back(void **state) {
     TEST_TRUE(world_fill(&world));
     texts_one[0] = view_of("y");
     embed(2, &(struct wire_embed_request){.texts = texts_one, .n_texts = 1});
-    TEST_EQ(serve_give_back(world.serve), 2);
-    TEST_EQ(seen.nacks, 2);
-    TEST_TRUE(!serve_idle(world.serve)); /* the batch is still out */
+    TEST_EQ(serve_give_back(world.serve), 1); /* the first may be running: no NACK is true of it */
+    TEST_EQ(seen.nacks, 1);
+    TEST_EQ(seen.origin.ticket, 2);
+    TEST_TRUE(!serve_idle(world.serve));
     world_finish(&world);
     TEST_EQ(seen.n, 2);
+    TEST_EQ(seen.nacks, 1);
+    TEST_EQ(seen.status, STATUS_OK);
     TEST_TRUE(serve_idle(world.serve));
+    TEST_ROW("a tokenise job, waiting and with a runner");
+    for (uint32_t out = 0; out < 2; out++) {
+        struct wire_tokenize_request in = {.texts = texts_one, .n_texts = 1};
+        TEST_EQ(codec_tokenize_request_encode(&in, &world.wire), STATUS_OK);
+        dispatch(3 + out, WIRE_TASK_TOKENIZE, 0);
+        TEST_TRUE(!out || world_fill(&world));
+        TEST_EQ(serve_give_back(world.serve), !out);
+        world_finish(&world);
+        TEST_EQ(seen.status, out ? STATUS_OK : STATUS_UNAVAILABLE);
+    }
+}
+
+/* Engine work goes by tokens, to who asked first, and a hit costs nothing. */
+static void test_work(void **state) {
+    (void)state;
+    texts_one[0] = view_of("seven b"); /* 9 tokens */
+    embed(1, &(struct wire_embed_request){.texts = texts_one, .n_texts = 1});
+    texts_two[0] = view_of("x");       /* 3 */
+    texts_two[1] = view_of("seven b"); /* shared */
+    embed(2, &(struct wire_embed_request){.texts = texts_two, .n_texts = 2});
+    while (world.cache.n_wants)
+        world_answer(&world, 0);
+    TEST_TRUE(serve_fill(world.serve, &world.batch[0], 1));
+    TEST_EQ(world.batch[0].n, 2);
+    runner_batch(world.seat[WORLD_M0], &world.batch[0]);
+    world.batch[0].times = (struct engine_times){.tokenize_us = 200, .infer_us = 1000};
+    serve_done(world.serve, &world.batch[0]);
+    TEST_EQ(seen.n, 2);
+    TEST_EQ(seen.origin.ticket, 2);
+    TEST_EQ(seen.work_us, 300);
+    TEST_EQ(seen.work_us_sum, 1200); /* nothing of the batch is lost or counted twice */
+    memset(&seen, 0, sizeof seen);
+    TEST_ROW("from memory");
+    embed(3, &(struct wire_embed_request){.texts = texts_two, .n_texts = 2});
+    TEST_EQ(seen.n, 1);
+    TEST_EQ(seen.work_us, 0);
+    TEST_ROW("tokenise: all of its time");
+    struct wire_tokenize_request in = {.texts = texts_two, .n_texts = 2};
+    TEST_EQ(codec_tokenize_request_encode(&in, &world.wire), STATUS_OK);
+    dispatch(4, WIRE_TASK_TOKENIZE, 0);
+    TEST_TRUE(serve_fill(world.serve, &world.batch[0], 1));
+    runner_batch(world.seat[WORLD_M0], &world.batch[0]);
+    world.batch[0].times.tokenize_us = 77;
+    serve_done(world.serve, &world.batch[0]);
+    TEST_EQ(seen.n, 2);
+    TEST_EQ(seen.work_us, 77);
 }
 
 static void test_forget(void **state) {
@@ -459,12 +511,10 @@ static void test_tokenize(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_embed_wrong),    TEST(test_nan),
-        TEST(test_sources),        TEST(test_shared),
-        TEST(test_cancel),         TEST(test_deadline),
-        TEST(test_full),           TEST(test_give_back),
-        TEST(test_forget),         TEST(test_classify),
-        TEST(test_classify_wrong), TEST(test_tokenize),
+        TEST(test_embed_wrong), TEST(test_nan),      TEST(test_sources),  TEST(test_shared),
+        TEST(test_cancel),      TEST(test_deadline), TEST(test_full),     TEST(test_give_back),
+        TEST(test_work),        TEST(test_forget),   TEST(test_classify), TEST(test_classify_wrong),
+        TEST(test_tokenize),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,13 +186,16 @@ static void test_ready_ok_heartbeat_goaway(void **state) {
     TEST_EQ(got.silence_ms, 1500);
     TEST_EQ(got.services[0].number, 3);
 
-    struct wire_heartbeat beat = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, view_of("up")}, back;
+    struct wire_heartbeat beat = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, view_of("up"), 15, 16},
+                          back;
     TEST_EQ(session_heartbeat_encode(&beat, &out), STATUS_OK);
     TEST_EQ(session_heartbeat_decode(body(), &arena, &back, &err), STATUS_OK);
     TEST_EQ(back.queued, 1);
     TEST_EQ(back.service_us, 4);
     TEST_EQ(back.completed, 5);
     TEST_EQ(back.rss_bytes, 13);
+    TEST_EQ(back.running_us, 15);
+    TEST_EQ(back.stuck, 16);
     TEST_TRUE(is(back.redis, "up"));
 
     struct view reason;

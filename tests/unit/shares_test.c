@@ -82,6 +82,7 @@ static void test_life(void **state) {
     TEST_ROW("all runners are stuck");
     shares_credit(&s, 0);
     TEST_EQ(shares_window(&s, 0), 0);
+    TEST_TRUE(!shares_fits(&s, 0, 1));
     TEST_ROW("a credit too small for all");
     shares_init(&s, 1, 4, 3);
     for (uint32_t i = 0; i < 3; i++)
