@@ -214,6 +214,10 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
         admit_refuse(self, client, header, status, 0, "%s", err.text);
         goto out;
     }
+    if (probation_refuses(self, body, (uint16_t)service, now_us, &err)) {
+        admit_refuse(self, client, header, STATUS_INTERNAL, 0, "%s", err.text);
+        goto out;
+    }
     const struct room_wish wish = {
         client, service, (uint32_t)body.bytes, core_cost(body.bytes),
         (uint32_t)pace_work(&self->services[service].pace, core_cost(body.bytes))};
@@ -232,7 +236,9 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
     slot = ticket_slot(self, t);
     account_hold(&self->accounts, t->account, t->body_bytes, t->work);
     wheel_add(&self->wheel, slot, t->deadline_us);
-    ticket_wait(self, t, false);
+    retry_asked(&self->retry);
+    if (!coalesce_join(self, t, body))
+        ticket_wait(self, t, false);
 out:
     if (self->n_doomed_clients || self->n_doomed_workers)
         core_settle(self, now_us);

@@ -2,7 +2,7 @@
  * other files.
  *
  * Invariants, walked by core_check() after every step in tests:
- *   - received = replied + queued + in flight + dropped, in all and per client;
+ *   - received = replied + queued + in flight + following + dropped, in all and per client;
  *   - a worker's load is the sum of its runs, and above its window only for a single one;
  *   - each ticket is in one place, on the wheel, in its client's list and in the table of ids. */
 #include "core_state.h"
@@ -35,12 +35,20 @@ static bool take_tables(core_t *self, uint64_t now_us) {
     self->doomed_clients = calloc(cfg->max_clients, sizeof *self->doomed_clients);
     self->doomed_workers = calloc(cfg->max_workers, sizeof *self->doomed_workers);
     self->services = calloc(cfg->max_services, sizeof *self->services);
+    bool coalesce = cfg->coalesce && self->ops.body && self->ops.forward_too;
+    self->leaders = coalesce ? malloc(buckets * sizeof *self->leaders) : NULL;
+    if (coalesce && !self->leaders)
+        return false;
     if (!self->tickets || !self->free_tickets || !self->runs || !self->free_runs ||
         !self->buckets || !self->clients || !self->free_clients || !self->doomed_clients ||
         !self->doomed_workers || !self->services)
         return false;
     for (uint32_t i = 0; i < buckets; i++)
         self->buckets[i] = CORE_NONE;
+    for (uint32_t i = 0; coalesce && i < buckets; i++)
+        self->leaders[i] = CORE_NONE;
+    queue_init(&self->held);
+    self->cell = CORE_NONE;
     return wheel_init(&self->wheel, cfg->max_tickets, now_us) &&
            accounts_init(&self->accounts, cfg->max_clients, cfg->seed) &&
            flows_init(&self->flows, cfg->max_tickets, &self->accounts, cfg->seed) &&
@@ -91,6 +99,7 @@ void core_destroy(core_t **out) {
     free(self->runs);
     free(self->free_runs);
     free(self->buckets);
+    free(self->leaders);
     free(self->clients);
     free(self->free_clients);
     free(self->doomed_clients);
@@ -120,10 +129,11 @@ static void expire(core_t *self, uint64_t now_us) {
     uint32_t slot;
     while ((slot = wheel_pop(&self->wheel, now_us)) != WHEEL_NONE) {
         struct ticket *t = &self->tickets[slot];
+        bool waited = t->state == TICKET_WAITING || t->state == TICKET_HELD;
         ticket_recall(self, t);
         ticket_reply(self, t, STATUS_DEADLINE_EXCEEDED,
-                     t->state == TICKET_WAITING ? "its time ran out while it waited"
-                                                : "its time ran out at the worker");
+                     waited ? "its time ran out while it waited"
+                            : "its time ran out at the worker");
     }
 }
 
@@ -158,6 +168,7 @@ static void beat(core_t *self, uint64_t now_us) {
         uint64_t seconds = 1 + (now_us - self->next_second_us) / SECOND_US;
         self->next_second_us += seconds * SECOND_US;
         measure_rate(self, seconds);
+        retry_turn(&self->retry, seconds);
         clients_beat(self, now_us);
     }
     if (self->draining && now_us >= self->drain_until_us)
@@ -168,11 +179,15 @@ void core_tick(core_t *self, uint64_t now_us) {
     expire(self, now_us);
     if (now_us >= self->next_beat_us)
         beat(self, now_us);
+    if (self->in_flight && now_us >= self->watch_us)
+        hedge_watch(self, now_us);
     core_settle(self, now_us);
 }
 
 uint64_t core_next_us(const core_t *self) {
     uint64_t due = wheel_next_us(&self->wheel);
+    if (self->in_flight && self->watch_us < due)
+        due = self->watch_us;
     return due < self->next_beat_us ? due : self->next_beat_us;
 }
 
@@ -199,7 +214,7 @@ bool core_draining(const core_t *self) {
 }
 
 bool core_drained(const core_t *self) {
-    return self->draining && self->queued + self->in_flight == 0;
+    return self->draining && self->queued + self->in_flight + self->following == 0;
 }
 
 /* The models of a route have numbers, too: places where requests may wait for their workers. */
@@ -255,6 +270,10 @@ uint64_t core_queued_bytes(const core_t *self) {
 
 uint32_t core_in_flight(const core_t *self) {
     return self->in_flight;
+}
+
+uint32_t core_following(const core_t *self) {
+    return self->following;
 }
 
 uint64_t core_replied(const core_t *self) {

@@ -10,7 +10,8 @@
  * the core names them by the slot of their ticket.
  *
  * Each request that core_request() takes or refuses is answered exactly once through to_client() or
- * forward(), or its client is gone:   received = replied + queued + in flight + dropped.
+ * forward(), or its client is gone:
+ *     received = replied + queued + in flight + following an equal one + dropped.
  *
  * Time is in microseconds of any monotonic clock and never runs backwards between calls.
  * Threads: owner only. Memory: all tables are taken in core_new(); READY may lengthen a list. */
@@ -57,10 +58,17 @@ struct core_ops {
                                 const struct core_error *error);
     /* A reply whose body is that of the RESULT being handled. */
     enum core_sent (*forward)(void *arg, uint32_t client, const struct header *header);
+    /* The same to one more client, before forward(): the body is needed again. NULL, or no body():
+     * requests are not coalesced. */
+    enum core_sent (*forward_too)(void *arg, uint32_t client, const struct header *header);
     struct view (*body)(void *arg, uint32_t slot); /* the one that is kept, to compare it */
     void (*drop)(void *arg, uint32_t slot); /* the body of this slot is not needed any more */
     void (*client_closed)(void *arg, uint32_t client, const char *why);
     void (*worker_closed)(void *arg, uint32_t worker, const char *why); /* still in core_fleet() */
+    /* For the log; NULL: none. `why` NULL: trusted again. Of a body that is refused from now on only
+     * a hash is told. */
+    void (*suspected)(void *arg, uint32_t worker, const char *why);
+    void (*quarantined)(void *arg, uint32_t slot, uint64_t hash);
     void *arg;
 };
 
@@ -77,6 +85,8 @@ struct core_cfg {
     uint64_t
         no_worker_grace_us; /* a request waits this long for a worker of its model to come (back) */
     uint64_t drain_us;      /* time for what is in flight when the broker is told to stop */
+    bool hedge;             /* second executions of what is merely slow */
+    bool coalesce;          /* equal requests share an execution */
     char default_model[LIMIT_NAME_BYTES + 1]; /* "": the only model of a task, if there is one */
     uint64_t id;                              /* random, of this start of the broker; not 0 */
     uint64_t seed;                            /* of choices */
@@ -107,7 +117,12 @@ struct core_stats {    /* since the start */
     uint64_t refused;    /* at the door: RESOURCE_EXHAUSTED */
     uint64_t shed;       /* after they had waited: pushed out, or without a chance to be in time */
     uint64_t workers_lost;
-    uint64_t suspected;        /* workers that did not take a dispatch */
+    uint64_t suspected;        /* workers that were not trusted any more */
+    uint64_t hedged;           /* second executions to overtake a slow first */
+    uint64_t recovered;        /* second executions of what looked stuck */
+    uint64_t retries_denied;   /* either, but for the budget */
+    uint64_t poisoned;         /* requests that workers died of, now refused */
+    uint64_t coalesced;        /* requests answered by the execution of an equal one */
     uint64_t strangers;        /* frames of unknown or wrong epoch */
     uint64_t unexpected;       /* well-formed frames that make no sense there */
     uint64_t replies_cut;      /* replies a client did not take */
@@ -203,6 +218,8 @@ const struct routes *core_routes(const core_t *self);
 uint32_t core_clients(const core_t *self);
 uint32_t core_queued(const core_t *self);
 uint64_t core_queued_bytes(const core_t *self);
+uint32_t core_following(const core_t *self); /* requests that wait for an equal one in flight */
+uint16_t core_demand(const core_t *self, uint32_t worker); /* for PONG and READY_OK */
 uint32_t core_in_flight(const core_t *self);
 uint64_t core_replied(const core_t *self);
 

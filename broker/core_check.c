@@ -3,13 +3,39 @@
 
 #include "base/check.h"
 
+/* Who leads is in the table once; who follows, or waits with it, is in its list. */
+static void check_group(const core_t *self, const struct ticket *t) {
+    uint32_t slot = ticket_slot(self, t), found = 0;
+    if (t->leader == CORE_NONE) {
+        CHECK(queue_empty(&t->twins) && !queue_has(&t->twin));
+        return;
+    }
+    const struct ticket *leader = &self->tickets[t->leader];
+    bool under_way = leader->state == TICKET_HELD || ticket_runs(leader);
+    CHECK(leader->leader == t->leader && leader->state != TICKET_FOLLOWING);
+    CHECK(leader->hash == t->hash && leader->service == t->service);
+    if (t == leader) {
+        for (uint32_t i = self->leaders[t->hash & self->bucket_mask]; i != CORE_NONE;
+             i = self->tickets[i].same_hash)
+            found += i == slot;
+        CHECK(found == 1 && !queue_has(&t->twin));
+        return;
+    }
+    for (const struct link *item = queue_head(&leader->twins); item;
+         item = queue_next(&leader->twins, item))
+        found += item == &t->twin;
+    CHECK(found == 1 && queue_empty(&t->twins));
+    CHECK(t->state == (under_way ? TICKET_FOLLOWING : TICKET_WAITING));
+}
+
 static void check_ticket(const core_t *self, const struct ticket *t) {
     uint32_t slot = ticket_slot(self, t);
     const struct client *c = &self->clients[t->client];
     CHECK(t->client < self->high_clients && c->session);
     CHECK(t->account == c->account && t->cost == core_cost(t->body_bytes) && t->work);
     CHECK(queue_has(&t->turn) == (t->state == TICKET_WAITING));
-    CHECK(queue_has(&t->place) == (t->state == TICKET_WAITING) && queue_has(&t->owned));
+    bool queued = t->state == TICKET_WAITING || t->state == TICKET_HELD;
+    CHECK(queue_has(&t->place) == queued && queue_has(&t->owned));
     CHECK(self->wheel.items[slot].list != WHEEL_NONE);
     CHECK(self->wheel.items[slot].due_us == t->deadline_us);
     CHECK(t->service > 0 && t->service < self->fleet.n_services && t->lane < WIRE_LANES);
@@ -25,29 +51,44 @@ static void check_ticket(const core_t *self, const struct ticket *t) {
         CHECK(run->cost == t->cost);
         runs++;
     }
-    if (t->state == TICKET_IN_FLIGHT)
-        CHECK(runs && t->attempts >= 1 && t->attempts <= LIMIT_ATTEMPTS);
-    else
-        CHECK(!runs && t->attempts < LIMIT_ATTEMPTS);
+    CHECK(runs == ticket_runs(t) && t->attempts <= LIMIT_ATTEMPTS);
+    CHECK(runs < 2 || self->runs[t->runs[0]].worker != self->runs[t->runs[1]].worker);
+    switch (t->state) {
+    case TICKET_WAITING:
+        CHECK(runs <= 1 && t->attempts < LIMIT_ATTEMPTS);
+        break;
+    case TICKET_HELD:
+        CHECK(runs == 0 && t->attempts < LIMIT_ATTEMPTS && t->deaths >= 2);
+        break;
+    case TICKET_FOLLOWING:
+        CHECK(runs == 0 && t->leader != CORE_NONE && t->leader != slot);
+        break;
+    default:
+        CHECK(runs && t->attempts >= 1);
+    }
+    check_group(self, t);
 }
 
 static void check_tickets(const core_t *self) {
-    uint32_t waiting = 0, in_flight = 0, free = 0;
+    uint32_t waiting = 0, held = 0, following = 0, in_flight = 0, free = 0;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < self->high_tickets; i++) {
         const struct ticket *t = &self->tickets[i];
         free += t->state == TICKET_FREE;
         waiting += t->state == TICKET_WAITING;
+        held += t->state == TICKET_HELD;
+        following += t->state == TICKET_FOLLOWING;
         in_flight += t->state == TICKET_IN_FLIGHT;
-        if (t->state == TICKET_WAITING)
+        if (t->state == TICKET_WAITING || t->state == TICKET_HELD)
             bytes += t->body_bytes;
         if (t->state != TICKET_FREE)
             check_ticket(self, t);
     }
     CHECK(free == self->n_free_tickets);
-    CHECK(waiting == self->queued && in_flight == self->in_flight);
+    CHECK(waiting + held == self->queued && in_flight == self->in_flight);
+    CHECK(held == self->held.n && following == self->following);
     CHECK(bytes == self->queued_bytes);
-    CHECK(self->wheel.n == waiting + in_flight);
+    CHECK(self->wheel.n == waiting + held + following + in_flight);
     CHECK(self->queued <= self->cfg.max_tickets);
 }
 
@@ -104,7 +145,8 @@ static void check_accounts(const core_t *self) {
             flows -= a->flows[lane].n;
     }
     CHECK(used == self->accounts.n && flows == 0);
-    CHECK(requests == self->queued + self->in_flight && backlog == self->queued_work);
+    CHECK(requests == self->queued + self->in_flight + self->following &&
+          backlog == self->queued_work);
 }
 
 static void check_clients(const core_t *self) {
@@ -120,12 +162,13 @@ static void check_clients(const core_t *self) {
         CHECK(c->received == c->replied + c->tickets.n);
     }
     CHECK(n == self->n_clients);
-    CHECK(tickets == self->queued + self->in_flight);
+    CHECK(tickets == self->queued + self->in_flight + self->following);
     uint64_t replied = 0;
     for (int i = 0; i <= STATUS_UNAUTHENTICATED; i++)
         replied += self->stats.replied[i];
     CHECK(replied == self->replied);
-    CHECK(self->stats.received == replied + self->queued + self->in_flight + self->stats.dropped);
+    CHECK(self->stats.received ==
+          replied + self->queued + self->in_flight + self->following + self->stats.dropped);
 }
 
 static void check_workers(const core_t *self) {
@@ -140,14 +183,14 @@ static void check_workers(const core_t *self) {
         }
         n++;
         CHECK(!w->doomed);
-        CHECK(load->open == (w->state == FLEET_LIVE));
+        CHECK(load->open == suspect_is_open(self, i) && (!w->kept || self->cell == i));
         CHECK(load->n == w->in_flight.n);
         uint32_t cost = 0;
         for (const struct link *item = queue_head(&w->in_flight); item;
              item = queue_next(&w->in_flight, item)) {
             const struct run *run = QUEUE_ITEM(item, const struct run, place);
             const struct ticket *t = &self->tickets[run->ticket];
-            CHECK(run->worker == i && t->state == TICKET_IN_FLIGHT);
+            CHECK(run->worker == i);
             uint32_t index = (uint32_t)(run - self->runs);
             CHECK((t->runs[0] == index) + (t->runs[1] == index) == 1);
             cost += run->cost;
@@ -179,8 +222,8 @@ static void check_services(const core_t *self) {
             lanes[lane] += state->lines[lane].waiting.n;
             due += state->lines[lane].due;
         }
-        CHECK(lines == state->queued);
-        queued += lines;
+        CHECK(lines <= state->queued);
+        queued += state->queued;
         in_flight += state->in_flight;
         const struct fleet_service *s = &self->fleet.services[i];
         for (uint32_t k = 0; k < s->n_members; k++) {

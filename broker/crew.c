@@ -1,11 +1,11 @@
 /* crew.c - sessions of workers: READY, credit, results, losing them.
  *
- *     READY ──► live ◄──► suspect          suspect: a dispatch was not taken; heard again: live
+ *     READY ──► live ◄──► suspect          see suspect.c
  *                 │           │
  *                 │ DRAIN     │ silent for three beats, disconnected, READY elsewhere
  *                 ▼           ▼
  *             draining ──► gone: tickets back to the front of their lines, newest first pushed,
- *                   BYE          so that the order is the old one */
+ *                   BYE          so that the order is the old one; see probation.c */
 #include "core_state.h"
 
 #include "base/check.h"
@@ -34,26 +34,18 @@ void crew_doom(core_t *self, uint32_t worker, const char *why) {
 
 void crew_end(core_t *self, uint32_t worker, uint64_t now_us) {
     struct fleet_worker *w = &self->fleet.workers[worker];
+    uint32_t n_twice = probation_deaths(self, worker);
     fleet_close(&self->fleet, worker, now_us);
     while (!queue_empty(&w->in_flight)) { /* the newest first, each to the front */
         struct run *run = QUEUE_ITEM(w->in_flight.ends.prev, struct run, place);
         struct ticket *t = &self->tickets[run->ticket];
         run_end(self, run);
-        ticket_lost(self, t);
+        probation_lost(self, t, !w->left, n_twice, now_us);
     }
     if (w->state != FLEET_DRAINING)
         self->stats.workers_lost++;
     self->ops.worker_closed(self->ops.arg, worker, w->doom);
     fleet_leave(&self->fleet, worker, now_us);
-}
-
-/* The worker's window, as each of its messages carries it. */
-static void take_credit(core_t *self, uint32_t worker, uint16_t credit) {
-    struct fleet_load *load = &self->fleet.loads[worker];
-    bool more = credit > load->credit;
-    load->credit = credit;
-    if (more)
-        dispatch_opened(self, worker);
 }
 
 enum status core_ready(core_t *self, uint32_t *worker, const struct wire_ready *ready,
@@ -62,19 +54,22 @@ enum status core_ready(core_t *self, uint32_t *worker, const struct wire_ready *
         struct fleet_worker *w = &self->fleet.workers[*worker];
         if (w->uuid == ready->uuid && w->state != FLEET_DRAINING && !w->doomed) {
             w->heard_us = now_us; /* it did not see our READY_OK yet */
-            take_credit(self, *worker, credit);
+            suspect_heard(self, *worker, credit);
             return STATUS_OK;
         }
         crew_doom(self, *worker, "another worker on its connection");
     }
     uint32_t older = fleet_by_uuid(&self->fleet, ready->uuid);
-    if (older != FLEET_NONE)
+    if (older != FLEET_NONE) {
+        self->fleet.workers[older].left = true;
         crew_doom(self, older, "came back on another connection");
+    }
     core_settle(self, now_us);
     *worker = CORE_NONE;
     enum status status = fleet_join(&self->fleet, ready, credit, now_us, worker, err);
     if (status != STATUS_OK)
         return status;
+    self->fleet.workers[*worker].window = credit;
     admit_parked(self, now_us);
     dispatch_opened(self, *worker);
     core_settle(self, now_us);
@@ -94,46 +89,66 @@ bool core_worker_heard(core_t *self, uint32_t worker, const struct header *heade
         return false;
     }
     w->heard_us = now_us;
-    if (w->state == FLEET_SUSPECT) {
-        w->state = FLEET_LIVE;
-        self->fleet.loads[worker].open = true;
-        dispatch_opened(self, worker);
-    }
-    take_credit(self, worker, header->credit);
+    suspect_heard(self, worker, header->credit);
     return true;
 }
 
 static void on_result(core_t *self, uint32_t worker, const struct header *header, uint64_t now_us) {
     struct run *run = run_by_number(self, header->id, worker);
-    if (run) {
-        learn_result(self, run, header, now_us);
-        ticket_forward(self, &self->tickets[run->ticket], header->status, now_us);
-    } else {
+    if (!run) {
         self->stats.late++;
+        suspect_late(self, worker);
+        return;
     }
+    const struct ticket *t = &self->tickets[run->ticket];
+    learn_result(self, run, header, now_us);
+    if (header->status == STATUS_OK)
+        tempo_add(&self->services[t->service].tempo, now_us - run->sent_us, run->load);
+    if (header->status == STATUS_INTERNAL)
+        suspect_failed(self, worker, now_us);
+    else
+        suspect_answered(self, worker, now_us);
+    ticket_result(self, run, header->status, now_us);
     dispatch_opened(self, worker);
 }
 
-static void on_nack(core_t *self, uint32_t worker, const struct header *header) {
+static void on_nack(core_t *self, uint32_t worker, const struct header *header, uint64_t now_us) {
     struct run *run = run_by_number(self, header->id, worker);
     if (!run) {
         self->stats.late++;
         return;
     }
-    struct ticket *t = &self->tickets[run->ticket];
     self->stats.nacked++;
-    ticket_unplace(self, t);
-    t->attempts--; /* it was not started */
-    ticket_wait(self, t, true);
+    ticket_nacked(self, run);
     /* Whatever window it claims: nothing more until it speaks of something else, or one that
      * refuses everything would have us dispatch in circles. */
     struct fleet_load *load = &self->fleet.loads[worker];
     load->credit = load->cost < load->credit ? (uint16_t)load->cost : load->credit;
+    suspect_failed(self, worker, now_us);
+}
+
+uint16_t core_demand(const core_t *self, uint32_t worker) {
+    const struct fleet_worker *w = &self->fleet.workers[worker];
+    uint64_t cost = 0;
+    for (uint32_t i = 0; i < w->n_services; i++)
+        cost += self->services[w->services[i]].cost_in_flight;
+    for (uint32_t i = 0; i < w->n_services; i++)
+        for (int lane = 0; lane < WIRE_LANES; lane++)
+            cost += self->services[w->services[i]].lines[lane].cost;
+    return cost < UINT16_MAX ? (uint16_t)cost : UINT16_MAX;
+}
+
+static void tell_demand(core_t *self, uint32_t worker) {
+    struct header header = {
+        .type = WIRE_PONG, .credit = core_demand(self, worker), .epoch = self->cfg.id};
+    if (self->ops.to_worker(self->ops.arg, worker, &header, CORE_NONE) == CORE_GONE)
+        crew_doom(self, worker, "disconnected");
 }
 
 static void on_bye(core_t *self, uint32_t worker) {
     crew_send(self, worker, WIRE_BYE_OK, 0);
     self->fleet.workers[worker].state = FLEET_DRAINING;
+    self->fleet.workers[worker].left = true;
     crew_doom(self, worker, "said goodbye");
 }
 
@@ -144,10 +159,11 @@ void core_worker_frame(core_t *self, uint32_t worker, const struct header *heade
         on_result(self, worker, header, now_us);
         break;
     case WIRE_NACK:
-        on_nack(self, worker, header);
+        on_nack(self, worker, header, now_us);
         break;
     case WIRE_PING:
-        crew_send(self, worker, WIRE_PONG, 0);
+    case WIRE_HEARTBEAT:
+        tell_demand(self, worker);
         break;
     case WIRE_DRAIN:
         self->fleet.workers[worker].state = FLEET_DRAINING;
@@ -156,7 +172,6 @@ void core_worker_frame(core_t *self, uint32_t worker, const struct header *heade
     case WIRE_BYE:
         on_bye(self, worker);
         break;
-    case WIRE_HEARTBEAT:
     case WIRE_PONG:
         break;
     default:
@@ -194,8 +209,12 @@ void crew_beat(core_t *self, uint64_t now_us) {
         if (w->state == FLEET_FREE || w->doomed)
             continue;
         if (now_us - w->heard_us > CORE_SILENT_BEATS * beat && now_us >= self->trust_us) {
+            w->left = true; /* frozen, or out of reach: that is no request's doing */
             crew_doom(self, i, "silent");
-        } else if (now_us - w->heard_us >= beat && now_us - w->pinged_us >= beat) {
+            continue;
+        }
+        suspect_look(self, i, now_us);
+        if (now_us - w->heard_us >= beat && now_us - w->pinged_us >= beat) {
             w->pinged_us = now_us;
             crew_send(self, i, WIRE_PING, 0);
         }

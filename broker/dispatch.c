@@ -169,13 +169,25 @@ static void send(core_t *self, struct line *line, struct ticket *t, uint32_t wor
     passed(self, line, worker, work, now_us);
 }
 
+/* Where it waits for a second execution, the worker of the first will not do. When that one alone
+ * has room, it stops waiting; the next look (hedge.c) may find another. */
+static bool put_off(core_t *self, struct ticket *t, const struct fleet_wish *wish) {
+    struct fleet_wish any = {.cost = wish->cost, .lane = wish->lane, .avoid = FLEET_NONE};
+    if (wish->avoid == FLEET_NONE || fleet_choose(&self->fleet, t->service, &any) == FLEET_NONE)
+        return false;
+    ticket_fly_on(self, t);
+    return true;
+}
+
 /* False: nobody has room for the next of this line. */
 static bool dispatch_one(core_t *self, struct line *line, uint64_t now_us) {
     struct ticket *t = next_of(self, line, now_us);
     while (t) {
-        struct fleet_wish wish = {.cost = t->cost, .lane = line->lane, .avoid = FLEET_NONE};
+        struct fleet_wish wish = {.cost = t->cost, .lane = line->lane, .avoid = run_where(self, t)};
         uint32_t worker = fleet_choose(&self->fleet, line->service, &wish);
         if (worker == FLEET_NONE) {
+            if (put_off(self, t, &wish))
+                return true;
             keep(self, line, wish.almost);
             return false;
         }
@@ -186,6 +198,10 @@ static bool dispatch_one(core_t *self, struct line *line, uint64_t now_us) {
         }
         struct ticket *first = next_of(self, due, now_us);
         const struct fleet_load *load = &self->fleet.loads[worker];
+        if (first && run_where(self, first) == worker) {
+            ticket_fly_on(self, first);
+            continue;
+        }
         if (first && load->n && load->cost + first->cost > load->credit) {
             keep(self, due, worker); /* and this line looks for another */
             continue;
@@ -241,6 +257,8 @@ void dispatch_all(core_t *self, uint64_t now_us) {
 }
 
 void core_dispatch(core_t *self, uint64_t now_us) {
+    if (self->cell != CORE_NONE || !queue_empty(&self->held))
+        probation_go(self, now_us);
     dispatch_all(self, now_us);
     while (self->n_doomed_clients || self->n_doomed_workers) {
         core_settle(self, now_us); /* brings back what lost workers had */

@@ -37,7 +37,7 @@ enum {
 enum fleet_state {
     FLEET_FREE,
     FLEET_LIVE,
-    FLEET_SUSPECT,  /* did not take what was sent: gets nothing until it is heard again */
+    FLEET_SUSPECT,  /* not trusted: gets little or nothing (suspect.c) */
     FLEET_DRAINING, /* said DRAIN: finishes what it has */
 };
 
@@ -92,7 +92,17 @@ struct fleet_worker {
     uint16_t services[FLEET_WORKER_SERVICES];
     struct wire_heartbeat last; /* its .redis points at redis[] */
     char redis[FLEET_WORD_BYTES];
-    bool doomed;      /* the core's: lost, tickets not yet moved */
+    uint64_t answered_us; /* last result from it */
+    uint64_t suspect_us;  /* suspect since, or since the last probe */
+    uint64_t doubt_us;    /* its oldest execution was too old at that look; 0: it was not */
+    uint16_t window;      /* as it says; loads[].credit may be less */
+    uint8_t failures;     /* in a row */
+    uint8_t good;         /* results in time since it is suspect */
+    bool probed;          /* suspect, and given one request to show itself */
+    bool stuffed;         /* suspect because its queue was full: until it is heard again */
+    bool kept;            /* for one request that workers died of (probation.c) */
+    bool left;   /* not dead for all we know: it said goodbye, came back elsewhere, or is silent */
+    bool doomed; /* the core's: lost, tickets not yet moved */
     const char *doom; /* why */
 };
 

@@ -43,21 +43,21 @@ static void give_back(core_t *self, struct run *run) {
 static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_us) {
     struct fleet_worker *w = &self->fleet.workers[run->worker];
     struct fleet_load *load = &self->fleet.loads[run->worker];
-    if (t->state != TICKET_IN_FLIGHT) {
-        ticket_unplace(self, t);
-        t->state = TICKET_IN_FLIGHT;
-        self->services[t->service].in_flight++;
-        self->services[t->service].cost_in_flight += t->cost;
-        self->in_flight++;
+    if (!self->in_flight) { /* nothing was watched until now */
+        self->watched_us = now_us;
+        self->watch_us = now_us + HEDGE_LOOK_US;
     }
+    if (t->state != TICKET_IN_FLIGHT)
+        ticket_fly_on(self, t);
+    coalesce_gather(self, t);
     t->runs[t->runs[0] != CORE_NONE] = (uint32_t)(run - self->runs);
     run->ticket = ticket_slot(self, t);
     run->sent_us = now_us;
     queue_push(&w->in_flight, &run->place);
     w->dispatched++;
     load->cost += run->cost;
-    run->load = load->cost;
     load->n++;
+    run->load = load->cost;
     self->stats.dispatched++;
     if (++t->attempts == 1)
         histogram_add(&self->stats.queue_us, now_us - t->admitted_us);
@@ -67,13 +67,19 @@ enum core_sent run_start(core_t *self, struct ticket *t, uint32_t worker, uint64
     struct run *run = take(self);
     run->worker = worker;
     run->cost = t->cost;
+    run->deadline_us = coalesce_deadline_us(self, t);
+    uint8_t flags = t->flags & (WIRE_FLAG_RETRY | WIRE_FLAG_ALONE);
+    if (t->attempts)
+        flags |= WIRE_FLAG_RETRY;
+    if (ticket_runs(t))
+        flags |= WIRE_FLAG_HEDGED;
     struct header header = {.type = WIRE_DISPATCH,
-                            .flags = (uint8_t)(t->flags | (t->attempts ? WIRE_FLAG_RETRY : 0)),
+                            .flags = flags,
                             .lane = t->lane,
                             .attempt = (uint16_t)(t->attempts + 1),
                             .id = number_of(self, run),
                             .epoch = self->cfg.id,
-                            .budget_us = (uint32_t)(t->deadline_us - now_us),
+                            .budget_us = (uint32_t)(run->deadline_us - now_us),
                             .service = t->service};
     enum core_sent sent = self->ops.to_worker(self->ops.arg, worker, &header, ticket_slot(self, t));
     if (sent == CORE_SENT) {
@@ -81,16 +87,16 @@ enum core_sent run_start(core_t *self, struct ticket *t, uint32_t worker, uint64
         return sent;
     }
     give_back(self, run);
-    if (sent == CORE_GONE) {
+    if (sent == CORE_GONE)
         crew_doom(self, worker, "disconnected");
-        return sent;
-    }
-    /* Credit should have kept us from this: it is stuck, or its line is. */
-    self->fleet.loads[worker].open = false;
-    if (self->fleet.workers[worker].state == FLEET_LIVE)
-        self->fleet.workers[worker].state = FLEET_SUSPECT;
-    self->stats.suspected++;
+    else
+        suspect_stuffed(self, worker, now_us);
     return sent;
+}
+
+uint32_t run_where(const core_t *self, const struct ticket *t) {
+    uint32_t index = t->runs[0] != CORE_NONE ? t->runs[0] : t->runs[1];
+    return index != CORE_NONE ? self->runs[index].worker : FLEET_NONE;
 }
 
 void run_end(core_t *self, struct run *run) {

@@ -198,7 +198,7 @@ static enum core_sent to_worker(void *arg, uint32_t worker, const struct header 
     EXPECT(header->attempt >= 1 && header->attempt <= LIMIT_ATTEMPTS);
     EXPECT(header->budget_us > 0);
     const struct fleet_load *load = &core_fleet(s.core)->loads[worker];
-    EXPECT(load->open && load->credit);
+    EXPECT((load->open || core_fleet(s.core)->workers[worker].kept) && load->credit);
     EXPECT(!load->n || load->cost + core_cost(s.body_bytes[slot]) <= load->credit);
     s.moved += header->attempt > 1;
     if (!s.healed && chance(3))

@@ -164,7 +164,7 @@ static void expect(const char *want) {
     char got[LOG * 64] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < n_did; i++)
-        if (!strstr(did[i], "PING"))
+        if (!strstr(did[i], "PING") && !strstr(did[i], "w0 PONG") && !strstr(did[i], "w1 PONG"))
             used +=
                 (size_t)snprintf(got + used, sizeof got - used, "%s%s", used ? "; " : "", did[i]);
     n_did = 0;
@@ -231,16 +231,20 @@ static void test_worker_loss(void **state) {
     expect("");
     TEST_EQ(core_stats(core)->late, 1);
 
-    TEST_ROW("three dead workers are enough");
+    TEST_ROW("a worker that says goodbye, or comes back elsewhere, did not die");
     ask(c, 9, "m");
-    for (uint64_t i = 0; i < 3; i++) {
-        dispatch();
-        core_worker_lost(core, w, "test", now);
-        w = worker(10 + i, "m", 9);
-    }
-    expect("w0 DISPATCH 1; w0 closed: test; w0 DISPATCH 2; w0 closed: test; w0 DISPATCH 3; "
-           "c0 REPLY 9 INTERNAL; w0 closed: test");
-    TEST_STR_EQ(last_text, "the request was in flight on 3 workers that died");
+    dispatch();
+    says(w, WIRE_BYE, 0, 0);
+    worker(3, "m", 9);
+    dispatch();
+    worker(3, "m", 9); /* on another connection */
+    dispatch();
+    expect("w0 DISPATCH 1; w0 BYE_OK; w0 closed: said goodbye; w0 DISPATCH 2; "
+           "w0 closed: came back on another connection; w0 DISPATCH 3");
+    core_worker_lost(core, 0, "test", now);
+    expect("c0 REPLY 9 INTERNAL; w0 closed: test");
+    TEST_STR_EQ(last_text, "the request was in flight on 3 workers that were lost");
+    TEST_EQ(core_stats(core)->poisoned, 0);
 }
 
 static void test_nack_and_suspect(void **state) {
