@@ -3,9 +3,10 @@
  *   record: begun_us, timeout_ms | outcomes (atomic), took_us, status, foreign ...
  *
  * Records are small and kept to the end, so that a run of millions of calls can be judged as a
- * whole; the words of what went wrong are kept for the first few only. A second outcome only raises the count: the first one's fields stay, so that the check can tell
- * both. Threads that do nothing but sleep a little, again and again, measure how late this machine
- * wakes threads: on a busy one that is part of every measured time and nobody's fault. */
+ * whole; the words of what went wrong are kept for the first few only. A second outcome only
+ * raises the count: the first one's fields stay, so that the check can tell both. Threads that do
+ * nothing but sleep a little, again and again, measure how late this machine wakes threads: on a
+ * busy one that is part of every measured time and nobody's fault. */
 #include "support/history.h"
 
 #include "base/clock.h"

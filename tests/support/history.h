@@ -56,8 +56,8 @@ struct history_span {
 
 typedef struct history history_t;
 
-/* For `capacity` calls of 1 to texts_max texts each, 24 bytes a call. dim: of the fake model. pool 0: no text
- * comes twice; else texts are drawn from so many. Fails the test when it cannot. */
+/* For `capacity` calls of 1 to texts_max texts each, 24 bytes a call. dim: of the fake model.
+ * pool 0: no text comes twice; else texts are drawn from so many. Fails the test when it cannot. */
 history_t *history_new(uint32_t capacity, uint32_t texts_max, uint32_t dim, uint32_t pool);
 void history_destroy(history_t **self); /* after the last call of it has ended */
 

@@ -102,13 +102,12 @@ static void start(const struct matrix_row *row, struct net *net) {
 }
 
 /* One line a row, then what fails it: a row that fails is a line, too. */
-static void judge(const struct matrix_row *row, history_t *history, uint64_t zero_us,
+static void judge(const struct matrix_row *row, history_t *history, struct history_span quiet,
                   uint64_t fault_us) {
     struct history_sums sums;
-    struct history_span quiet, after;
+    struct history_span after;
     uint64_t now_us = clock_us();
     history_check(history, &sums);
-    history_span(history, zero_us, fault_us, &quiet);
     history_span(history, fault_us - quiet.median_us, now_us, &after);
     uint32_t slow_us = 2 * quiet.p99_us + SLOW_FLOOR_US;
     uint32_t added_us = after.worst_us > quiet.p99_us ? after.worst_us - quiet.p99_us : 0;
@@ -148,12 +147,14 @@ static void run_row(const struct matrix_row *row, struct net *net) {
     usleep(100 * 1000); /* the first calls wait for connections */
     uint64_t zero_us = clock_us();
     usleep(QUIET_MS * 1000);
+    struct history_span quiet; /* of what has ended: the fault delays what is under way */
     uint64_t fault_us = clock_us();
+    history_span(history, zero_us, fault_us, &quiet);
     if (row->fault)
         row->fault(&matrix.rig);
     usleep(SETTLE_MS * 1000);
     callers_stop(&callers);
-    judge(row, history, zero_us, fault_us);
+    judge(row, history, quiet, fault_us);
     history_destroy(&history);
     if (!row->replaced)
         rig_wait_workers(&matrix.rig, MATRIX_WORKERS, MATRIX_BACK_MS * PROC_SLOW);

@@ -1,16 +1,17 @@
-/* matrix.h - one fault after the other against the real programs under load, and what callers saw of
- * it.
+/* matrix.h - one fault after the other against the real programs under load, and what callers saw
+ * of it.
  *
  *     static void fault(struct rig *rig) { proc_kill(&rig->worker[0]); ... }
  *     static const struct matrix_row rows[] = {{.name = "kill worker", .fault = fault, ...}};
  *     int main(int argc, char **argv) { ... matrix_args(argc, argv); ... matrix_run(rows, n); }
  *
- * A row: start, calls at 70 % of capacity; a quiet time, the fault, a time to settle; stop. In every
- * row each call must end once, in time, with its own vectors and OK, and afterwards all workers are
- * back and nothing is left in the brokers. Printed besides, as "added": the worst call from the
- * fault on less the quiet 99th percentile; as "settled": how long after the fault began the last
- * slow call ended (slow: beyond twice the quiet 99th percentile and 20 ms). "may add" is a bound far
- * above what is measured: a test says that something is broken, benchmarks say how fast it is.
+ * A row: start, calls at 70 % of capacity; a quiet time, the fault, a time to settle; stop. In
+ * every row each call must end once, in time, with its own vectors and OK, and afterwards all
+ * workers are back and nothing is left in the brokers. Printed besides, as "added": the worst
+ * call from the fault on less the quiet 99th percentile; as "settled": how long after the fault
+ * began the last slow call ended (slow: beyond twice the quiet 99th percentile and 20 ms). "may
+ * add" is a bound far above what is measured: a test says that something is broken, benchmarks
+ * say how fast it is.
  *
  * Capacity is that of four workers of one thread and 4 ms a text, asleep: about 950 texts/s on any
  * machine, so that three of them still keep up. */

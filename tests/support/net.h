@@ -11,8 +11,9 @@
  * Host i is 10.77.0.(i + 1). Namespaces are held by descriptors alone: nothing is mounted, nothing
  * outlives the process, and a bare chroot will do.
  *
- * A cut is a wrong hardware address for the other in each of the two: frames leave and are nobody's,
- * as with a firewall that drops. Neither side gets an error, and TCP tries again after the heal.
+ * A cut is a wrong hardware address for the other in each of the two: frames leave and are
+ * nobody's, as with a firewall that drops. Neither side gets an error, and TCP tries again after
+ * the heal.
  *
  * Threads: the one that opened it. */
 #ifndef EMBER_TEST_NET_H
