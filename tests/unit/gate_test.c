@@ -76,7 +76,10 @@ static void test_sessions(void **state) {
     TEST_EQ(who.max_requests, 9);
     TEST_EQ(who.weight, 3);
     TEST_EQ(who.max_bytes, 0);
-    TEST_EQ(who.sticky, 77); /* the client's own, stays */
+    uint64_t sticky = who.sticky;
+    TEST_TRUE(sticky != 0 && sticky != 77); /* the key's */
+    TEST_EQ(gate_client(&gate, GATE_NONE, user_of(&client), &who, &err), STATUS_OK);
+    TEST_TRUE(who.sticky == sticky);
     uint64_t account = who.account;
     TEST_TRUE(account != 0);
     TEST_EQ(gate_client(&gate, GATE_NONE, user_of(&client), &who, &err), STATUS_OK);
