@@ -175,6 +175,19 @@ static enum status encode(const struct call_spec *spec, const struct texts_of *f
     }
 }
 
+static bool is_alone(const struct call_spec *spec) {
+    switch (spec->task) {
+    case WIRE_TASK_EMBED:
+        return spec->embed.cache != WIRE_CACHE_USE;
+    case WIRE_TASK_CLASSIFY:
+        return spec->classify.cache != WIRE_CACHE_USE;
+    case WIRE_TASK_RERANK:
+        return spec->rerank.cache != WIRE_CACHE_USE;
+    default:
+        return false;
+    }
+}
+
 static ember_call_t *call_alloc(enum call_kind kind, uint32_t parts_max) {
     ember_call_t *self = calloc(1, sizeof *self);
     struct part *parts = calloc(parts_max, sizeof *parts);
@@ -265,6 +278,7 @@ enum status call_new(const struct call_spec *spec, ember_call_t **out, int64_t *
     if (!self)
         return no_memory(err);
     self->task = spec->task;
+    self->alone = is_alone(spec);
     self->n_texts = (uint32_t)spec->n;
     self->top_k = spec->task == WIRE_TASK_RERANK ? spec->rerank.top_k : 0;
     self->result = result_new(spec->task, self->n_texts);
@@ -319,10 +333,13 @@ void call_unref(ember_call_t *self) {
 
 /* ---- loop */
 
-enum status call_reply(struct part *part, struct view body, struct arena *arena, struct err *err) {
+enum status call_reply(struct part *part, struct view body, struct arena *arena,
+                       uint32_t *worker_us, struct err *err) {
     free(part->body);
     part->body = NULL;
-    return result_add(part->call->result, part->first, part->n, body, arena, err);
+    enum status st = result_add(part->call->result, part->first, part->n, body, arena, err);
+    *worker_us = result_worker_us(part->call->result);
+    return st;
 }
 
 void call_error(const struct part *part, enum status status, struct view body, struct arena *arena,

@@ -25,7 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum call_kind { CALL_TASK, CALL_STATUS, CALL_PING, CALL_DESCRIBE };
+enum call_kind { CALL_TASK, CALL_STATUS, CALL_PING, CALL_DESCRIBE, CALL_VIEW };
 
 struct part {                 /* one request */
     struct pending_item item; /* first: pending.c's items are parts */
@@ -41,6 +41,7 @@ struct ember_call {
     enum wire_task task;
     enum wire_lane lane;
     uint32_t flags; /* EMBER_NO_RETRY */
+    bool alone;     /* no answer of others will do: the cache is not to be used */
     char model[LIMIT_NAME_BYTES + 1];
     uint64_t started_us, deadline_us;
     uint32_t n_texts, n_parts;
@@ -70,6 +71,9 @@ struct ember_call {
     struct ember_error error; /* status EMBER_OK: the result is there */
     ember_report_t *report;
     struct ember_model described;
+    uint32_t view_of; /* the i-th broker */
+    bool view_there;
+    struct ember_broker_view view;
     uint32_t round_trip_us;
 };
 
@@ -96,7 +100,7 @@ struct call_spec {
  * than spare_bytes allows. */
 enum status call_new(const struct call_spec *spec, ember_call_t **out, int64_t *item,
                      struct err *err);
-/* A call of one request without a body: status, ping, describe. */
+/* A call of one request without a body: status, ping, describe; or of none: view. */
 enum status call_new_plain(enum call_kind kind, ember_call_t **out, struct err *err);
 
 void call_ref(ember_call_t *self);
@@ -104,8 +108,10 @@ void call_unref(ember_call_t *self);
 
 /* ---- loop */
 
-/* The reply with STATUS_OK to a part: into the result. Anything but STATUS_OK ends the call. */
-enum status call_reply(struct part *part, struct view body, struct arena *arena, struct err *err);
+/* The reply with STATUS_OK to a part: into the result. Anything but STATUS_OK ends the call.
+ * *worker_us: how long its worker had it, 0: not told. */
+enum status call_reply(struct part *part, struct view body, struct arena *arena,
+                       uint32_t *worker_us, struct err *err);
 
 /* An Error body as the caller shall see it: the item counted in the call's own texts. */
 void call_error(const struct part *part, enum status status, struct view body, struct arena *arena,

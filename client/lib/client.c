@@ -1,16 +1,12 @@
-/* client.c - the loop. It decides nothing that pending.c, dial.c and services.c can decide: it
+/* client.c - the loop. It decides nothing that pending.c, pool.c and services.c can decide: it
  * carries.
  *
  *     inbox --> begin calls, cancel calls
- *     dial  --> open a socket, HELLO, PING
+ *     pool  --> open and close sockets, HELLO, PING
  *     pending, services --> REQUEST
- *     sockets --> REPLY: to its part; WELCOME, PONG, WHO_ARE_YOU, GOAWAY: to dial
- *     monitor --> "connection refused, dropped": to dial, without waiting for silence
- *     clock --> deadlines
- *
- * Two connections: `now` for everything new, and `old`, a broker that said GOAWAY and still owes
- * answers, which lives until they are there or OLD_US are over. Each request knows the session it
- * was sent in, so an answer is taken only from the session that was asked. */
+ *     sockets --> REPLY: to its part; WELCOME, PONG, WHO_ARE_YOU, GOAWAY: to the pool
+ *     monitors --> "connection refused, dropped": to the pool, without waiting for silence
+ *     clock --> deadlines */
 #include "client_state.h"
 
 #include "base/check.h"
@@ -24,77 +20,77 @@
 #include <unistd.h>
 
 /* ---- time */
-static const char *endpoints_text(const struct client *self, char *out, size_t bytes) {
+
+/* "tcp://a:1" or "tcp://a:1 and tcp://b:2": who was asked. */
+static const char *asked_text(const struct client *self, const struct pending_item *item, char *out,
+                              size_t bytes) {
     size_t used = 0;
     out[0] = '\0';
-    for (uint32_t i = 0; i < self->cfg.n_endpoints && used < bytes; i++) {
-        int n = snprintf(out + used, bytes - used, "%s%s", i ? ", " : "", self->cfg.endpoints[i]);
+    for (uint32_t i = 0; i < item->n_copies && used < bytes; i++) {
+        int n = snprintf(out + used, bytes - used, "%s%s", i ? " and " : " from ",
+                         self->pool.brokers[item->copies[i].broker].endpoint);
         used += n > 0 ? (size_t)n : 0;
     }
     return out;
 }
 
 /* Time is over: says what stood in the way. */
-static void finish_late(struct client *self, ember_call_t *call, uint64_t now_us) {
-    char where[ERR_TEXT_MAX];
+static void finish_late(struct client *self, ember_call_t *call, const struct pending_item *item,
+                        uint64_t now_us) {
+    char text[ERR_TEXT_MAX];
     uint64_t waited_ms = (now_us - call->started_us) / 1000;
     struct ember_error error;
     bool sent = client_may_have_run(call);
+    enum status status = sent ? STATUS_DEADLINE_EXCEEDED : STATUS_UNAVAILABLE;
     if (call->refusal.status != EMBER_OK) {
         error = call->refusal;
     } else if (self->again_us && !sent) {
         error_set(&error, STATUS_RESOURCE_EXHAUSTED, -1, "no memory to send the request");
-    } else if (self->dial.state != DIAL_UP) {
-        error_set(&error, sent ? STATUS_DEADLINE_EXCEEDED : STATUS_UNAVAILABLE, -1,
-                  "no broker answers at %s%s%s", endpoints_text(self, where, sizeof where),
-                  self->trouble[0] ? ": " : "", self->trouble);
-    } else if (self->dial.leaving) {
-        error_set(&error, STATUS_UNAVAILABLE, -1, "the broker at %s is shutting down",
-                  self->cfg.endpoints[self->dial.at]);
+    } else if (!pool_any_up(&self->pool)) {
+        pool_trouble(&self->pool, text, sizeof text);
+        error_set(&error, status, -1, "no broker answers at %s", text);
+    } else if (!pool_elsewhere(&self->pool, 0) && !item->n_copies) {
+        pool_trouble(&self->pool, text, sizeof text);
+        error_set(&error, status, -1, "no broker takes requests: %s", text);
     } else {
-        error_set(&error, STATUS_DEADLINE_EXCEEDED, -1, "no answer within %llu ms from %s",
-                  (unsigned long long)waited_ms, self->cfg.endpoints[self->dial.at]);
+        error_set(&error, STATUS_DEADLINE_EXCEEDED, -1, "no answer within %llu ms%s",
+                  (unsigned long long)waited_ms, asked_text(self, item, text, sizeof text));
     }
     error.may_have_run |= sent;
     client_finish(self, call, &error);
 }
 
 static void watch(struct client *self, uint64_t now_us) {
-    enum conn_event event;
-    while ((event = conn_event(&self->now)) != CONN_NOTHING) {
-        /* With one endpoint libzmq's own dialling is as good as ours. */
-        if (event == CONN_REFUSED && self->cfg.n_endpoints == 1)
-            continue;
-        dial_fail(&self->dial, now_us);
-        client_now_close(self);
+    for (uint32_t i = 0; i < self->pool.n; i++) {
+        enum conn_event event;
+        while ((event = conn_event(&self->brokers[i].conn)) != CONN_NOTHING)
+            pool_failed(&self->pool, i,
+                        event == CONN_REFUSED ? "nobody listens there" : "the connection broke",
+                        now_us);
     }
-    while ((event = conn_event(&self->old)) != CONN_NOTHING)
-        if (event == CONN_DROPPED)
-            client_old_close(self);
+}
+
+static uint64_t later(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+/* When the oldest call is given up because no broker answers; UINT64_MAX: not. */
+static uint64_t give_up_at_us(const struct client *self) {
+    const struct link *head = queue_head(&self->active);
+    if (!self->cfg.give_up_us || !head || pool_any_up(&self->pool))
+        return UINT64_MAX;
+    uint64_t started_us = QUEUE_ITEM(head, ember_call_t, active)->started_us;
+    return later(started_us, self->pool.up_us) + self->cfg.give_up_us;
 }
 
 static void expire(struct client *self, uint64_t now_us) {
     struct pending_item *item;
     while ((item = pending_expired(&self->pending, now_us)))
-        finish_late(self, ((struct part *)(void *)item)->call, now_us);
-    struct link *head;
-    while (self->cfg.give_up_us && self->dial.state != DIAL_UP &&
-           (head = queue_head(&self->active))) {
-        ember_call_t *call = QUEUE_ITEM(head, ember_call_t, active);
-        if (now_us < call->started_us + self->cfg.give_up_us ||
-            now_us < self->dial.up_us + self->cfg.give_up_us)
-            break;
-        finish_late(self, call, now_us);
+        finish_late(self, ((struct part *)(void *)item)->call, item, now_us);
+    while (now_us >= give_up_at_us(self)) {
+        ember_call_t *call = QUEUE_ITEM(queue_head(&self->active), ember_call_t, active);
+        finish_late(self, call, &call->parts[0].item, now_us);
     }
-    if (self->old.socket) {
-        struct link *first = queue_head(&self->pending.in_flight);
-        bool owes =
-            first && QUEUE_ITEM(first, struct pending_item, link)->session == self->old.session;
-        if (!owes || now_us >= self->old.until_us)
-            client_old_close(self);
-    }
-    if (queue_empty(&self->pending.in_flight))
-        dial_idle(&self->dial);
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b) {
@@ -102,17 +98,11 @@ static uint64_t sooner(uint64_t a, uint64_t b) {
 }
 
 static long sleep_ms(const struct client *self, uint64_t now_us) {
-    uint64_t wake = sooner(pending_wake_us(&self->pending), dial_wake_us(&self->dial));
+    uint64_t wake =
+        sooner(pending_wake_us(&self->pending, now_us), pool_wake_us(&self->pool, now_us));
+    wake = sooner(wake, give_up_at_us(self));
     if (self->again_us > now_us)
         wake = sooner(wake, self->again_us);
-    if (self->old.socket)
-        wake = sooner(wake, self->old.until_us);
-    struct link *head = queue_head(&self->active);
-    if (self->cfg.give_up_us && self->dial.state != DIAL_UP && head) {
-        uint64_t started = QUEUE_ITEM(head, ember_call_t, active)->started_us;
-        uint64_t base = started > self->dial.up_us ? started : self->dial.up_us;
-        wake = sooner(wake, base + self->cfg.give_up_us);
-    }
     if (wake <= now_us)
         return 0;
     uint64_t ms = (wake - now_us + 999) / 1000;
@@ -147,7 +137,7 @@ static bool take_inbox(struct client *self) {
     bool stopping = self->stopping;
     pthread_mutex_unlock(&self->lock);
     while ((link = queue_pop(&starting)))
-        client_begin(self, QUEUE_ITEM(link, ember_call_t, starting));
+        client_begin(self, QUEUE_ITEM(link, ember_call_t, starting), clock_us());
     while ((link = queue_pop(&cancelling)))
         cancel_call(self, QUEUE_ITEM(link, ember_call_t, cancelling));
     return !stopping;
@@ -210,38 +200,36 @@ static void end_all(struct client *self) {
     }
 }
 
-static void wait_for_events(struct client *self, bool greeting, uint64_t now_us) {
-    zmq_pollitem_t items[5] = {{.fd = self->wake_fd, .events = ZMQ_POLLIN}};
+static void wait_for_events(struct client *self, uint64_t now_us) {
+    zmq_pollitem_t items[1 + 2 * POOL_MAX] = {{.fd = self->wake_fd, .events = ZMQ_POLLIN}};
     int n = 1;
-    const struct conn *conns[] = {&self->now, &self->old};
-    for (int i = 0; i < 2; i++) {
-        if (conns[i]->socket)
+    for (uint32_t i = 0; i < self->pool.n; i++) {
+        const struct conn *conn = &self->brokers[i].conn;
+        bool stuck = self->stuck & 1u << i && self->again_us <= now_us;
+        if (conn->socket)
             items[n++] = (zmq_pollitem_t){
-                .socket = conns[i]->socket,
-                .events = (short)(ZMQ_POLLIN | (i == 0 && greeting ? ZMQ_POLLOUT : 0))};
-        if (conns[i]->monitor)
-            items[n++] = (zmq_pollitem_t){.socket = conns[i]->monitor, .events = ZMQ_POLLIN};
+                .socket = conn->socket, .events = (short)(ZMQ_POLLIN | (stuck ? ZMQ_POLLOUT : 0))};
+        if (conn->monitor)
+            items[n++] = (zmq_pollitem_t){.socket = conn->monitor, .events = ZMQ_POLLIN};
     }
     zmq_poll(items, n, sleep_ms(self, now_us));
 }
 
 static void *run(void *arg) {
     struct client *self = arg;
-    uint64_t now_us = clock_us();
-    dial_init(&self->dial, self->cfg.n_endpoints, hash_entropy64(), now_us);
     while (take_inbox(self)) {
-        now_us = clock_us();
+        uint64_t now_us = clock_us();
         watch(self, now_us);
-        client_receive(self, &self->now, now_us);
-        client_receive(self, &self->old, now_us);
+        for (uint32_t i = 0; i < self->pool.n; i++)
+            client_receive(self, i, now_us);
         expire(self, now_us);
-        bool greeting = client_follow_dial(self, now_us);
-        client_send_ready(self, now_us);
-        wait_for_events(self, greeting, now_us);
+        do
+            client_follow_pool(self, now_us);
+        while (!client_send_ready(self, now_us));
+        wait_for_events(self, now_us);
     }
     end_all(self);
-    conn_close(&self->now);
-    conn_close(&self->old);
+    client_leave(self);
     zmq_ctx_term(self->context);
     return NULL;
 }
@@ -257,7 +245,10 @@ enum status client_new(const struct client_cfg *cfg, struct client **out, struct
     queue_init(&self->starting);
     queue_init(&self->cancelling);
     queue_init(&self->active);
-    pending_init(&self->pending, IN_FLIGHT_MAX, hash_entropy64());
+    pool_init(&self->pool, &cfg->pool, hash_entropy64(), clock_us());
+    for (uint32_t i = 0; i < cfg->n_endpoints; i++)
+        pool_give(&self->pool, cfg->endpoints[i].text, cfg->endpoints[i].cost);
+    pending_init(&self->pending, &self->pool, hash_entropy64());
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->context = frame_context();
     enum status st = STATUS_OK;

@@ -1,7 +1,7 @@
 /* client.h - the thread that owns the sockets; calls go in, their ends come out.
  *
  *     caller's thread                         the loop's thread
- *       client_start() --> inbox, eventfd --> services, dial, pending --> DEALER --> broker
+ *       client_start() --> inbox, eventfd --> services, pool, pending --> DEALERs --> brokers
  *       waits for the call's end <----------- call_end() <-------------- replies
  *
  * Threads: client_start() and client_cancel() from any; the rest by the owner. Limits: bytes of
@@ -10,12 +10,17 @@
 #define EMBER_CLIENT_CLIENT_H
 
 #include "call.h"
+#include "pool.h"
 
-enum { CLIENT_CALLS_MAX = 65536, CLIENT_ENDPOINT_BYTES = 256, CLIENT_NAME_BYTES = 256 };
+enum { CLIENT_CALLS_MAX = 65536, CLIENT_NAME_BYTES = 256 };
 
 struct client_cfg {
-    char endpoints[LIMIT_BROKERS][CLIENT_ENDPOINT_BYTES];
+    struct client_endpoint {
+        char text[POOL_ENDPOINT_BYTES];
+        double cost;
+    } endpoints[POOL_MAX];
     uint32_t n_endpoints; /* at least 1 */
+    struct pool_cfg pool;
     char name[CLIENT_NAME_BYTES];
     uint64_t give_up_us; /* 0: never before the deadline */
     uint32_t call_window;

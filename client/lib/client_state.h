@@ -5,15 +5,16 @@
 
 #include "client.h"
 #include "conn.h"
-#include "dial.h"
+#include "pool.h"
 #include "services.h"
 
 #include "wire/frame.h"
 
-enum {
-    IN_FLIGHT_MAX = 4096, /* of one session; a broker may allow less */
-    OLD_US = 3 * 1000 * 1000,
-    AGAIN_US = 5 * 1000,
+enum { AGAIN_US = 5 * 1000 };
+
+struct client_broker { /* what one of pool.brokers[] has of ours */
+    struct conn conn;
+    struct services services; /* those of the client, numbered by this broker */
 };
 
 struct client {
@@ -31,17 +32,17 @@ struct client {
 
     /* the loop's */
     void *context;
-    struct conn now, old;
-    struct dial dial;
+    struct pool pool;
+    struct client_broker brokers[POOL_MAX];
+    uint32_t stuck; /* bits: HELLO waits for the socket to become writable */
     struct pending pending;
-    struct services services;
-    struct queue active; /* calls, oldest first */
-    uint32_t n_asking;   /* of them, calls that only ask: ping, describe */
+    struct services services; /* names only */
+    struct queue active;      /* calls, oldest first */
+    uint32_t n_asking;        /* of them, calls that only ask: ping, describe */
     struct arena arena;
     struct wire_out out;
     uint64_t conns;    /* opened so far */
     uint64_t again_us; /* when to send again what there was no memory for; 0: there was */
-    char trouble[ERR_TEXT_MAX];
 };
 
 /* ---- outgoing.c */
@@ -52,19 +53,20 @@ bool client_may_have_run(const ember_call_t *call);
 /* Forgets the call, then tells it. Its requests that still run are cancelled. */
 void client_finish(struct client *self, ember_call_t *call, const struct ember_error *error);
 void client_finish_err(struct client *self, ember_call_t *call, const struct err *err);
+void client_cancel_copies(struct client *self, struct part *part); /* of one that is out */
 
-void client_now_close(struct client *self); /* what a connection owed is ready again */
-void client_old_close(struct client *self);
+/* The session is gone: its requests go elsewhere, its numbers mean nothing any more. */
+void client_lost(struct client *self, uint32_t at, uint64_t now_us);
+void client_follow_pool(struct client *self, uint64_t now_us); /* does what it wants */
+void client_leave(struct client *self); /* says BYE wherever there is a session, closes all */
 
-/* Does what dial wants; true when HELLO waits for the socket to become writable. */
-bool client_follow_dial(struct client *self, uint64_t now_us);
-
-void client_begin(struct client *self, ember_call_t *call);
+void client_begin(struct client *self, ember_call_t *call, uint64_t now_us);
 bool client_widen(struct client *self, ember_call_t *call); /* false: no memory for more parts */
-void client_send_ready(struct client *self, uint64_t now_us);
+/* False: a connection failed at that, pool_next() has something to say. */
+bool client_send_ready(struct client *self, uint64_t now_us);
 
 /* ---- incoming.c */
 
-void client_receive(struct client *self, struct conn *conn, uint64_t now_us);
+void client_receive(struct client *self, uint32_t at, uint64_t now_us);
 
 #endif

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { FLUSH_MS = 50 };
+
 static void watch(struct conn *self, void *context, uint64_t number) {
     char name[64];
     snprintf(name, sizeof name, "inproc://ember-monitor-%llu", (unsigned long long)number);
@@ -36,11 +38,14 @@ enum status conn_open(struct conn *self, void *context, const char *endpoint, in
     if (zmq_connect(self->socket, endpoint) == 0)
         return STATUS_OK;
     err_set(err, STATUS_UNAVAILABLE, "%s", zmq_strerror(zmq_errno()));
-    conn_close(self);
+    conn_close(self, false);
     return err->status;
 }
 
-void conn_close(struct conn *self) {
+void conn_close(struct conn *self, bool flush) {
+    int linger_ms = FLUSH_MS;
+    if (self->socket && flush)
+        zmq_setsockopt(self->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     if (self->monitor) {
         zmq_socket_monitor(self->socket, NULL, 0);
         zmq_close(self->monitor);

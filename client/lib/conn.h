@@ -6,19 +6,19 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct conn {
     void *socket, *monitor; /* NULL: none */
-    uint64_t session;       /* its epoch, 0: none yet */
-    uint64_t until_us;      /* of a connection that is being left */
 };
 
 /* A fresh socket that dials `endpoint`; `number` differs at each call. STATUS_UNAVAILABLE: the
  * endpoint makes no sense today (a host name that is not known). *self is empty then. */
 enum status conn_open(struct conn *self, void *context, const char *endpoint, int in_flight,
                       uint64_t number, struct err *err);
-void conn_close(struct conn *self); /* empty: fine */
+/* Empty: fine. `flush`: what was sent has a moment to leave, in the background. */
+void conn_close(struct conn *self, bool flush);
 
 enum conn_event { CONN_NOTHING, CONN_DROPPED, CONN_REFUSED };
 

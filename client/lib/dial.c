@@ -1,52 +1,51 @@
-/* dial.c - see dial.h. The session number outlives the connection until the next WELCOME, so that
- * client.c can tell whether a WELCOME continues the session (a later HELLO) or begins another (a
- * restart). */
+/* dial.c - see dial.h. */
 #include "dial.h"
 
 #include "base/hash.h"
 
 enum {
-    OPEN_ALONE_US =
-        5 * 1000 * 1000,   /* libzmq dials again by itself: only a fresh name look-up is missing */
-    OPEN_US = 1000 * 1000, /* with another endpoint to go to */
+    OPEN_US = 1000 * 1000,
     GREETING_US = 1000 * 1000,
-    PAUSE_FIRST_US = 50 * 1000,
-    PAUSE_DOUBLINGS = 4, /* 50 ms .. 0.8 s */
+    PAUSE_DOUBLINGS = 10,
+    LASTED_US = 1000 * 1000, /* a connection that lasted so long was none of a row of failures */
+    HEARTBEAT_FIRST_US = 1000 * 1000,
     HEARTBEAT_LEAST_US = 20 * 1000,
     HEARTBEAT_MOST_US = 10 * 1000 * 1000,
-    PATIENCE_LEAST_US = 100 * 1000,
     SILENCES = 3,
 };
 
-void dial_init(struct dial *self, uint32_t n_endpoints, uint64_t seed, uint64_t now_us) {
-    *self = (struct dial){.n_endpoints = n_endpoints,
-                          .random = seed,
-                          .since_us = now_us,
-                          .up_us = now_us,
-                          .heartbeat_us = 1000 * 1000};
+void dial_init(struct dial *self, uint64_t seed) {
+    *self = (struct dial){.random = seed, .heartbeat_us = HEARTBEAT_FIRST_US};
 }
 
-void dial_fail(struct dial *self, uint64_t now_us) {
-    if (self->state == DIAL_DOWN)
-        return;
-    if (self->state == DIAL_UP)
-        self->up_us = now_us;
-    self->failures++;
-    self->at = (self->at + 1) % self->n_endpoints;
-    self->state = DIAL_DOWN;
-    self->leaving = false;
+static void enter(struct dial *self, enum dial_state state, uint64_t now_us) {
+    self->state = state;
+    self->since_us = now_us;
+}
+
+void dial_on(struct dial *self, uint64_t now_us) {
+    if (self->state == DIAL_OFF)
+        enter(self, DIAL_DOWN, now_us);
+}
+
+void dial_off(struct dial *self) {
+    self->state = DIAL_OFF;
+    self->session = 0;
     self->waiting_us = 0;
-    uint64_t pause = 0;
-    uint32_t rounds = self->failures / self->n_endpoints;
-    if (rounds > 0) {
-        uint32_t doublings = rounds - 1 < PAUSE_DOUBLINGS ? rounds - 1 : PAUSE_DOUBLINGS;
-        pause = hash_next(&self->random) % ((uint64_t)PAUSE_FIRST_US << doublings);
-    }
-    self->since_us = now_us + pause;
 }
 
-static uint64_t open_limit_us(const struct dial *self) {
-    return self->n_endpoints > 1 ? OPEN_US : OPEN_ALONE_US;
+void dial_fail(struct dial *self, bool alone, uint64_t now_us) {
+    if (self->state == DIAL_DOWN || self->state == DIAL_OFF)
+        return;
+    if (self->state == DIAL_UP && now_us >= self->since_us + LASTED_US)
+        self->failures = 0;
+    uint32_t doublings = self->failures < PAUSE_DOUBLINGS ? self->failures : PAUSE_DOUBLINGS;
+    uint64_t most = (uint64_t)DIAL_PAUSE_FIRST_US << doublings;
+    uint64_t cap = alone ? DIAL_PAUSE_ALONE_US : DIAL_PAUSE_MOST_US;
+    self->failures++;
+    self->session = 0;
+    self->waiting_us = 0;
+    enter(self, DIAL_DOWN, now_us + hash_next(&self->random) % ((most < cap ? most : cap) + 1));
 }
 
 static uint64_t patience_us(const struct dial *self) {
@@ -70,45 +69,40 @@ static uint64_t up_due_us(const struct dial *self, bool *give_up) {
     return *give_up ? end : again;
 }
 
-static enum dial_want next_up(struct dial *self, uint64_t now_us) {
-    bool give_up;
-    if (up_due_us(self, &give_up) > now_us)
-        return DIAL_NOTHING;
-    if (!give_up)
-        return DIAL_PING;
-    dial_fail(self, now_us);
-    return self->since_us <= now_us ? DIAL_OPEN : DIAL_NOTHING;
+static uint64_t limit_us(const struct dial *self) {
+    return self->state == DIAL_OPENING ? OPEN_US : GREETING_US;
 }
 
-enum dial_want dial_next(struct dial *self, uint64_t now_us) {
-    if (self->state == DIAL_UP)
-        return next_up(self, now_us);
-    uint64_t limit = self->state == DIAL_OPENING ? open_limit_us(self) : GREETING_US;
-    if (self->state != DIAL_DOWN && now_us >= self->since_us + limit)
-        dial_fail(self, now_us);
-    if (self->state == DIAL_DOWN)
+enum dial_want dial_next(const struct dial *self, uint64_t now_us) {
+    bool give_up;
+    switch (self->state) {
+    case DIAL_OFF:
+        return DIAL_NOTHING;
+    case DIAL_DOWN:
         return self->since_us <= now_us ? DIAL_OPEN : DIAL_NOTHING;
-    return self->state == DIAL_OPENING ? DIAL_HELLO : DIAL_NOTHING;
+    case DIAL_UP:
+        if (up_due_us(self, &give_up) > now_us)
+            return DIAL_NOTHING;
+        return give_up ? DIAL_LOST : DIAL_PING;
+    default:
+        if (now_us >= self->since_us + limit_us(self))
+            return DIAL_LOST;
+        return self->state == DIAL_OPENING ? DIAL_HELLO : DIAL_NOTHING;
+    }
 }
 
 uint64_t dial_wake_us(const struct dial *self) {
     bool give_up;
     switch (self->state) {
+    case DIAL_OFF:
+        return UINT64_MAX;
     case DIAL_DOWN:
         return self->since_us;
-    case DIAL_OPENING:
-        return self->since_us + open_limit_us(self);
-    case DIAL_GREETING:
-        return self->since_us + GREETING_US;
     case DIAL_UP:
         return up_due_us(self, &give_up);
+    default:
+        return self->since_us + limit_us(self);
     }
-    return UINT64_MAX;
-}
-
-static void enter(struct dial *self, enum dial_state state, uint64_t now_us) {
-    self->state = state;
-    self->since_us = now_us;
 }
 
 void dial_opened(struct dial *self, uint64_t now_us) {
@@ -126,8 +120,8 @@ void dial_asked(struct dial *self, uint64_t now_us) {
         self->first_us = now_us;
 }
 
-void dial_sent(struct dial *self, uint64_t left_us, uint64_t now_us) {
-    uint64_t patience = left_us / 3 > PATIENCE_LEAST_US ? left_us / 3 : PATIENCE_LEAST_US;
+void dial_sent(struct dial *self, uint64_t attempt_us, uint64_t now_us) {
+    uint64_t patience = attempt_us > DIAL_PATIENCE_LEAST_US ? attempt_us : DIAL_PATIENCE_LEAST_US;
     if (!self->waiting_us) {
         self->waiting_us = now_us;
         self->patience_us = patience;
@@ -143,30 +137,22 @@ void dial_idle(struct dial *self) {
 void dial_heard(struct dial *self, uint64_t now_us) {
     self->heard_us = now_us;
     self->asked_us = self->first_us = 0;
-    if (self->state == DIAL_UP)
-        self->up_us = now_us;
 }
 
 void dial_welcome(struct dial *self, uint64_t session, uint64_t heartbeat_us, uint64_t now_us) {
     self->session = session;
-    self->failures = 0;
     if (heartbeat_us < HEARTBEAT_LEAST_US)
         heartbeat_us = HEARTBEAT_LEAST_US;
     self->heartbeat_us = heartbeat_us < HEARTBEAT_MOST_US ? heartbeat_us : HEARTBEAT_MOST_US;
-    enter(self, DIAL_UP, now_us);
+    if (self->state != DIAL_UP)
+        enter(self, DIAL_UP, now_us);
     dial_heard(self, now_us);
 }
 
 void dial_unknown(struct dial *self, uint64_t now_us) {
     if (self->state == DIAL_UP) {
         self->waiting_us = 0;
-        self->leaving = false;
+        self->session = 0;
         enter(self, DIAL_OPENING, now_us);
     }
-}
-
-void dial_goaway(struct dial *self, uint64_t now_us) {
-    (void)now_us;
-    if (self->state == DIAL_UP)
-        self->leaving = true;
 }

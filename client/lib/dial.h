@@ -1,21 +1,19 @@
-/* dial.h - which broker we talk to, and whether it is still there. Pure: it says what to do,
- * client.c does it.
+/* dial.h - the connection to one broker: when to open it, greet, ask whether it is still there, and
+ * when to give it up. Pure: it says what to do; pool.c keeps one for each broker.
  *
- *      opened                hello sent             WELCOME
- *  down ----> opening (TCP) ----------> greeting ------------> up
- *   ^            |                         |                   |
- *   '------------'-------------------------'-------------------'
- *     refused, dropped, no answer in time, three silences: the next endpoint, at once for each
- *     endpoint that was not tried yet, then after a pause with jitter
+ *        wanted         opened                hello sent             WELCOME
+ *  off ---------> down ----> opening (TCP) ----------> greeting ------------> up
+ *   ^              ^            |                         |                   |
+ *   |              '------------'-------------------------'-------------------'
+ *   |                refused, dropped, no answer in time, three silences: again after a pause,
+ *   |                random between nothing and 50 ms, 100 ms .. the cap
+ *   '-- not wanted any more, from every state
  *
  * Silence. A broker that says nothing for `heartbeat` is asked (PING); after three such periods it
  * is given up. While requests are in flight the period shrinks to a third of what the strictest of
- * them can wait (max(100 ms, a third of its time)), so that the call still has time for another
- * broker. Silence that nobody has asked about does not count: a process that was stopped for a
- * minute asks first.
- *
- * Later policies for several brokers (spread, least busy, back to the first) belong here:
- * dial_fail() is the only place that picks an endpoint.
+ * them can wait before it is sent to another broker, so that a broker that stands still is given up
+ * in time for all of them. Silence that nobody has asked about does not count: a process that was
+ * stopped for a minute asks first.
  *
  * Threads: owner only. */
 #ifndef EMBER_CLIENT_DIAL_H
@@ -24,21 +22,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum dial_state { DIAL_DOWN, DIAL_OPENING, DIAL_GREETING, DIAL_UP };
+enum {
+    DIAL_PAUSE_FIRST_US = 50 * 1000,
+    DIAL_PAUSE_MOST_US = 2 * 1000 * 1000,
+    DIAL_PAUSE_ALONE_US = 500 * 1000, /* the cap while no other broker is up */
+    DIAL_PATIENCE_LEAST_US = 100 * 1000,
+};
+
+enum dial_state { DIAL_OFF, DIAL_DOWN, DIAL_OPENING, DIAL_GREETING, DIAL_UP };
 
 enum dial_want {
     DIAL_NOTHING,
-    DIAL_OPEN,  /* a fresh socket to endpoint `at`; then dial_opened() */
+    DIAL_OPEN,  /* a fresh socket; then dial_opened() */
     DIAL_HELLO, /* HELLO as soon as the socket takes it; then dial_greeted() */
     DIAL_PING,  /* then dial_asked() */
+    DIAL_LOST,  /* no answer in time: dial_fail() is called for */
 };
 
 struct dial {
     enum dial_state state;
-    uint32_t n_endpoints, at;
-    uint32_t failures;   /* since the last WELCOME */
-    uint64_t session;    /* 0: none */
-    uint64_t up_us;      /* last time a broker was known to answer, or the start */
+    uint32_t failures;   /* in a row; a connection that lasted a second ends the row */
+    uint64_t session;    /* from the last WELCOME; 0: none */
     uint64_t since_us;   /* of the present state; when down: when to open */
     uint64_t heard_us;   /* last message of this session */
     uint64_t asked_us;   /* last PING since then; 0: none */
@@ -47,32 +51,31 @@ struct dial {
     uint64_t heartbeat_us;
     uint64_t patience_us; /* of what is in flight */
     uint64_t random;
-    bool leaving; /* GOAWAY: nothing new may be sent */
 };
 
-void dial_init(struct dial *self, uint32_t n_endpoints, uint64_t seed, uint64_t now_us);
+void dial_init(struct dial *self, uint64_t seed);
+
+void dial_on(struct dial *self, uint64_t now_us); /* off: down, to be opened now */
+void dial_off(struct dial *self);
 
 /* What to do now; call again after doing it. dial_wake_us(): when to ask next, UINT64_MAX:
  * never. */
-enum dial_want dial_next(struct dial *self, uint64_t now_us);
+enum dial_want dial_next(const struct dial *self, uint64_t now_us);
 uint64_t dial_wake_us(const struct dial *self);
 
 void dial_opened(struct dial *self, uint64_t now_us);
 void dial_greeted(struct dial *self, uint64_t now_us);
 void dial_asked(struct dial *self, uint64_t now_us);
 
-/* A request was sent that has left_us to its deadline; nothing is in flight any more. */
-void dial_sent(struct dial *self, uint64_t left_us, uint64_t now_us);
+/* A request was sent that goes to another broker, too, after attempt_us; nothing is in flight any
+ * more. */
+void dial_sent(struct dial *self, uint64_t attempt_us, uint64_t now_us);
 void dial_idle(struct dial *self);
 
 void dial_heard(struct dial *self, uint64_t now_us); /* any sound message */
 void dial_welcome(struct dial *self, uint64_t session, uint64_t heartbeat_us, uint64_t now_us);
 void dial_unknown(struct dial *self, uint64_t now_us); /* WHO_ARE_YOU: say HELLO again */
-void dial_goaway(struct dial *self, uint64_t now_us);
-void dial_fail(struct dial *self, uint64_t now_us); /* the connection is refused or gone */
-
-static inline bool dial_may_send(const struct dial *self) {
-    return self->state == DIAL_UP && !self->leaving;
-}
+/* The connection is refused or gone; `alone`: no other broker is up. */
+void dial_fail(struct dial *self, bool alone, uint64_t now_us);
 
 #endif

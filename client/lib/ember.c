@@ -17,6 +17,7 @@
 enum {
     TIMEOUT_DEFAULT_MS = 10000,
     CALL_WINDOW_DEFAULT = 32,
+    LATENCY_LIMIT_DEFAULT_MS = 50,
     REQUEST_TEXTS_DEFAULT = 32, /* half a full request: two workers share 64 texts */
     GRACE_US =
         40 * 1000, /* a waiter leaves this long after the deadline, should the loop be held up */
@@ -85,6 +86,36 @@ static enum status check_name(const char *name, const char *what, struct err *er
 
 /* ------------------------------------------------------------------------------ open and close */
 
+/* "tcp://host:port#cost=0.2": what stands behind # is ours. */
+static enum status read_endpoint(struct view text, struct client_endpoint *out, struct err *err) {
+    static const char word[] = "#cost=";
+    const char *mark = text.bytes ? memchr(text.data, '#', text.bytes) : NULL;
+    size_t n = mark ? (size_t)(mark - text.data) : text.bytes;
+    bool known =
+        n > 6 && (memcmp(text.data, "tcp://", 6) == 0 || memcmp(text.data, "ipc://", 6) == 0);
+    if (!known || n >= sizeof out->text)
+        return err_set(err, STATUS_INVALID_ARGUMENT,
+                       "'%.*s' is no endpoint; write tcp://HOST:PORT or ipc://PATH",
+                       (int)text.bytes, text.data);
+    memcpy(out->text, text.data, n);
+    out->cost = 1;
+    if (!mark)
+        return STATUS_OK;
+    char number[32] = "", *end = number;
+    size_t rest = text.bytes - n;
+    bool fits = rest > strlen(word) && rest - strlen(word) < sizeof number &&
+                memcmp(mark, word, strlen(word)) == 0;
+    if (fits) {
+        memcpy(number, mark + strlen(word), rest - strlen(word));
+        out->cost = strtod(number, &end);
+    }
+    if (!fits || *end || !(out->cost >= 0 && out->cost <= 1e9))
+        return err_set(err, STATUS_INVALID_ARGUMENT,
+                       "'%.*s': behind # stands cost=NUMBER, 0 or more", (int)text.bytes,
+                       text.data);
+    return STATUS_OK;
+}
+
 static enum status read_endpoints(const char *list, struct client_cfg *cfg, struct err *err) {
     for (const char *p = list ? list : ""; *p;) {
         size_t n = strcspn(p, ",");
@@ -93,13 +124,12 @@ static enum status read_endpoints(const char *list, struct client_cfg *cfg, stru
             p++, n--;
         while (n && p[n - 1] == ' ')
             n--;
-        bool known = (n > 6 && (strncmp(p, "tcp://", 6) == 0 || strncmp(p, "ipc://", 6) == 0));
-        if (!known || n >= CLIENT_ENDPOINT_BYTES)
-            return err_set(err, STATUS_INVALID_ARGUMENT,
-                           "'%.*s' is no endpoint; write tcp://HOST:PORT or ipc://PATH", (int)n, p);
+        struct client_endpoint endpoint = {.cost = 0};
+        if (read_endpoint(view_make(p, n), &endpoint, err) != STATUS_OK)
+            return err->status;
         if (cfg->n_endpoints == LIMIT_BROKERS)
             return err_set(err, STATUS_INVALID_ARGUMENT, "more than %d endpoints", LIMIT_BROKERS);
-        memcpy(cfg->endpoints[cfg->n_endpoints++], p, n);
+        cfg->endpoints[cfg->n_endpoints++] = endpoint;
         p = next;
     }
     if (!cfg->n_endpoints)
@@ -121,6 +151,8 @@ static enum status read_client_options(const struct ember_options *o, struct emb
     if (st == STATUS_OK && o->request_texts > LIMIT_REQUEST_TEXTS)
         st = err_set(err, STATUS_INVALID_ARGUMENT, "request_texts is at most %d",
                      LIMIT_REQUEST_TEXTS);
+    if (st == STATUS_OK && (unsigned)o->policy > EMBER_POLICY_CHEAPEST)
+        st = err_set(err, STATUS_INVALID_ARGUMENT, "policy %d is not known", (int)o->policy);
     const char *name = o->name && o->name[0] ? o->name : program_invocation_short_name;
     if (st == STATUS_OK && !utf8_valid(view_of(name)))
         st = err_set(err, STATUS_INVALID_ARGUMENT, "the client's name is not UTF-8");
@@ -135,6 +167,11 @@ static enum status read_client_options(const struct ember_options *o, struct emb
     cfg->call_window = o->call_window ? o->call_window : CALL_WINDOW_DEFAULT;
     cfg->memory_max = o->memory_max ? o->memory_max : MEMORY_DEFAULT;
     self->spare_bytes = cfg->memory_max;
+    cfg->pool.policy = (enum pool_policy)o->policy;
+    cfg->pool.latency_limit_us =
+        (uint64_t)(o->latency_limit_ms ? o->latency_limit_ms : LATENCY_LIMIT_DEFAULT_MS) * 1000;
+    cfg->pool.attempt_us = (uint64_t)o->attempt_ms * 1000;
+    cfg->pool.discover = !o->no_discovery;
     return STATUS_OK;
 }
 
@@ -570,6 +607,38 @@ enum ember_status ember_describe(ember_t *self, const char *model, enum ember_ta
     memcpy(out, &call->described, bytes);
     ember_call_destroy(&call);
     return EMBER_OK;
+}
+
+_Static_assert((int)EMBER_POLICY_LEAST_LATENCY == (int)POOL_LEAST_LATENCY &&
+                   (int)EMBER_POLICY_CHEAPEST == (int)POOL_CHEAPEST &&
+                   sizeof((struct ember_broker_view *)0)->endpoint == POOL_ENDPOINT_BYTES &&
+                   sizeof((struct ember_broker_view *)0)->why == POOL_WHY_BYTES,
+               "the header says what the pool has");
+
+enum ember_status ember_view_broker(ember_t *self, size_t i, struct ember_broker_view *out,
+                                    struct ember_error *error) {
+    struct err err;
+    ember_call_t *call;
+    enum status st = call_new_plain(CALL_VIEW, &call, &err);
+    if (st == STATUS_OK) {
+        call->view_of = i < UINT32_MAX ? (uint32_t)i : UINT32_MAX;
+        aim(call, self, NULL, 0);
+        st = launch(self, call, &call, &err);
+    }
+    if (st != STATUS_OK)
+        return fail(error, &err, -1);
+    enum ember_status status = await_end(call, error);
+    if (status == EMBER_OK && !call->view_there) {
+        error_set(error, STATUS_OUT_OF_RANGE, -1, "no broker %zu is known", i);
+        status = EMBER_OUT_OF_RANGE;
+    }
+    if (status == EMBER_OK) {
+        size_t bytes = out->size < sizeof call->view ? out->size : sizeof call->view;
+        call->view.size = out->size;
+        memcpy(out, &call->view, bytes);
+    }
+    ember_call_destroy(&call);
+    return status;
 }
 
 enum ember_status ember_report(ember_t *self, uint32_t timeout_ms, ember_report_t **out,

@@ -1,26 +1,37 @@
-/* pending.h - requests that wait for their answer: what to send next, when to send again, when to
- * give up. Pure: time comes in as an argument, nothing is sent here.
+/* pending.h - requests that wait for their answer: which to send next and to whom, when to send
+ * again, when to give up. Pure: time comes in as an argument, nothing is sent here.
  *
  *         add            sent               answer: final
  *      ---------> ready ------> in flight ---------------> (out)
- *                 ^ ^ |           |   |
- *                 | | '--> parked |   | answer: "not now" (busy, no worker, drained)
- *                 | '-------------'   v
- *                 |  session lost   resting
- *                 '-------------------'  its rest is over
+ *                 ^ ^ |         |   |  ^ |
+ *                 | | |         |   |  | '-> overdue: no answer in the attempt's time; one copy
+ *                 | | |         |   |  '---  goes to a second broker, the first answer wins
+ *                 | | '--> parked   |
+ *                 | '-------------' | answer: "not now" (busy, no worker, drained)
+ *                 |  broker lost,   v
+ *                 |  refused and  resting
+ *                 |  elsewhere is   |
+ *                 '-----------------'  its rest is over
  *
  *   parked   the broker has not numbered its service yet; goes back to the front when it has.
+ *   overdue  in flight on one broker, due on a second one as soon as there is one and the retry
+ *            budget allows.
  *   resting  refused for now; comes back after the broker's advice or a growing pause, with jitter.
  * From every state a request leaves at its deadline.
  *
+ * Copies. A request is out on at most two brokers, under the same id, each in the session it was
+ * sent in. An answer counts only from a broker and session that has a copy, so what comes late,
+ * twice or from a stranger finds nobody. Whoever ends a request cancels the copies that are left.
+ *
  * Ids: number of its issue << 16 | slot. No id is ever issued twice, and the slot finds the request
- * of an answer in one step. A request that is sent again because its session was lost keeps its id;
- * one that was answered "not now" gets a new id, so that a late second answer to the old one finds
- * nobody.
+ * of an answer in one step. A request that goes to another broker keeps its id; after a rest it has
+ * a new one, since it may meet the session that refused it.
  *
  * Threads: owner only. Memory: grows with the number of requests, up to PENDING_MAX. */
 #ifndef EMBER_CLIENT_PENDING_H
 #define EMBER_CLIENT_PENDING_H
+
+#include "pool.h"
 
 #include "base/queue.h"
 #include "base/status.h"
@@ -28,33 +39,41 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PENDING_MAX = 65536 };
+enum { PENDING_MAX = 65536, PENDING_COPIES = 2 };
 
 enum pending_state {
     PENDING_OUT,
     PENDING_READY,
     PENDING_PARKED,
     PENDING_IN_FLIGHT,
+    PENDING_OVERDUE,
     PENDING_RESTING
+};
+
+struct pending_copy {
+    uint64_t session, sent_us;
+    uint32_t broker;
 };
 
 struct pending_item { /* lives inside its owner; fields are read, not written */
     struct link link;
     uint64_t id;
     uint64_t deadline_us;
-    uint64_t wake_us; /* deadline, or the end of its rest */
-    uint64_t sent_us; /* the last time */
-    uint64_t session; /* it was last sent in; 0: not sent */
+    uint64_t wake_us; /* deadline, end of its rest, or when a second copy is due */
+    struct pending_copy copies[PENDING_COPIES]; /* [n_copies] */
     uint32_t heap_at;
     uint32_t refusals; /* answers that said "not now" */
     uint16_t sendings;
-    uint8_t state;
+    uint8_t state, n_copies;
+    uint8_t refused_by; /* bits: brokers that refused it since it last rested */
+    bool single;        /* never sent to a second broker while the first may answer */
+    bool spilled;       /* too much for one broker, taken to another: only once */
 };
 
 struct pending {
-    struct queue ready, parked, in_flight; /* in_flight in the order of sending */
-    uint32_t window;                       /* most requests in flight */
-    struct pending_item **heap;            /* [n] by wake_us, soonest first */
+    struct pool *pool;
+    struct queue ready, parked, in_flight, overdue; /* in_flight in the order of sending */
+    struct pending_item **heap;                     /* [n] by wake_us, soonest first */
     uint32_t n, heap_room;
     struct pending_item **slots; /* [n_slots] */
     uint16_t *free_slots;        /* [n_free], a stack */
@@ -63,37 +82,55 @@ struct pending {
     uint64_t random;
 };
 
-void pending_init(struct pending *self, uint32_t window, uint64_t seed);
+void pending_init(struct pending *self, struct pool *pool, uint64_t seed);
 void pending_done(struct pending *self); /* all items must be out */
 
 /* Takes the request in as ready. False when PENDING_MAX are in or there is no memory. */
-bool pending_add(struct pending *self, struct pending_item *item, uint64_t deadline_us);
+bool pending_add(struct pending *self, struct pending_item *item, bool single,
+                 uint64_t deadline_us);
 void pending_remove(struct pending *self, struct pending_item *item); /* out already: fine */
 
-/* The request to be sent now, NULL when none is ready or the window is full. It stays ready until
- * one of the next two is called. */
-struct pending_item *pending_next(const struct pending *self);
-void pending_sent(struct pending *self, struct pending_item *item, uint64_t session,
-                  uint64_t now_us);
-void pending_park(struct pending *self, struct pending_item *item);
+/* The request to be sent now, and to whom; NULL when there is none or nobody takes it. It stays
+ * where it is until one of the next two is called. item->sendings > 0: with flag RETRY. */
+struct pending_item *pending_next(struct pending *self, uint32_t *broker, uint64_t now_us);
+void pending_sent(struct pending *self, struct pending_item *item, uint32_t broker,
+                  uint64_t session, uint64_t now_us);
+/* The broker does not know its service yet: put aside until pending_unpark(), or, if it is in
+ * flight elsewhere, for a moment. */
+void pending_park(struct pending *self, struct pending_item *item, uint64_t now_us);
 void pending_unpark(struct pending *self); /* all of them, in their order */
 
-/* What was in flight in `session` is ready again, before everything else and in its old order. */
-void pending_session_lost(struct pending *self, uint64_t session);
+/* The broker is gone or has forgotten us: what was in flight there alone is ready again, before
+ * everything else and in its old order. */
+void pending_lost(struct pending *self, uint32_t broker, uint64_t now_us);
 
-/* The request in flight that an answer belongs to: id and session must both be its own. NULL: late,
- * twice or foreign, to be dropped. */
-struct pending_item *pending_find(const struct pending *self, uint64_t id, uint64_t session);
+/* The request in flight that an answer belongs to: id, broker and session must be those of a copy.
+ * NULL: late, twice or foreign, to be dropped. */
+struct pending_item *pending_find(const struct pending *self, uint64_t id, uint32_t broker,
+                                  uint64_t session);
+uint64_t pending_sent_us(const struct pending_item *item, uint32_t broker); /* 0: not to that one */
 
-/* Whether an answer is final. "Not now" is UNAVAILABLE and UNKNOWN_OUTCOME, and RESOURCE_EXHAUSTED
- * with an advice when to come back (without one a size is meant). True: the item rests and will be
- * ready again. False: final, or its time would be over before; the item is out. */
-bool pending_refused(struct pending *self, struct pending_item *item, enum status status,
-                     uint32_t retry_after_ms, uint64_t now_us);
+/* The final answer has come from `broker`; the item is out. */
+void pending_answered(struct pending *self, struct pending_item *item, uint32_t broker);
 
-/* The next request whose deadline has come, now out, or NULL. Makes ready whose rest is over. */
+/* An item that is out by any way: takes off the next copy that still runs somewhere and is to be
+ * cancelled. False: none is left. */
+bool pending_copy_left(struct pending_item *item, struct pending_copy *out);
+
+/* An answer that is no result, from one of its brokers.
+ *   PENDING_FINAL      the item is out: no use in trying, or no time.
+ *   PENDING_TRY_AGAIN  it is ready (elsewhere), resting, or still in flight on the other broker.
+ * "Not now" is UNAVAILABLE and UNKNOWN_OUTCOME, RESOURCE_EXHAUSTED with an advice when to come back
+ * (without one a size is meant), and NOT_FOUND while there is a broker that was not asked. */
+enum pending_verdict { PENDING_FINAL, PENDING_TRY_AGAIN };
+enum pending_verdict pending_refused(struct pending *self, struct pending_item *item,
+                                     uint32_t broker, enum status status, uint32_t retry_after_ms,
+                                     uint64_t now_us);
+
+/* The next request whose deadline has come, now out, or NULL. Makes ready whose rest is over, and
+ * overdue whose attempt is. */
 struct pending_item *pending_expired(struct pending *self, uint64_t now_us);
 
-uint64_t pending_wake_us(const struct pending *self); /* when to call that; UINT64_MAX: never */
+uint64_t pending_wake_us(const struct pending *self, uint64_t now_us); /* when to call that */
 
 #endif

@@ -33,6 +33,7 @@ struct ember_result {
     uint32_t n;
     name_text model, fingerprint;
     struct ember_times times;
+    uint32_t last_worker_us;
     uint32_t *tokens;   /* [n] */
     uint8_t *truncated; /* [n] */
     uint8_t *source;    /* [n] */
@@ -186,6 +187,7 @@ static enum status add_facts(ember_result_t *self, uint32_t first, uint32_t n,
     for (uint32_t i = first; i < first + n; i++)
         self->worker[i] = worker;
     add_times(&self->times, &facts->times);
+    self->last_worker_us = facts->times.total_us;
     self->any = true;
     return STATUS_OK;
 }
@@ -363,6 +365,10 @@ enum status result_add(ember_result_t *self, uint32_t first, uint32_t n, struct 
     default:
         return err_set(err, STATUS_INTERNAL, "no result of this task");
     }
+}
+
+uint32_t result_worker_us(const ember_result_t *self) {
+    return self->last_worker_us;
 }
 
 void result_set_call(ember_result_t *self, uint32_t call_us, uint32_t requests, uint32_t resent) {

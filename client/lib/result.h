@@ -27,6 +27,8 @@ ember_result_t *result_new(enum wire_task task, uint32_t n);
 enum status result_add(ember_result_t *self, uint32_t first, uint32_t n, struct view body,
                        struct arena *arena, struct err *err);
 
+uint32_t result_worker_us(const ember_result_t *self); /* of the last reply; 0: not told */
+
 /* Rerank, when all replies are in: the documents of all of them in one order, the best top_k of
  * them (0: all). */
 void result_rank(ember_result_t *self, uint32_t top_k);

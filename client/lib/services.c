@@ -16,6 +16,17 @@ uint32_t services_index(struct services *self, const char *model, enum wire_task
     return self->n++;
 }
 
+bool services_follow(struct services *self, const struct services *names) {
+    bool more = self->n < names->n;
+    while (self->n < names->n) {
+        const struct service *from = &names->list[self->n];
+        struct service *to = &self->list[self->n++];
+        *to = (struct service){.task = from->task};
+        memcpy(to->model, from->model, sizeof to->model);
+    }
+    return more;
+}
+
 void services_forget(struct services *self) {
     self->hellos = self->welcomes = 0;
     for (uint32_t i = 0; i < self->n; i++) {

@@ -1,7 +1,8 @@
 /* services.h - models and tasks in use, and the numbers a broker gave them for this session. Pure.
  *
  * A service is added when a call first names it and is never forgotten: a program uses few. Its
- * number is the session's and is asked for with HELLO, again in each new session.
+ * number is the session's and is asked for with HELLO, again in each new session. A client has one
+ * list of names, and one of numbers for each broker that follows it.
  *
  * Threads: owner only. */
 #ifndef EMBER_CLIENT_SERVICES_H
@@ -37,6 +38,10 @@ static inline bool services_answered(const struct services *self, const struct s
 
 /* The service's index, added if need be; SERVICE_NONE when there are too many. */
 uint32_t services_index(struct services *self, const char *model, enum wire_task task);
+
+/* Names that `names` has and self has not are added, so that both have the same indices. True: some
+ * were. */
+bool services_follow(struct services *self, const struct services *names);
 
 void services_forget(struct services *self); /* a new session begins */
 

@@ -1,4 +1,4 @@
-/* dial_test.c - which broker, and whether it is there: every way to lose one, in virtual time. */
+/* dial_test.c - one broker, and whether it is there: every way to lose it, in virtual time. */
 #include "dial.h"
 #include "support/test.h"
 
@@ -12,6 +12,8 @@ static struct dial d;
  * ready. */
 static enum dial_want step(uint64_t now_us, bool writable) {
     enum dial_want want = dial_next(&d, now_us);
+    if (want == DIAL_LOST)
+        dial_fail(&d, false, now_us);
     if (want == DIAL_OPEN)
         dial_opened(&d, now_us);
     if (want == DIAL_HELLO && writable)
@@ -21,13 +23,16 @@ static enum dial_want step(uint64_t now_us, bool writable) {
     return want;
 }
 
-static void bring_up(uint32_t n_endpoints, uint64_t now_us) {
-    dial_init(&d, n_endpoints, 1, now_us);
+static void bring_up(uint64_t now_us) {
+    dial_init(&d, 1);
+    TEST_EQ(step(now_us, true), DIAL_NOTHING); /* off */
+    dial_on(&d, now_us);
     TEST_EQ(step(now_us, true), DIAL_OPEN);
     TEST_EQ(step(now_us, true), DIAL_HELLO);
     TEST_EQ(step(now_us, true), DIAL_NOTHING);
     dial_welcome(&d, 77, HEARTBEAT, now_us);
-    TEST_TRUE(dial_may_send(&d));
+    TEST_EQ(d.state, DIAL_UP);
+    TEST_EQ(d.session, 77);
     TEST_EQ(step(now_us, true), DIAL_NOTHING);
 }
 
@@ -49,7 +54,7 @@ static uint64_t until(enum dial_want want, uint64_t now_us, uint64_t end_us) {
 static void test_silence(void **state) {
     (void)state;
     uint64_t t = 1000 * MS;
-    bring_up(1, t);
+    bring_up(t);
     TEST_ROW("asked after one beat, and after each that follows");
     TEST_EQ(until(DIAL_PING, t, t + 5000 * MS), t + HEARTBEAT);
     TEST_EQ(until(DIAL_PING, t + HEARTBEAT, t + 5000 * MS), t + 2 * HEARTBEAT);
@@ -58,45 +63,47 @@ static void test_silence(void **state) {
     TEST_EQ(until(DIAL_PING, t + 2 * HEARTBEAT + MS, t + 5000 * MS), t + 3 * HEARTBEAT + MS);
     TEST_ROW("three silences: given up");
     uint64_t asked = t + 3 * HEARTBEAT + MS;
-    uint64_t gone = until(DIAL_OPEN, asked, asked + 5000 * MS);
-    TEST_TRUE(gone >= asked + 2 * HEARTBEAT && gone <= asked + 2 * HEARTBEAT + 50 * MS);
-    TEST_TRUE(!dial_may_send(&d));
+    uint64_t gone = until(DIAL_LOST, asked, asked + 5000 * MS);
+    TEST_EQ(gone, asked + 2 * HEARTBEAT);
+    TEST_EQ(d.state, DIAL_DOWN);
+    TEST_EQ(d.session, 0);
+    uint64_t again = until(DIAL_OPEN, gone, gone + 5000 * MS);
+    TEST_TRUE(again >= gone && again <= gone + 50 * MS);
 }
 
 static void test_silence_nobody_asked_about(void **state) {
     (void)state;
     uint64_t t = 1000 * MS;
-    bring_up(1, t);
+    bring_up(t);
     t += 60000 * MS; /* we were stopped for a minute, not the broker */
     TEST_EQ(step(t, true), DIAL_PING);
     TEST_EQ(step(t, true), DIAL_NOTHING);
     dial_heard(&d, t + MS);
-    TEST_TRUE(dial_may_send(&d));
+    TEST_EQ(d.state, DIAL_UP);
 }
 
 static void test_patience_of_requests(void **state) {
     (void)state;
     static const struct {
         const char *name;
-        uint64_t left_us, gone_us; /* after the sending */
+        uint64_t attempt_us, gone_us; /* after the sending */
     } rows[] = {
-        {"300 ms to go: 100 ms", 300 * MS, 100 * MS},
-        {"3 s to go: a third", 3000 * MS, 1000 * MS},
-        {"10 s to go: three beats come first", 10000 * MS, 3 * HEARTBEAT},
-        {"in a hurry: not below 100 ms", 20 * MS, 100 * MS},
+        {"100 ms", 100 * MS, 100 * MS},
+        {"a second", 1000 * MS, 1000 * MS},
+        {"long: three beats come first", 3000 * MS, 3 * HEARTBEAT},
+        {"in a hurry: not below 100 ms", 7 * MS, 100 * MS},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
         uint64_t t = 1000 * MS;
-        bring_up(2, t);
-        dial_sent(&d, 600000 * MS, t); /* one that could wait */
-        dial_sent(&d, rows[i].left_us, t);
-        uint64_t gone = until(DIAL_OPEN, t, t + 5000 * MS);
+        bring_up(t);
+        dial_sent(&d, 200000 * MS, t); /* one that could wait */
+        dial_sent(&d, rows[i].attempt_us, t);
+        uint64_t gone = until(DIAL_LOST, t, t + 5000 * MS);
         TEST_TRUE(gone >= t + rows[i].gone_us - 2 && gone <= t + rows[i].gone_us + 2);
-        TEST_EQ(d.at, 1);
     }
     TEST_ROW("nothing in flight any more");
-    bring_up(1, 1000 * MS);
+    bring_up(1000 * MS);
     dial_sent(&d, 20 * MS, 1000 * MS);
     dial_idle(&d);
     TEST_EQ(until(DIAL_PING, 1000 * MS, 9000 * MS), 1000 * MS + HEARTBEAT);
@@ -106,8 +113,8 @@ static void test_patience_of_requests(void **state) {
 static void test_slow_is_not_dead(void **state) {
     (void)state;
     uint64_t t = 1000 * MS, end = t + 3000 * MS;
-    bring_up(2, t);
-    dial_sent(&d, 300 * MS, t);
+    bring_up(t);
+    dial_sent(&d, 100 * MS, t);
     int pings = 0;
     while (t < end) {
         enum dial_want want = step(t, true);
@@ -118,74 +125,105 @@ static void test_slow_is_not_dead(void **state) {
         TEST_TRUE(want == DIAL_PING || want == DIAL_NOTHING);
         t = dial_wake_us(&d) > t ? dial_wake_us(&d) : t + 1;
     }
-    TEST_EQ(d.at, 0);
+    TEST_EQ(d.state, DIAL_UP);
     TEST_TRUE(pings >= 80 && pings <= 100); /* each 33 ms */
 }
 
-static void test_next_endpoint(void **state) {
+/* The longest of many pauses after `failures` in a row. */
+static uint64_t longest_pause(uint32_t failures, bool alone) {
+    uint64_t longest = 0, t = 1000 * MS;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        dial_init(&d, seed);
+        dial_on(&d, t);
+        for (uint32_t i = 0; i < failures; i++) {
+            TEST_EQ(until(DIAL_OPEN, t, t + 60000 * MS) > 0, 1);
+            dial_fail(&d, alone, t);
+            dial_fail(&d, alone, t); /* told twice: counted once */
+            TEST_EQ(d.failures, i + 1);
+            uint64_t pause = d.since_us - t;
+            longest = i + 1 == failures && pause > longest ? pause : longest;
+            t = d.since_us;
+        }
+    }
+    return longest;
+}
+
+static void test_pauses(void **state) {
     (void)state;
-    uint64_t t = 1000 * MS;
-    dial_init(&d, 3, 1, t);
-    for (uint32_t i = 0; i < 3; i++) { /* each endpoint once, without a pause */
-        TEST_EQ(step(t, true), DIAL_OPEN);
-        TEST_EQ(d.at, i);
-        dial_fail(&d, t);
-        dial_fail(&d, t); /* told twice: counted once */
+    static const struct {
+        const char *name;
+        uint32_t failures;
+        bool alone;
+        uint64_t most_us;
+    } rows[] = {
+        {"the first", 1, false, 50 * MS},          {"the second", 2, false, 100 * MS},
+        {"the fifth", 5, false, 800 * MS},         {"the cap", 20, false, 2000 * MS},
+        {"nobody else is up", 20, true, 500 * MS},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        uint64_t longest = longest_pause(rows[i].failures, rows[i].alone);
+        TEST_TRUE(longest <= rows[i].most_us && longest > rows[i].most_us * 9 / 10);
     }
-    TEST_EQ(d.at, 0);
-    uint64_t opened = t;
-    for (uint32_t i = 0; i < 60; i++) { /* then with pauses that grow, up to 0.8 s */
-        uint64_t next = until(DIAL_OPEN, opened, opened + 5000 * MS);
-        TEST_TRUE(next && next <= opened + 800 * MS);
-        dial_fail(&d, next);
-        opened = next;
-    }
-    TEST_TRUE(opened > t + 5000 * MS);
+}
+
+static void test_row_of_failures(void **state) {
+    (void)state;
+    bring_up(1000 * MS);
+    dial_fail(&d, false, 1500 * MS);
+    TEST_EQ(d.failures, 1);
+    d.since_us = 1500 * MS;
+    TEST_EQ(step(1500 * MS, true), DIAL_OPEN);
+    TEST_EQ(step(1500 * MS, true), DIAL_HELLO);
+    dial_welcome(&d, 78, HEARTBEAT, 1500 * MS);
+    TEST_ROW("a WELCOME alone ends no row: who accepts and dies would be dialled without a pause");
+    dial_fail(&d, false, 1600 * MS);
+    TEST_EQ(d.failures, 2);
+    d.since_us = 1600 * MS;
+    TEST_EQ(step(1600 * MS, true), DIAL_OPEN);
+    TEST_EQ(step(1600 * MS, true), DIAL_HELLO);
+    dial_welcome(&d, 79, HEARTBEAT, 1600 * MS);
+    TEST_ROW("a second does");
+    dial_fail(&d, false, 2600 * MS);
+    TEST_EQ(d.failures, 1);
 }
 
 static void test_no_answer_to_hello(void **state) {
     (void)state;
     uint64_t t = 1000 * MS;
-    dial_init(&d, 2, 1, t);
+    dial_init(&d, 1);
+    dial_on(&d, t);
     TEST_EQ(step(t, true), DIAL_OPEN);
     TEST_ROW("the socket does not take it: nobody there");
     TEST_EQ(step(t, false), DIAL_HELLO);
     TEST_EQ(dial_wake_us(&d), t + 1000 * MS);
-    TEST_EQ(step(t + 1000 * MS, true), DIAL_OPEN);
-    TEST_EQ(d.at, 1);
+    TEST_EQ(step(t + 1000 * MS, true), DIAL_LOST);
+    t = until(DIAL_OPEN, t + 1000 * MS, t + 2000 * MS);
     TEST_ROW("it is taken, but no WELCOME comes");
-    t += 1000 * MS;
     TEST_EQ(step(t, true), DIAL_HELLO);
     TEST_EQ(step(t + 999 * MS, true), DIAL_NOTHING);
-    uint64_t again = until(DIAL_OPEN, t + 1000 * MS, t + 2000 * MS);
-    TEST_TRUE(again && d.at == 0);
+    TEST_EQ(step(t + 1000 * MS, true), DIAL_LOST);
+    dial_off(&d);
+    TEST_EQ(dial_wake_us(&d), UINT64_MAX);
 }
 
-static void test_forgotten_and_leaving(void **state) {
+static void test_forgotten(void **state) {
     (void)state;
     uint64_t t = 1000 * MS;
-    bring_up(1, t);
+    bring_up(t);
     dial_unknown(&d, t);
-    TEST_TRUE(!dial_may_send(&d));
+    TEST_EQ(d.session, 0);
     TEST_EQ(step(t, true), DIAL_HELLO); /* on the same connection */
     dial_unknown(&d, t);                /* the second of a burst changes nothing */
     TEST_EQ(step(t, true), DIAL_NOTHING);
     dial_welcome(&d, 78, HEARTBEAT, t);
-    TEST_TRUE(dial_may_send(&d));
-    dial_goaway(&d, t);
-    TEST_TRUE(!dial_may_send(&d));
-    TEST_EQ(d.state, DIAL_UP); /* it still answers */
-    dial_fail(&d, t);
-    uint64_t again = until(DIAL_OPEN, t, t + 1000 * MS);
-    TEST_TRUE(again > 0);
-    TEST_EQ(step(again, true), DIAL_HELLO);
-    dial_welcome(&d, 79, HEARTBEAT, again);
-    TEST_TRUE(dial_may_send(&d));
+    TEST_EQ(d.state, DIAL_UP);
+    TEST_EQ(d.session, 78);
 }
 
 static void test_heartbeat_is_kept_sane(void **state) {
     (void)state;
-    bring_up(1, MS);
+    bring_up(MS);
     dial_welcome(&d, 1, 0, MS);
     TEST_EQ(d.heartbeat_us, 20 * MS);
     dial_welcome(&d, 1, UINT64_MAX, MS);
@@ -198,9 +236,10 @@ int main(void) {
         cmocka_unit_test(test_silence_nobody_asked_about),
         cmocka_unit_test(test_patience_of_requests),
         cmocka_unit_test(test_slow_is_not_dead),
-        cmocka_unit_test(test_next_endpoint),
+        cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_row_of_failures),
         cmocka_unit_test(test_no_answer_to_hello),
-        cmocka_unit_test(test_forgotten_and_leaving),
+        cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_heartbeat_is_kept_sane),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

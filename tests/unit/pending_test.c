@@ -1,18 +1,31 @@
-/* pending_test.c - requests in flight: order, ids, rests, deadlines; then a simulation from a seed,
- * in which brokers die, refuse, answer late and twice, and every request must end once and in
- * time. */
+/* pending_test.c - requests in flight: order, ids, second copies, refusals, rests, deadlines.
+ * pool_sim_test.c has the simulation. */
 #include "pending.h"
+#include "support/pool_up.h"
 #include "support/test.h"
 
 #include "base/hash.h"
 
-enum { SECOND = 1000000, WINDOW = 100 };
+enum { SECOND = 1000000, LONG = 600 * SECOND, ONE = 0 };
 
+static struct pool pool;
 static struct pending p;
+static uint64_t session;
+
+/* n brokers, all up at time 0. */
+static void begin(uint32_t n, enum pool_policy policy) {
+    while (p.n > 0)
+        pending_remove(&p, p.heap[0]);
+    pending_done(&p);
+    pool_up_init(&pool, &(struct pool_cfg){.policy = policy}, n, 0);
+    session = 100;
+    pool_up_run(&pool, ~0u, &session, 0);
+    pending_init(&p, &pool, 1);
+}
 
 static int setup(void **state) {
     (void)state;
-    pending_init(&p, WINDOW, 1);
+    begin(1, POOL_ORDER);
     return 0;
 }
 
@@ -24,88 +37,286 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void send_all(uint64_t session, uint64_t now_us) {
-    struct pending_item *item;
-    while ((item = pending_next(&p)))
-        pending_sent(&p, item, session, now_us);
+static uint64_t session_of(uint32_t broker) {
+    return pool.brokers[broker].dial.session;
+}
+
+/* The next one, sent; NULL: none. */
+static struct pending_item *send_next(uint64_t now_us) {
+    uint32_t at;
+    struct pending_item *item = pending_next(&p, &at, now_us);
+    if (item)
+        pending_sent(&p, item, at, session_of(at), now_us);
+    return item;
+}
+
+static void send_all(uint64_t now_us) {
+    while (send_next(now_us))
+        continue;
 }
 
 static void test_in_order(void **state) {
     (void)state;
     static struct pending_item items[5];
     for (int i = 0; i < 5; i++)
-        TEST_TRUE(pending_add(&p, &items[i], SECOND));
+        TEST_TRUE(pending_add(&p, &items[i], false, SECOND));
     for (int i = 0; i < 5; i++) {
-        TEST_TRUE(pending_next(&p) == &items[i]);
-        pending_sent(&p, &items[i], 7, 10);
+        TEST_TRUE(send_next(10) == &items[i]);
         if (i)
             TEST_TRUE(items[i].id > items[i - 1].id);
     }
-    TEST_TRUE(pending_next(&p) == NULL);
-    TEST_TRUE(pending_find(&p, items[3].id, 7) == &items[3]);
+    TEST_TRUE(send_next(10) == NULL);
+    TEST_EQ(pool.brokers[0].outstanding, 5);
+    TEST_TRUE(pending_find(&p, items[3].id, ONE, session_of(0)) == &items[3]);
+    TEST_EQ(pending_sent_us(&items[3], ONE), 10);
     TEST_ROW("another session");
-    TEST_TRUE(pending_find(&p, items[3].id, 8) == NULL);
+    TEST_TRUE(pending_find(&p, items[3].id, ONE, session_of(0) + 1) == NULL);
+    TEST_ROW("another broker");
+    TEST_TRUE(pending_find(&p, items[3].id, 1, session_of(0)) == NULL);
     TEST_ROW("an id of the same slot");
-    TEST_TRUE(pending_find(&p, items[3].id + (1 << 16), 7) == NULL);
+    TEST_TRUE(pending_find(&p, items[3].id + (1 << 16), ONE, session_of(0)) == NULL);
     TEST_ROW("a slot beyond the table");
-    TEST_TRUE(pending_find(&p, items[3].id | 0xffff, 7) == NULL);
-    pending_remove(&p, &items[3]);
+    TEST_TRUE(pending_find(&p, items[3].id | 0xffff, ONE, session_of(0)) == NULL);
+    pending_answered(&p, &items[3], ONE);
+    TEST_EQ(pool.brokers[0].outstanding, 4);
     TEST_ROW("answered already");
-    TEST_TRUE(pending_find(&p, items[3].id, 7) == NULL);
+    TEST_TRUE(pending_find(&p, items[3].id, ONE, session_of(0)) == NULL);
     pending_remove(&p, &items[3]); /* twice is fine */
+    TEST_EQ(pool.brokers[0].outstanding, 4);
 }
 
 static void test_window(void **state) {
     (void)state;
     static struct pending_item items[3];
-    p.window = 2;
+    pool.brokers[0].window = 2;
     for (int i = 0; i < 3; i++)
-        TEST_TRUE(pending_add(&p, &items[i], SECOND));
-    send_all(1, 0);
+        TEST_TRUE(pending_add(&p, &items[i], false, SECOND));
+    send_all(0);
     TEST_EQ(p.in_flight.n, 2);
     pending_remove(&p, &items[0]);
-    TEST_TRUE(pending_next(&p) == &items[2]);
+    TEST_TRUE(send_next(0) == &items[2]);
 }
 
-static void test_lost_session(void **state) {
+/* The order of sending is kept across the loss of one of two brokers. */
+static void test_lost_broker(void **state) {
     (void)state;
-    static struct pending_item items[6];
-    uint64_t ids[6];
-    for (int i = 0; i < 4; i++)
-        TEST_TRUE(pending_add(&p, &items[i], SECOND));
-    pending_sent(&p, &items[0], 1, 0);
-    pending_sent(&p, &items[1], 2, 0); /* of the session that stays */
-    pending_sent(&p, &items[2], 1, 0);
-    for (int i = 0; i < 4; i++)
+    static struct pending_item items[4];
+    uint64_t ids[4];
+    begin(2, POOL_LEAST_LATENCY);
+    for (int i = 0; i < 4; i++) {
+        TEST_TRUE(pending_add(&p, &items[i], false, SECOND));
         ids[i] = items[i].id;
-    pending_session_lost(&p, 1);
-    struct pending_item *want[] = {&items[0], &items[2], &items[3]};
-    for (int i = 0; i < 3; i++) {
-        TEST_TRUE(pending_next(&p) == want[i]);
-        pending_sent(&p, want[i], 3, 5);
     }
+    static const uint32_t to[] = {0, 1, 0};
+    for (int i = 0; i < 3; i++)
+        pending_sent(&p, &items[i], to[i], session_of(to[i]), 0);
+    uint64_t old = session_of(0);
+    pool_failed(&pool, 0, "gone", 1);
+    pending_lost(&p, 0, 1);
+    TEST_EQ(pool.brokers[0].outstanding, 0);
+    struct pending_item *want[] = {&items[0], &items[2], &items[3]};
+    for (int i = 0; i < 3; i++)
+        TEST_TRUE(send_next(5) == want[i]);
     TEST_EQ(items[0].id, ids[0]); /* the same id: a broker that still runs it can tell */
     TEST_EQ(items[0].sendings, 2);
     TEST_EQ(items[3].sendings, 1);
-    TEST_TRUE(pending_find(&p, ids[0], 1) == NULL); /* an answer of the old session is late */
-    TEST_TRUE(pending_find(&p, ids[0], 3) == &items[0]);
-    TEST_TRUE(pending_find(&p, ids[1], 2) == &items[1]);
+    TEST_TRUE(pending_find(&p, ids[0], 0, old) == NULL); /* an answer of the old session is late */
+    TEST_TRUE(pending_find(&p, ids[0], 1, session_of(1)) == &items[0]);
+    TEST_TRUE(pending_find(&p, ids[1], 1, session_of(1)) == &items[1]);
+    TEST_EQ(pool.spent, 0);
 }
 
 static void test_parked(void **state) {
     (void)state;
     static struct pending_item items[3];
     for (int i = 0; i < 3; i++)
-        TEST_TRUE(pending_add(&p, &items[i], SECOND));
-    pending_park(&p, &items[0]);
-    pending_park(&p, &items[1]);
-    TEST_TRUE(pending_next(&p) == &items[2]);
+        TEST_TRUE(pending_add(&p, &items[i], false, SECOND));
+    pending_park(&p, &items[0], 0);
+    pending_park(&p, &items[1], 0);
+    TEST_TRUE(send_next(0) == &items[2]);
+    pending_remove(&p, &items[2]);
     pending_unpark(&p);
-    for (int i = 0; i < 3; i++) {
-        TEST_TRUE(pending_next(&p) == &items[i]);
-        pending_sent(&p, &items[i], 1, 0);
+    TEST_TRUE(send_next(0) == &items[0]);
+    TEST_TRUE(send_next(0) == &items[1]);
+}
+
+/* ---- two brokers */
+
+static void test_second_copy(void **state) {
+    (void)state;
+    static struct pending_item item;
+    struct pending_copy copy;
+    begin(2, POOL_ORDER);
+    TEST_TRUE(pending_add(&p, &item, false, 3 * SECOND));
+    send_all(0);
+    TEST_EQ(item.copies[0].broker, 0);
+    TEST_EQ(pending_wake_us(&p, 0), SECOND); /* a third of its time */
+    TEST_TRUE(pending_expired(&p, SECOND - 1) == NULL && send_next(SECOND - 1) == NULL);
+    TEST_TRUE(pending_expired(&p, SECOND) == NULL);
+    TEST_EQ(item.state, PENDING_OVERDUE);
+    TEST_TRUE(send_next(SECOND) == &item);
+    TEST_EQ(item.n_copies, 2);
+    TEST_EQ(item.copies[1].broker, 1);
+    TEST_EQ(pool.spent, 1);
+    TEST_TRUE(send_next(SECOND) == NULL);
+    TEST_EQ(pending_wake_us(&p, SECOND), 3 * SECOND);
+    TEST_ROW("the first answer wins, the other copy is to be cancelled");
+    TEST_TRUE(pending_find(&p, item.id, 1, session_of(1)) == &item);
+    pending_answered(&p, &item, 1);
+    TEST_TRUE(pending_find(&p, item.id, 0, session_of(0)) == NULL);
+    TEST_TRUE(pending_copy_left(&item, &copy));
+    TEST_EQ(copy.broker, 0);
+    TEST_EQ(copy.session, session_of(0));
+    TEST_TRUE(!pending_copy_left(&item, &copy));
+    TEST_EQ(pool.brokers[0].outstanding + pool.brokers[1].outstanding, 0);
+}
+
+static void test_second_copy_waits(void **state) {
+    (void)state;
+    static struct pending_item item, asks;
+    begin(2, POOL_ORDER);
+    pool.budget = 0;
+    TEST_TRUE(pending_add(&p, &item, false, 3 * SECOND));
+    TEST_TRUE(pending_add(&p, &asks, true, 3 * SECOND)); /* never sent to two */
+    send_all(0);
+    TEST_TRUE(pending_expired(&p, SECOND) == NULL);
+    pool.budget = 0;
+    pool.budget_at_us = SECOND;
+    TEST_ROW("for the retry budget");
+    TEST_TRUE(send_next(SECOND) == NULL);
+    TEST_EQ(pending_wake_us(&p, SECOND), SECOND + 100000);
+    TEST_TRUE(send_next(SECOND + 100000) == &item);
+    TEST_TRUE(send_next(SECOND + 200000) == NULL);
+    TEST_EQ(asks.state, PENDING_IN_FLIGHT);
+    TEST_EQ(asks.n_copies, 1);
+    pending_remove(&p, &item);
+    pending_remove(&p, &asks);
+    TEST_ROW("for another broker");
+    begin(2, POOL_ORDER);
+    pool_failed(&pool, 1, "gone", 0);
+    TEST_TRUE(pending_add(&p, &item, false, 3 * SECOND));
+    send_all(0);
+    TEST_TRUE(pending_expired(&p, SECOND) == NULL);
+    TEST_TRUE(send_next(SECOND) == NULL);
+    pool_up_run(&pool, ~0u, &session, SECOND + 60000);
+    pool_up_run(&pool, ~0u, &session, SECOND + 120000);
+    TEST_TRUE(send_next(SECOND + 120000) == &item);
+    TEST_EQ(item.n_copies, 2);
+}
+
+/* One of the two brokers that have it is lost: the other's copy goes on, and is hedged again. */
+static void test_second_copy_and_a_loss(void **state) {
+    (void)state;
+    static struct pending_item item;
+    begin(3, POOL_ORDER);
+    pool_up_run(&pool, ~0u, &session, 0);
+    TEST_TRUE(pending_add(&p, &item, false, 9 * SECOND));
+    send_all(0);
+    TEST_TRUE(pending_expired(&p, 3 * SECOND) == NULL);
+    send_all(3 * SECOND);
+    TEST_EQ(item.n_copies, 2);
+    pool_failed(&pool, 0, "gone", 3 * SECOND);
+    pending_lost(&p, 0, 3 * SECOND);
+    TEST_EQ(item.state, PENDING_IN_FLIGHT);
+    TEST_EQ(item.n_copies, 1);
+    TEST_EQ(item.copies[0].broker, 1);
+    TEST_EQ(pending_wake_us(&p, 3 * SECOND), 5 * SECOND);
+    pool_failed(&pool, 1, "gone", 3 * SECOND);
+    pending_lost(&p, 1, 3 * SECOND);
+    TEST_EQ(item.state, PENDING_READY);
+    TEST_TRUE(send_next(3 * SECOND) == NULL); /* the third is not connected: order keeps two */
+    pool_up_run(&pool, 4, &session, 3 * SECOND);
+    TEST_TRUE(send_next(3 * SECOND) == &item);
+    TEST_EQ(item.copies[0].broker, 2);
+    TEST_EQ(item.sendings, 3);
+}
+
+static void test_refused_elsewhere(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        enum status status;
+        uint32_t after_ms;
+        bool budget;
+        bool elsewhere, final; /* neither: it rests */
+        uint64_t spent;
+    } rows[] = {
+        {"no worker", STATUS_UNAVAILABLE, 0, false, true, false, 0},
+        {"no such model here", STATUS_NOT_FOUND, 0, false, true, false, 0},
+        {"busy", STATUS_RESOURCE_EXHAUSTED, 40, true, true, false, 1},
+        {"busy, nothing to spend", STATUS_RESOURCE_EXHAUSTED, 40, false, false, false, 0},
+        {"perhaps done", STATUS_UNKNOWN_OUTCOME, 0, true, true, false, 1},
+        {"perhaps done, nothing to spend", STATUS_UNKNOWN_OUTCOME, 0, false, false, false, 0},
+        {"too large", STATUS_RESOURCE_EXHAUSTED, 0, true, false, true, 0},
+        {"wrong", STATUS_INVALID_ARGUMENT, 0, true, false, true, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        static struct pending_item item;
+        begin(2, POOL_ORDER);
+        TEST_TRUE(pending_add(&p, &item, false, SECOND));
+        send_all(0);
+        uint64_t id = item.id;
+        pool.budget = rows[i].budget ? 1000 : 0;
+        enum pending_verdict verdict =
+            pending_refused(&p, &item, 0, rows[i].status, rows[i].after_ms, 0);
+        TEST_EQ(verdict, rows[i].final ? PENDING_FINAL : PENDING_TRY_AGAIN);
+        TEST_EQ(pool.spent, rows[i].spent);
+        TEST_EQ(send_next(0) == &item, rows[i].elsewhere);
+        if (rows[i].elsewhere) {
+            TEST_EQ(item.copies[0].broker, 1);
+            TEST_EQ(item.id, id);
+            TEST_EQ(item.sendings, 2);
+            TEST_EQ(item.refusals, 1);
+            pool.budget = 1000;
+            bool last = rows[i].status == STATUS_NOT_FOUND; /* both say so */
+            TEST_EQ(pending_refused(&p, &item, 1, rows[i].status, rows[i].after_ms, 0),
+                    last ? PENDING_FINAL : PENDING_TRY_AGAIN);
+            TEST_TRUE(send_next(0) == NULL);
+            TEST_EQ(item.state, last ? PENDING_OUT : PENDING_RESTING);
+        }
+        pending_remove(&p, &item);
     }
 }
+
+static void test_busy_goes_elsewhere_once(void **state) {
+    (void)state;
+    static struct pending_item item;
+    begin(2, POOL_ORDER);
+    TEST_TRUE(pending_add(&p, &item, false, LONG));
+    send_all(0);
+    TEST_EQ(pending_refused(&p, &item, 0, STATUS_RESOURCE_EXHAUSTED, 10, 0), PENDING_TRY_AGAIN);
+    send_all(0);
+    TEST_EQ(pending_refused(&p, &item, 1, STATUS_RESOURCE_EXHAUSTED, 10, 0), PENDING_TRY_AGAIN);
+    TEST_TRUE(pending_expired(&p, 20000) == NULL);
+    send_all(20000);
+    TEST_EQ(item.copies[0].broker, 0);
+    TEST_EQ(pending_refused(&p, &item, 0, STATUS_RESOURCE_EXHAUSTED, 10, 20000), PENDING_TRY_AGAIN);
+    TEST_EQ(item.state, PENDING_RESTING);
+    TEST_EQ(pool.spent, 1);
+}
+
+/* A refusal while the other broker still works on it ends nothing; a final word does. */
+static void test_refused_by_one_of_two(void **state) {
+    (void)state;
+    static struct pending_item item;
+    struct pending_copy copy;
+    begin(2, POOL_ORDER);
+    TEST_TRUE(pending_add(&p, &item, false, 3 * SECOND));
+    send_all(0);
+    TEST_TRUE(pending_expired(&p, SECOND) == NULL);
+    send_all(SECOND);
+    TEST_EQ(pending_refused(&p, &item, 1, STATUS_UNAVAILABLE, 0, SECOND), PENDING_TRY_AGAIN);
+    TEST_EQ(item.state, PENDING_IN_FLIGHT);
+    TEST_EQ(item.n_copies, 1);
+    TEST_TRUE(pending_expired(&p, 2 * SECOND) == NULL);
+    TEST_TRUE(send_next(2 * SECOND) == NULL); /* overdue, but the other one has refused it */
+    TEST_EQ(pending_refused(&p, &item, 0, STATUS_INVALID_ARGUMENT, 0, 2 * SECOND), PENDING_FINAL);
+    TEST_EQ(item.state, PENDING_OUT);
+    TEST_TRUE(!pending_copy_left(&item, &copy));
+}
+
+/* ---- one broker */
 
 static void test_refused(void **state) {
     (void)state;
@@ -130,25 +341,27 @@ static void test_refused(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
         static struct pending_item item;
-        TEST_TRUE(pending_add(&p, &item, SECOND));
-        send_all(1, 0);
+        TEST_TRUE(pending_add(&p, &item, false, SECOND));
+        send_all(0);
         uint64_t id = item.id, now_us = rows[i].now_us;
-        TEST_EQ(pending_refused(&p, &item, rows[i].status, rows[i].after_ms, now_us),
-                rows[i].again);
-        TEST_TRUE(pending_find(&p, id, 1) == NULL);
+        TEST_EQ(pending_refused(&p, &item, ONE, rows[i].status, rows[i].after_ms, now_us),
+                rows[i].again ? PENDING_TRY_AGAIN : PENDING_FINAL);
+        TEST_TRUE(pending_find(&p, id, ONE, session_of(0)) == NULL);
         if (!rows[i].again) {
             TEST_EQ(item.state, PENDING_OUT);
             TEST_EQ(p.n, 0);
             continue;
         }
-        TEST_TRUE(pending_next(&p) == NULL);
-        uint64_t wake_us = pending_wake_us(&p);
+        uint32_t at;
+        TEST_TRUE(pending_next(&p, &at, now_us) == NULL);
+        uint64_t wake_us = pending_wake_us(&p, now_us);
         TEST_TRUE(wake_us >= rows[i].least_us && wake_us <= rows[i].most_us);
-        TEST_TRUE(pending_expired(&p, wake_us - 1) == NULL && pending_next(&p) == NULL);
+        TEST_TRUE(pending_expired(&p, wake_us - 1) == NULL &&
+                  pending_next(&p, &at, wake_us - 1) == NULL);
         TEST_TRUE(pending_expired(&p, wake_us) == NULL);
-        TEST_TRUE(pending_next(&p) == &item);
+        TEST_TRUE(pending_next(&p, &at, wake_us) == &item);
         TEST_TRUE(item.id > id);
-        TEST_EQ(pending_wake_us(&p), SECOND);
+        TEST_EQ(pending_wake_us(&p, wake_us), SECOND);
         TEST_TRUE(pending_expired(&p, SECOND) == &item);
     }
 }
@@ -157,11 +370,11 @@ static void test_rests_grow(void **state) {
     (void)state;
     static struct pending_item item;
     uint64_t now_us = 0, longest_us[2] = {0, 0};
-    TEST_TRUE(pending_add(&p, &item, UINT64_MAX / 2));
+    TEST_TRUE(pending_add(&p, &item, false, UINT64_MAX / 2));
     for (int i = 0; i < 200; i++) {
-        send_all(1, now_us);
-        TEST_TRUE(pending_refused(&p, &item, STATUS_UNAVAILABLE, 0, now_us));
-        uint64_t rest_us = pending_wake_us(&p) - now_us;
+        send_all(now_us);
+        TEST_EQ(pending_refused(&p, &item, ONE, STATUS_UNAVAILABLE, 0, now_us), PENDING_TRY_AGAIN);
+        uint64_t rest_us = pending_wake_us(&p, now_us) - now_us;
         longest_us[i >= 4] = rest_us > longest_us[i >= 4] ? rest_us : longest_us[i >= 4];
         now_us += rest_us;
         TEST_TRUE(pending_expired(&p, now_us) == NULL);
@@ -175,15 +388,14 @@ static void test_deadlines(void **state) {
     enum { N = 300 };
     static struct pending_item items[N];
     uint64_t random = 5, last_us = 0;
-    p.window = N;
-    TEST_EQ(pending_wake_us(&p), UINT64_MAX);
+    TEST_EQ(pending_wake_us(&p, 0), UINT64_MAX);
     for (int i = 0; i < N; i++)
-        TEST_TRUE(pending_add(&p, &items[i], 1 + hash_below(&random, 1000)));
-    send_all(1, 0);
+        TEST_TRUE(pending_add(&p, &items[i], true, 1 + hash_below(&random, 1000)));
+    send_all(0);
     for (int i = 0; i < N; i += 3)
         pending_remove(&p, &items[i]);
     for (int left = N - N / 3; left > 0; left--) {
-        uint64_t wake_us = pending_wake_us(&p);
+        uint64_t wake_us = pending_wake_us(&p, 0);
         TEST_TRUE(wake_us >= last_us);
         TEST_TRUE(pending_expired(&p, wake_us - 1) == NULL);
         struct pending_item *item = pending_expired(&p, wake_us);
@@ -197,155 +409,33 @@ static void test_full(void **state) {
     (void)state;
     struct pending_item *items = calloc(PENDING_MAX + 1, sizeof *items);
     for (uint32_t i = 0; i < PENDING_MAX; i++)
-        if (!pending_add(&p, &items[i], SECOND))
+        if (!pending_add(&p, &items[i], false, SECOND))
             TEST_FAIL("full at %u", i);
-    TEST_TRUE(!pending_add(&p, &items[PENDING_MAX], SECOND));
+    TEST_TRUE(!pending_add(&p, &items[PENDING_MAX], false, SECOND));
     pending_remove(&p, &items[77]);
-    TEST_TRUE(pending_add(&p, &items[PENDING_MAX], SECOND));
+    TEST_TRUE(pending_add(&p, &items[PENDING_MAX], false, SECOND));
     while (p.n > 0)
         pending_remove(&p, p.heap[0]);
     free(items);
 }
 
-/* ---- simulation */
-
-enum { SIM_ITEMS = 200, SIM_WIRE = 400 };
-
-struct sim_item {
-    struct pending_item item; /* first */
-    bool in, ended;
-};
-
-struct answer { /* on its way back to us */
-    uint64_t id, session;
-    bool refusal, used;
-};
-
-struct sim {
-    struct sim_item items[SIM_ITEMS];
-    struct answer wire[SIM_WIRE];
-    uint64_t random, now_us, session, last_id;
-    uint32_t ended, answered, expired, late;
-};
-
-static void check_heap(uint64_t seed) {
-    for (uint32_t i = 0; i < p.n; i++) {
-        struct pending_item *item = p.heap[i];
-        bool ok = item->heap_at == i && item->wake_us <= item->deadline_us &&
-                  (i == 0 || p.heap[(i - 1) / 2]->wake_us <= item->wake_us) &&
-                  p.slots[item->id & 0xffff] == item;
-        if (!ok)
-            TEST_FAIL("seed %llu: item %u of the heap is wrong", (unsigned long long)seed, i);
-    }
-    if (p.ready.n + p.parked.n + p.in_flight.n > p.n || p.n + p.n_free != p.n_slots)
-        TEST_FAIL("seed %llu: the tables disagree", (unsigned long long)seed);
-}
-
-static void sim_end(struct sim *sim, struct sim_item *item, uint64_t seed) {
-    if (!item->in || item->ended)
-        TEST_FAIL("seed %llu: a request ended twice", (unsigned long long)seed);
-    item->ended = true;
-    item->in = false;
-    sim->ended++;
-}
-
-static void sim_send(struct sim *sim) {
-    struct pending_item *item;
-    while ((item = pending_next(&p))) {
-        if (hash_below(&sim->random, 20) == 0) {
-            pending_park(&p, item);
-            continue;
-        }
-        pending_sent(&p, item, sim->session, sim->now_us);
-        uint32_t copies = hash_below(&sim->random, 4); /* lost, once, twice, ... */
-        for (uint32_t i = 0; i < copies && i < 2; i++)
-            sim->wire[hash_below(&sim->random, SIM_WIRE)] =
-                (struct answer){item->id, sim->session, hash_below(&sim->random, 3) == 0, true};
-    }
-}
-
-static void sim_receive(struct sim *sim, uint64_t seed) {
-    struct answer *answer = &sim->wire[hash_below(&sim->random, SIM_WIRE)];
-    if (!answer->used)
-        return;
-    answer->used = hash_below(&sim->random, 4) == 0; /* and once more, later */
-    struct pending_item *item = pending_find(&p, answer->id, answer->session);
-    if (!item) {
-        sim->late++;
-        return;
-    }
-    if (answer->session != sim->session)
-        TEST_FAIL("seed %llu: an answer of a dead session was taken", (unsigned long long)seed);
-    if (answer->refusal &&
-        pending_refused(&p, item, STATUS_UNAVAILABLE, hash_below(&sim->random, 30), sim->now_us))
-        return;
-    pending_remove(&p, item);
-    sim->answered++;
-    sim_end(sim, (struct sim_item *)(void *)item, seed);
-}
-
-static void sim_step(struct sim *sim, uint64_t seed) {
-    struct sim_item *fresh = &sim->items[hash_below(&sim->random, SIM_ITEMS)];
-    if (!fresh->in && !fresh->ended) {
-        uint64_t left_us = 1000 + hash_below(&sim->random, 300000);
-        fresh->in = pending_add(&p, &fresh->item, sim->now_us + left_us);
-        if (fresh->item.id <= sim->last_id)
-            TEST_FAIL("seed %llu: ids do not rise", (unsigned long long)seed);
-        sim->last_id = fresh->item.id;
-    }
-    if (hash_below(&sim->random, 150) == 0) { /* the broker restarts */
-        pending_session_lost(&p, sim->session);
-        sim->session++;
-    }
-    if (hash_below(&sim->random, 10) == 0)
-        pending_unpark(&p);
-    sim_send(sim);
-    sim_receive(sim, seed);
-    sim->now_us += hash_below(&sim->random, 2000);
-    struct pending_item *item;
-    while ((item = pending_expired(&p, sim->now_us))) {
-        if (item->deadline_us > sim->now_us)
-            TEST_FAIL("seed %llu: ended before its deadline", (unsigned long long)seed);
-        sim->expired++;
-        sim_end(sim, (struct sim_item *)(void *)item, seed);
-    }
-    check_heap(seed);
-    for (uint32_t i = 0; i < p.n; i++)
-        if (p.heap[i]->deadline_us <= sim->now_us)
-            TEST_FAIL("seed %llu: a deadline was missed", (unsigned long long)seed);
-}
-
-static void test_simulation(void **state) {
-    (void)state;
-    uint32_t answered = 0, expired = 0, late = 0;
-    for (uint64_t seed = 1; seed <= 200; seed++) {
-        struct sim *sim = calloc(1, sizeof *sim);
-        sim->random = seed;
-        sim->session = 1;
-        pending_init(&p, 1 + (uint32_t)(seed % 40), seed);
-        for (int step = 0; sim->ended < SIM_ITEMS; step++) {
-            if (step > 100000)
-                TEST_FAIL("seed %llu: it never ends", (unsigned long long)seed);
-            sim_step(sim, seed);
-        }
-        TEST_EQ(p.n, 0);
-        pending_done(&p);
-        answered += sim->answered;
-        expired += sim->expired;
-        late += sim->late;
-        free(sim);
-    }
-    TEST_ROW("each way out was taken often");
-    TEST_TRUE(answered > 2000 && expired > 2000 && late > 2000);
-    pending_init(&p, WINDOW, 1); /* for teardown */
-}
-
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_in_order),  TEST(test_window),  TEST(test_lost_session),
-        TEST(test_parked),    TEST(test_refused), TEST(test_rests_grow),
-        TEST(test_deadlines), TEST(test_full),    TEST(test_simulation),
+        TEST(test_in_order),
+        TEST(test_window),
+        TEST(test_lost_broker),
+        TEST(test_parked),
+        TEST(test_second_copy),
+        TEST(test_second_copy_waits),
+        TEST(test_second_copy_and_a_loss),
+        TEST(test_refused_elsewhere),
+        TEST(test_busy_goes_elsewhere_once),
+        TEST(test_refused_by_one_of_two),
+        TEST(test_refused),
+        TEST(test_rests_grow),
+        TEST(test_deadlines),
+        TEST(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,6 +113,16 @@ struct ember_error {
 
 typedef struct ember ember_t;
 
+/* How a broker is chosen among those that can be reached. In every policy a request whose broker is
+ * lost or says "not now" goes to another one. */
+enum ember_policy {
+    EMBER_POLICY_ORDER = 0,         /* the first of the list, while it answers */
+    EMBER_POLICY_LEAST_LATENCY = 1, /* all, each request to who will answer soonest: by requests in
+                                       flight there and recent time of its replies */
+    EMBER_POLICY_CHEAPEST = 2       /* the one of least cost whose latency is within
+                                       latency_limit_ms; when none is, the fastest */
+};
+
 struct ember_options {
     size_t size;
     /* The name of this program, for the broker's operator; default: its file name. */
@@ -133,14 +143,28 @@ struct ember_options {
      * RESOURCE_EXHAUSTED, unless it is the only one; and one whose requests repeat so much (a long
      * query, labels) that they are larger than its texts by more than this, always. */
     uint64_t memory_max;
+    /* Which of several brokers is asked; see enum ember_policy. */
+    enum ember_policy policy;
+    /* EMBER_POLICY_CHEAPEST: the latency a broker may have; default 50. It is the median of its
+     * last few round trips and of replies without the time their worker says it took: network and
+     * queue. */
+    uint32_t latency_limit_ms;
+    /* A request that was not answered for so long is sent to a second broker, too, and the first
+     * answer is taken; default: a third of the time it has left, at least 100. */
+    uint32_t attempt_ms;
+    /* 1: only the brokers of `endpoints`. Otherwise those that they name as serving the same
+     * workers are used, too, at most 8 together; a discovered one costs what the one that names
+     * it does. */
+    int32_t no_discovery;
 };
 #define EMBER_OPTIONS_INIT EMBER_INIT_SIZE(struct ember_options)
 
 /* Makes a client. It connects by itself, now and whenever it has to: success does not mean that a
- * broker answers (ember_ping() tells). `endpoints`: one or more, separated by commas, tried in this
- * order when one does not answer: "tcp://10.0.0.1:5555,tcp://10.0.0.2:5555". Also
- * "ipc:///run/ember.sock". At most 8.
- * It seeds random(3), which libzmq takes its connection ids from and never seeds itself.
+ * broker answers (ember_ping() tells). `endpoints`: one or more, separated by commas, the
+ * preferred one first: "tcp://10.0.0.1:5555,tcp://10.0.0.2:5555". Also "ipc:///run/ember.sock".
+ * At most 8. What a broker costs, for EMBER_POLICY_CHEAPEST, stands behind it in any unit:
+ * "tcp://eu:5555#cost=0.2"; without it 1. It seeds random(3), which libzmq takes its connection
+ * ids from and never seeds itself.
  *   EMBER_INVALID_ARGUMENT    an endpoint or option that makes no sense,
  *   EMBER_RESOURCE_EXHAUSTED  no memory, descriptor or thread. */
 EMBER_API enum ember_status ember_open(const char *endpoints, const struct ember_options *options,
@@ -438,6 +462,29 @@ struct ember_model {
 EMBER_API enum ember_status ember_describe(ember_t *self, const char *model, enum ember_task task,
                                            uint32_t timeout_ms, struct ember_model *out,
                                            struct ember_error *error);
+
+/* A broker this client knows, as it sees it. */
+struct ember_broker_view {
+    size_t size;
+    char endpoint[256];
+    char state[16]; /* "up", "leaving", "opening", "greeting", "down", "off": not needed now,
+                            "same": another name of one that is used */
+    char why[120];  /* what was wrong the last time; "": nothing */
+    double cost;
+    int32_t discovered;  /* 1: named by another broker, not by `endpoints` */
+    int32_t used;        /* 1: new requests go there */
+    uint32_t latency_us; /* as in latency_limit_ms; 0: not measured yet */
+    uint32_t in_flight;  /* requests it has of this client */
+    uint64_t answered;   /* and those it answered with a result */
+};
+#define EMBER_BROKER_VIEW_INIT EMBER_INIT_SIZE(struct ember_broker_view)
+
+/* The i-th of them, those of `endpoints` first. OUT_OF_RANGE: there are not so many. It asks
+ * nobody.
+ * */
+EMBER_API enum ember_status ember_view_broker(ember_t *self, size_t i,
+                                              struct ember_broker_view *out,
+                                              struct ember_error *error);
 
 /* The broker's own account of itself, its workers and its services. */
 typedef struct ember_report ember_report_t;
