@@ -140,8 +140,7 @@ void line_remove(struct flows *flows, struct line *self, struct ticket *t) {
 /* ---------------------------------------------------------------- turns */
 
 static struct ticket *oldest_of(const struct flow *f) {
-    return QUEUE_ITEM(f->waiting.ends.next, struct ticket,
-                      turn); /* a flow in a line is not empty */
+    return QUEUE_ITEM(queue_head(&f->waiting), struct ticket, turn);
 }
 
 /* See LINE_LATE_US. */

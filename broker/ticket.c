@@ -260,8 +260,7 @@ void ticket_result(core_t *self, struct run *run, uint8_t code, uint64_t now_us)
     bool known = status_from_code(code, &status);
     bool final = known && is_of_the_request(status);
     bool early = known && status == STATUS_DEADLINE_EXCEEDED &&
-                 run->deadline_us < t->deadline_us && /* told the time of another before it */
-                 t->attempts < LIMIT_ATTEMPTS;
+                 run->deadline_us < t->deadline_us; /* told the time of another before it */
     bool second = ticket_runs(t) > 1 || t->state == TICKET_WAITING;
     if (!final && (second || early || !known)) {
         run_end(self, run);
@@ -269,8 +268,11 @@ void ticket_result(core_t *self, struct run *run, uint8_t code, uint64_t now_us)
             return; /* the other may say better */
         if (second)
             coalesce_scatter(self, t); /* it waits for another execution already */
-        else if (early)
+        else if (early && t->attempts < LIMIT_ATTEMPTS)
             ticket_back(self, t);
+        else if (early) /* its own time is not over */
+            ticket_reply_all(self, t, STATUS_UNKNOWN_OUTCOME,
+                             "its executions had less time than it has itself");
         else
             ticket_reply_all(self, t, STATUS_INTERNAL, "the worker's status is unknown");
         return;

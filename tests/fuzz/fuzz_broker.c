@@ -150,13 +150,12 @@ static void request(struct conn *conn, struct header *header) {
     size_t bytes = bytes_u8(&f.in);
     memset(body, bytes_u8(&f.in), sizeof body);
     if (header->service == 0)
-        return; /* the loop answers that itself */
+        return;         /* the loop answers that itself */
     if (bytes == 255) { /* as a loop that is short of memory does */
         core_refuse(f.core, conn->number, header, 100, "not now", f.now_us);
         return;
     }
-    uint32_t slot =
-        core_request(f.core, conn->number, header, view_make(body, bytes), f.now_us);
+    uint32_t slot = core_request(f.core, conn->number, header, view_make(body, bytes), f.now_us);
     if (slot == CORE_NONE)
         return;
     CHECK(slot < TICKETS && !f.taken[slot]);
@@ -249,8 +248,8 @@ static void worker_frame(bool is_result) {
 }
 
 static void lose(bool is_client) {
-    struct conn *conn =
-        is_client ? &f.clients[bytes_below(&f.in, CLIENTS)] : &f.workers[bytes_below(&f.in, WORKERS)];
+    struct conn *conn = is_client ? &f.clients[bytes_below(&f.in, CLIENTS)]
+                                  : &f.workers[bytes_below(&f.in, WORKERS)];
     if (conn->number == CORE_NONE)
         return;
     if (is_client)

@@ -158,8 +158,7 @@ static void dispatch(uint32_t broker) {
         at++;
     if (at == HELD)
         return;
-    struct serve_origin origin = {
-        .ticket = at, .broker = broker, .cost = cost, .service = number};
+    struct serve_origin origin = {.ticket = at, .broker = broker, .cost = cost, .service = number};
     f.held[at].broker = broker;
     f.held[at].task = (enum wire_task)service->task;
     f.held[at].out = true;
