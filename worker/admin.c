@@ -50,6 +50,8 @@ static void page_requests(const struct serve_stats *s, struct expose_text *out) 
                    counter_get(sources[i].counter));
     simple(out, "ember_worker_tokens_total", "counter", "Tokens computed.",
            counter_get(&s->tokens));
+    simple(out, "ember_worker_texts_dropped_total", "counter",
+           "Texts left out of a batch because nobody waited any more.", counter_get(&s->dropped));
     simple(out, "ember_worker_batches_total", "counter", "Batches run.", counter_get(&s->batches));
     seconds(out, "ember_worker_request_duration_seconds", "From arrival to answer.",
             &s->request_us);
@@ -102,6 +104,8 @@ static void page_worker(const struct admin_cfg *cfg, const struct loop_report *r
     simple(out, "ember_worker_brokers_live", "gauge", "Brokers it serves now.", r->brokers_live);
     simple(out, "ember_worker_results_lost_total", "counter", "Answers whose broker was gone.",
            r->results_lost);
+    simple(out, "ember_worker_refused_total", "counter", "Dispatches that no honest broker sends.",
+           r->refused);
     simple(out, "ember_worker_draining", "gauge", "1 while it takes nothing new.", r->draining);
     simple(out, "ember_worker_threads", "gauge", "Runners.", settings->threads);
     simple(out, "ember_worker_batch_tokens", "gauge",

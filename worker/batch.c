@@ -12,14 +12,16 @@ bool batch_init(struct batch *self, uint32_t items_max, size_t text_max, uint32_
     self->text_max = text_max;
     self->items = calloc(items_max, sizeof *self->items);
     self->flights = calloc(items_max, sizeof *self->flights);
+    self->dropped = calloc(items_max, sizeof *self->dropped);
     self->vectors = calloc((size_t)items_max * dim_max, sizeof *self->vectors);
     self->text = malloc(text_max);
-    return self->items && self->flights && self->vectors && self->text;
+    return self->items && self->flights && self->dropped && self->vectors && self->text;
 }
 
 void batch_done(struct batch *self) {
     free(self->items);
     free(self->flights);
+    free(self->dropped);
     free(self->vectors);
     free(self->text);
     memset(self, 0, sizeof *self);
@@ -28,7 +30,7 @@ void batch_done(struct batch *self) {
 void batch_reset(struct batch *self, const engine_t *engine, uint32_t model) {
     self->engine = engine;
     self->model = model;
-    self->n = 0;
+    self->n = self->n_run = 0;
     self->text_bytes = 0;
     self->tokens = NULL;
     self->times = (struct engine_times){0};
@@ -53,6 +55,24 @@ struct engine_item *batch_add(struct batch *self, uint32_t flight, struct view p
     *item = (struct engine_item){.text = view_make(at, prefix.bytes + text.bytes),
                                  .second = view_make(behind, second.bytes),
                                  .out = self->vectors + (size_t)self->n * dim};
+    batch_drop(self, self->n, false);
     self->flights[self->n++] = flight;
     return item;
+}
+
+void batch_begin(struct batch *self) {
+    self->n_run = 0;
+    for (uint32_t i = 0; i < self->n; i++) {
+        if (atomic_load_explicit(&self->dropped[i], memory_order_relaxed)) {
+            self->items[i].tokens = 0;
+            continue;
+        }
+        uint32_t to = self->n_run++; /* what stands there is dropped, or the item itself */
+        struct engine_item item = self->items[to];
+        uint32_t flight = self->flights[to];
+        self->items[to] = self->items[i];
+        self->flights[to] = self->flights[i];
+        self->items[i] = item;
+        self->flights[i] = flight;
+    }
 }

@@ -11,6 +11,8 @@
 
 #include "engine/engine.h"
 
+#include <stdatomic.h>
+
 /* Tokenise only: the arrays belong to the request, which outlives the batch. */
 struct batch_tokens {
     const struct view *texts;
@@ -27,8 +29,10 @@ struct batch {
     const engine_t *engine;
     uint32_t model;
     uint32_t n, n_max;
+    uint32_t n_run;            /* items[0..n_run) were run, the rest dropped: see batch_begin() */
     struct engine_item *items; /* [n_max]; vectors point into `vectors`, texts into `text` */
     uint32_t *flights;         /* [n_max] which flight each item is */
+    atomic_bool *dropped;      /* [n_max] by the place an item was added at; any thread */
     float *vectors;            /* [n_max, dim_max] */
     char *text;
     size_t text_bytes, text_max;
@@ -56,6 +60,14 @@ void batch_done(struct batch *self);
 
 /* Empty it for `model`. */
 void batch_reset(struct batch *self, const engine_t *engine, uint32_t model);
+
+/* Of the loop, at any time: nobody (or somebody again) waits for the item added as the at-th. What
+ * the runner has not begun it leaves out. */
+static inline void batch_drop(struct batch *self, uint32_t at, bool dropped) {
+    atomic_store_explicit(&self->dropped[at], dropped, memory_order_relaxed);
+}
+/* Of the runner, once: puts what is dropped behind the rest, with no tokens, and sets n_run. */
+void batch_begin(struct batch *self);
 
 /* Adds prefix + text, and the second text of a pair (or nothing); the caller keeps to n_max and
  * text_max. Returns the item to fill in: a single text until the caller says which pair it is. */

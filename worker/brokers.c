@@ -17,6 +17,7 @@
 
 enum {
     BAD_LOG_US = 10 * 1000 * 1000, /* of what a broker says wrong */
+    NEWS_LOG_US = 200 * 1000,
     NEWS_US = 20 * 1000,
     EVENT_BYTES = 6, /* first frame of a monitor's message: uint16 event, uint32 value */
 };
@@ -157,8 +158,9 @@ static void on_ready_ok(struct brokers *self, uint32_t i, const struct header *h
     if (was_live || !upstream_live(&broker->upstream))
         return;
     shares_join(&self->shares, i, header->credit);
-    log_info("broker-serving", "broker=%s services=%u credit=%u", broker->endpoint,
-             broker->upstream.n_services, shares_target(&self->shares, i));
+    if (log_allow(&broker->news, self->now_us, NEWS_LOG_US, &held))
+        log_info("broker-serving", "broker=%s services=%u credit=%u more=%u", broker->endpoint,
+                 broker->upstream.n_services, shares_target(&self->shares, i), held);
 }
 
 static void refuse(struct brokers *self, uint32_t i, const struct header *header) {
@@ -175,6 +177,12 @@ static void on_dispatch(struct brokers *self, uint32_t i, const struct header *h
     uint32_t cost = shares_cost(body.bytes), held;
     if (!service) {
         refuse(self, i, header);
+        return;
+    }
+    if (serve_has(self->cfg.serve, i, header->id)) { /* its one answer is on the way */
+        self->refused++;
+        if (log_allow(&broker->bad, self->now_us, BAD_LOG_US, &held))
+            log_warn("broker-repeats-ticket", "broker=%s more=%u", broker->endpoint, held);
         return;
     }
     if (!shares_fits(&self->shares, i, cost)) {

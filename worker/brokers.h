@@ -30,8 +30,8 @@ struct broker {
     void *socket, *monitor; /* monitor: tells when a connection is there, or no more */
     int monitor_fd;
     const char *endpoint;
-    struct log_limit bad;
-    uint64_t beat_us; /* last HEARTBEAT */
+    struct log_limit bad, news; /* what it says wrong; that it comes and goes */
+    uint64_t beat_us;           /* last HEARTBEAT */
 };
 
 struct brokers_cfg {
@@ -55,7 +55,8 @@ struct brokers {
     struct arena arena;
     struct wire_out out;
     uint64_t results_lost; /* answers whose broker was gone */
-    uint64_t refused;      /* dispatches beyond any window, answered with NACK */
+    uint64_t refused;      /* dispatches that no honest broker sends: beyond any window, or
+                              of a ticket that is in hand */
 };
 
 /* Sockets, connected to the brokers of the settings. STATUS_INVALID_ARGUMENT names a bad endpoint;

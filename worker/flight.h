@@ -32,8 +32,12 @@ enum unit_kind {
     UNIT_LOGITS, /* logits of a text or pair: no entry by themselves, scores made of them are */
 };
 
+struct batch;
+
 struct flight {
     struct batcher_entry entry; /* while QUEUED */
+    struct batch *batch;        /* while RUNNING: which (NULL: it is being filled), */
+    uint32_t at;                /* and its place there when it was filled */
     struct queue waiters;       /* of struct unit.link, in order of arrival */
     struct cache_key key;       /* unset when not shared and not kept */
     enum flight_state state;

@@ -406,6 +406,7 @@ static enum status make_serve(loop_t *self, uint32_t items_max, struct err *err)
                     .wait_us = settings->batch_wait_us},
         .requests_max = requests_max < 65536 ? requests_max : 65536,
         .items_max = ITEMS_MAX,
+        .brokers = settings->brokers.n,
         .bytes_max = REQUEST_MEMORY_BYTES,
         .limits = {.labels = settings->labels_max, .tokens = settings->request_tokens},
         .worker = settings->name,

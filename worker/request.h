@@ -67,6 +67,7 @@ struct request_tokenize {
 struct request {
     struct link link; /* in serve.active, in order of arrival, or in serve.idle */
     struct arena decoded, work;
+    struct request *ticket_next; /* in its bucket of tickets */
     struct serve_origin origin;
     uint32_t generation;
     uint32_t model; /* index */
@@ -111,11 +112,15 @@ struct request {
 struct serve {
     struct serve_cfg cfg;
     uint64_t now_us, next_scan_us;
-    struct request *requests;          /* [requests_max] */
-    struct queue active, idle, parked; /* parked: answered, on a runner */
-    struct queue jobs;                 /* tokenise requests that wait for a runner */
-    uint32_t n_units;                  /* of all active requests */
-    size_t bytes;                      /* arenas of all requests */
+    struct request *requests;             /* [requests_max] */
+    struct queue active, idle, parked;    /* parked: answered, on a runner */
+    struct queue jobs;                    /* tokenise requests that wait for a runner */
+    uint32_t n_units;                     /* of all active requests */
+    uint32_t broker_units[LIMIT_BROKERS]; /* of those of each broker */
+    struct request **ticket_bucket;       /* [n_ticket_buckets], a power of two */
+    uint32_t n_ticket_buckets;
+    uint64_t ticket_seed;
+    size_t bytes; /* arenas of all requests */
     struct flights flights;
     struct batcher batcher;
     key_maker_t *keys;
@@ -179,13 +184,22 @@ void serve_release(serve_t *self, struct request *request);
 /* Answers DEADLINE_EXCEEDED. */
 void serve_expire(serve_t *self, struct request *request);
 
+/* ---- serve_tickets.c: active requests by broker and ticket */
+
+bool serve_tickets_init(serve_t *self); /* false without memory */
+struct request *serve_ticket_find(const serve_t *self, uint32_t broker, uint64_t ticket);
+void serve_ticket_add(serve_t *self, struct request *request);
+void serve_ticket_remove(serve_t *self, struct request *request);
+
 /* ---- serve_units.c */
 
 /* Ask for what the unit waits for: its answer may come from within. */
 void serve_start(serve_t *self, struct unit *unit);
-/* The unit no longer waits. A flight that nobody needs leaves the queue; one that Redis or a runner
- * has comes back by itself. */
+/* The unit no longer waits. A flight that nobody needs leaves the queue; from a batch that no
+ * runner has begun it is dropped; one that Redis or a runner has comes back by itself. */
 void serve_leave(serve_t *self, struct unit *unit);
+/* Into the batcher; the flight has waiters. */
+void serve_enqueue(serve_t *self, struct flight *flight);
 /* Hand an answer to all waiters; the flight is gone afterwards. The first waiter is told `first` as
  * the source, all others `others`. */
 void serve_land(serve_t *self, struct flight *flight, const struct cache_entry *entry,

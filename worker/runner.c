@@ -37,10 +37,11 @@ static void run_tokens(struct batch *batch) {
 
 void runner_batch(engine_seat_t *seat, struct batch *batch) {
     batch->started_us = clock_us();
+    batch_begin(batch);
     if (batch->tokens)
         run_tokens(batch);
-    else
-        engine_run(batch->engine, seat, batch->items, batch->n, &batch->times);
+    else if (batch->n_run > 0)
+        engine_run(batch->engine, seat, batch->items, batch->n_run, &batch->times);
     batch->finished_us = clock_us();
     if (batch->tokens)
         batch->times.tokenize_us = batch->finished_us - batch->started_us;

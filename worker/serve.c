@@ -140,6 +140,8 @@ static void finish(serve_t *self, struct request *request) {
     if (request->task == WIRE_TASK_TOKENIZE && queue_has(&request->tokenize.link))
         queue_remove(&self->jobs, &request->tokenize.link);
     self->n_units -= request->n_units;
+    self->broker_units[request->origin.broker] -= request->n_units;
+    serve_ticket_remove(self, request);
     queue_remove(&self->active, &request->link);
     if (request->on_runner) {
         request->answered = true;
@@ -284,7 +286,19 @@ static struct request *admit(serve_t *self, const struct serve_origin *origin) {
     if (queue_empty(&self->active))
         self->next_scan_us = self->now_us + SERVE_SCAN_US;
     queue_push(&self->active, &request->link);
+    serve_ticket_add(self, request);
     return request;
+}
+
+/* One broker cannot take all the room from the others. */
+static bool has_room(const serve_t *self, uint32_t broker, uint32_t n_units) {
+    uint32_t most = self->cfg.items_max;
+    uint32_t of_one = self->cfg.brokers > 1 ? most / 4 * 3 : most;
+    return self->n_units + n_units <= most && self->broker_units[broker] + n_units <= of_one;
+}
+
+bool serve_has(const serve_t *self, uint32_t broker, uint64_t ticket) {
+    return serve_ticket_find(self, broker, ticket) != NULL;
 }
 
 void serve_dispatch(serve_t *self, const struct serve_origin *origin, uint32_t model,
@@ -303,13 +317,14 @@ void serve_dispatch(serve_t *self, const struct serve_origin *origin, uint32_t m
     enum begin verdict = begin(self, request, body);
     if (verdict == BEGIN_WRONG)
         request->n_units = 0;
-    if (verdict == BEGIN_FULL || self->n_units + request->n_units > self->cfg.items_max) {
+    if (verdict == BEGIN_FULL || !has_room(self, origin->broker, request->n_units)) {
         request->n_units = 0;
         finish(self, request);
         nack(self, origin);
         return;
     }
     self->n_units += request->n_units;
+    self->broker_units[origin->broker] += request->n_units;
     if (verdict == BEGIN_OK && task == WIRE_TASK_EMBED)
         embed_start(self, request);
     else if (verdict == BEGIN_OK && task == WIRE_TASK_CLASSIFY)
@@ -322,14 +337,11 @@ void serve_dispatch(serve_t *self, const struct serve_origin *origin, uint32_t m
 }
 
 void serve_cancel(serve_t *self, uint32_t broker, uint64_t ticket) {
-    for (struct link *l = queue_head(&self->active); l; l = queue_next(&self->active, l)) {
-        struct request *request = QUEUE_ITEM(l, struct request, link);
-        if (request->origin.broker != broker || request->origin.ticket != ticket)
-            continue;
-        counter_add(&self->stats.cancelled, 1);
-        answer_error(self, request, STATUS_CANCELLED, 0, "cancelled");
+    struct request *request = serve_ticket_find(self, broker, ticket);
+    if (!request)
         return;
-    }
+    counter_add(&self->stats.cancelled, 1);
+    answer_error(self, request, STATUS_CANCELLED, 0, "cancelled");
 }
 
 void serve_forget(serve_t *self, uint32_t broker) {
@@ -435,7 +447,7 @@ enum status serve_new(const struct serve_cfg *cfg, serve_t **out, struct err *er
     self->cfg = *cfg;
     set_limits(&self->cfg.limits);
     CHECK(cfg->items_max >= LIMIT_REQUEST_TEXTS + LIMIT_REQUEST_LABELS);
-    CHECK(cfg->items_max >= self->cfg.limits.pairs);
+    CHECK(cfg->items_max >= self->cfg.limits.pairs && cfg->brokers <= LIMIT_BROKERS);
     queue_init(&self->active);
     queue_init(&self->idle);
     queue_init(&self->parked);
@@ -446,7 +458,7 @@ enum status serve_new(const struct serve_cfg *cfg, serve_t **out, struct err *er
     self->row = calloc(cfg->models->dim_max, sizeof *self->row);
     enum status st = key_maker_new(&self->keys, err);
     if (st == STATUS_OK && (!flights_init(&self->flights, 2 * cfg->items_max) || !self->requests ||
-                            !self->picked || !self->row))
+                            !self->picked || !self->row || !serve_tickets_init(self)))
         st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for requests");
     if (st != STATUS_OK) {
         serve_destroy(&self);
@@ -467,6 +479,7 @@ void serve_destroy(serve_t **self_p) {
         arena_done(&self->requests[i].work);
     }
     free(self->requests);
+    free(self->ticket_bucket);
     free(self->picked);
     free(self->row);
     flights_done(&self->flights);
@@ -485,17 +498,20 @@ static uint32_t waiting(const struct unit *units, uint32_t n) {
 
 void serve_check(const serve_t *self) {
     CHECK(self->active.n + self->idle.n + self->parked.n == self->cfg.requests_max);
-    uint32_t n_units = 0, n_waiting = 0;
+    uint32_t n_units = 0, n_waiting = 0, of_broker[LIMIT_BROKERS] = {0};
     for (const struct link *l = queue_head(&self->active); l; l = queue_next(&self->active, l)) {
         const struct request *request = QUEUE_ITEM(l, const struct request, link);
         uint32_t n = waiting(request->units, request->n_units);
         CHECK(n <= request->pending && request->pending > 0 && request->failed == STATUS_OK);
         CHECK((request->task != WIRE_TASK_EMBED && request->task != WIRE_TASK_RERANK) ||
               n == request->pending);
+        CHECK(serve_ticket_find(self, request->origin.broker, request->origin.ticket) == request);
         n_waiting += n;
         n_units += request->n_units;
+        of_broker[request->origin.broker] += request->n_units;
     }
     CHECK(n_units == self->n_units);
+    CHECK(memcmp(of_broker, self->broker_units, sizeof of_broker) == 0);
     uint32_t n_flights = 0, n_queued = 0, n_waiters = 0;
     for (uint32_t i = 0; i < self->flights.n_max; i++) {
         const struct flight *flight = &self->flights.flight[i];

@@ -67,7 +67,9 @@ struct serve_cfg {
     struct serve_cache cache;
     struct batcher_cfg batcher;
     uint32_t requests_max; /* at most 65536 */
-    uint32_t items_max;    /* texts, labels or pairs of all requests together */
+    uint32_t items_max;    /* texts, labels or pairs of all requests together; where there are
+                              several brokers, three quarters of it for those of one */
+    uint32_t brokers;      /* how many there are, at most LIMIT_BROKERS; 0: one */
     size_t bytes_max;      /* memory of all requests together */
     struct serve_limits limits;
     const char *worker;      /* name in replies; outlives serve */
@@ -79,6 +81,7 @@ struct serve_cfg {
 /* Since the start unless it says "now". Written by the owner, read by any thread. */
 struct serve_stats {
     struct counter requests, answered, errors, nacks, cancelled, expired;
+    struct counter dropped; /* texts left out of a batch because nobody waited any more */
     struct counter texts, tokens, hits_memory, hits_redis, misses, shared, batches;
     struct counter active, queued, running, oldest_us; /* now: see serve_publish() */
     struct counter service_us;                         /* average from arrival to answer, moving */
@@ -91,8 +94,11 @@ void serve_destroy(serve_t **self);
 
 void serve_at(serve_t *self, uint64_t now_us);
 
-/* One request. `body` is borrowed for the call. budget_us 0: no deadline of its own. The answer may
- * come from within the call. */
+/* Whether a request of that broker with that ticket is in hand. */
+bool serve_has(const serve_t *self, uint32_t broker, uint64_t ticket);
+
+/* One request; the caller has seen to it that its ticket is not in hand. `body` is borrowed for
+ * the call. budget_us 0: no deadline of its own. The answer may come from within the call. */
 void serve_dispatch(serve_t *self, const struct serve_origin *origin, uint32_t model,
                     enum wire_task task, uint8_t lane, uint32_t budget_us, struct view body);
 /* Answers CANCELLED when the request is still here. */

@@ -25,6 +25,8 @@ static void place(serve_t *self, struct flight *flight, struct batch *batch) {
         flights_remove(&self->flights, flight);
         return;
     }
+    flight->batch = batch;
+    flight->at = batch->n;
     const struct unit *first = QUEUE_ITEM(queue_head(&flight->waiters), struct unit, link);
     struct engine_item *item =
         batch_add(batch, flights_slot(&self->flights, flight), first->request->prefix, first->text,
@@ -35,10 +37,17 @@ static void place(serve_t *self, struct flight *flight, struct batch *batch) {
 }
 
 static bool fill_job(serve_t *self, struct batch *batch) {
-    struct link *l = queue_pop(&self->jobs);
-    if (!l)
-        return false;
-    struct request *request = QUEUE_ITEM(l, struct request, tokenize.link);
+    struct request *request;
+    for (;;) {
+        struct link *l = queue_head(&self->jobs);
+        if (!l)
+            return false;
+        request = QUEUE_ITEM(l, struct request, tokenize.link);
+        if (request->deadline_us > self->now_us)
+            break;
+        serve_expire(self, request); /* takes it off the list */
+    }
+    queue_pop(&self->jobs);
     batch_reset(batch, request_model(self, request)->engine, request->model);
     tokenize_fill(request, &batch->job);
     batch->job.token = (uint64_t)(request - self->requests);
@@ -54,8 +63,11 @@ static bool fill_texts(serve_t *self, struct batch *batch, uint32_t free_runners
             return false;
         uint32_t model = self->picked[0]->model;
         batch_reset(batch, self->cfg.models->model[model].engine, model);
-        for (uint32_t i = 0; i < n; i++)
-            QUEUE_ITEM(self->picked[i], struct flight, entry)->state = FLIGHT_RUNNING;
+        for (uint32_t i = 0; i < n; i++) { /* first: expiring takes waiters off others, too */
+            struct flight *flight = QUEUE_ITEM(self->picked[i], struct flight, entry);
+            flight->state = FLIGHT_RUNNING;
+            flight->batch = NULL;
+        }
         for (uint32_t i = 0; i < n; i++)
             place(self, QUEUE_ITEM(self->picked[i], struct flight, entry), batch);
         if (batch->n > 0)
@@ -134,6 +146,16 @@ static void note_work(const struct flight *flight, uint64_t batch_ns, uint32_t t
         QUEUE_ITEM(l, struct unit, link)->request->work_ns += batch_ns * tokens / batch_tokens;
 }
 
+/* Nobody waited for it when its batch began. Somebody who came later waits once more. */
+static void done_dropped(serve_t *self, struct flight *flight) {
+    CHECK(flight->state == FLIGHT_RUNNING);
+    counter_add(&self->stats.dropped, 1);
+    if (queue_empty(&flight->waiters))
+        flights_remove(&self->flights, flight);
+    else
+        serve_enqueue(self, flight);
+}
+
 static void done_item(serve_t *self, const struct batch *batch, uint32_t i) {
     const struct engine_item *item = &batch->items[i];
     struct flight *flight = &self->flights.flight[batch->flights[i]];
@@ -187,12 +209,15 @@ void serve_done(serve_t *self, struct batch *batch) {
     }
     histogram_add(&self->stats.infer_us, batch->times.infer_us);
     uint64_t work_ns = (batch->times.tokenize_us + batch->times.infer_us) * 1000, tokens = 0;
-    for (uint32_t i = 0; i < batch->n; i++)
+    for (uint32_t i = 0; i < batch->n_run; i++)
         tokens += batch->items[i].tokens;
     /* Before the first is answered: that may take other waiters off their lists. */
-    for (uint32_t i = 0; i < batch->n; i++)
+    for (uint32_t i = 0; i < batch->n_run; i++)
         note_work(&self->flights.flight[batch->flights[i]], work_ns, batch->items[i].tokens,
                   tokens);
     for (uint32_t i = 0; i < batch->n; i++)
-        done_item(self, batch, i);
+        if (i < batch->n_run)
+            done_item(self, batch, i);
+        else
+            done_dropped(self, &self->flights.flight[batch->flights[i]]);
 }

@@ -20,10 +20,14 @@ void serve_leave(serve_t *self, struct unit *unit) {
         return;
     queue_remove(&flight->waiters, &unit->link);
     unit->flight = NULL;
-    if (queue_empty(&flight->waiters) && flight->state == FLIGHT_QUEUED) {
-        batcher_remove(&self->batcher, &flight->entry);
-        flights_remove(&self->flights, flight);
-    }
+    if (!queue_empty(&flight->waiters))
+        return;
+    if (flight->state == FLIGHT_RUNNING && flight->batch)
+        batch_drop(flight->batch, flight->at, true);
+    if (flight->state != FLIGHT_QUEUED)
+        return;
+    batcher_remove(&self->batcher, &flight->entry);
+    flights_remove(&self->flights, flight);
 }
 
 bool serve_uncut(struct request *request, uint32_t i, const struct cache_entry *entry) {
@@ -84,8 +88,7 @@ static bool entry_fits(uint32_t max_tokens, uint32_t model_max, const struct cac
     return max_tokens == model_max || (!entry->truncated && entry->tokens <= max_tokens);
 }
 
-/* Into the batcher; the flight has waiters. */
-static void enqueue(serve_t *self, struct flight *flight) {
+void serve_enqueue(serve_t *self, struct flight *flight) {
     const struct model *model = &self->cfg.models->model[flight->model];
     uint8_t lane = WIRE_LANE_BULK;
     for (struct link *l = queue_head(&flight->waiters); l; l = queue_next(&flight->waiters, l)) {
@@ -117,6 +120,8 @@ static void join(serve_t *self, struct flight *flight, struct unit *unit) {
     unit->flight = flight;
     if (flight->state == FLIGHT_QUEUED && unit->request->lane == WIRE_LANE_HIGH)
         batcher_promote(&self->batcher, &flight->entry);
+    if (flight->state == FLIGHT_RUNNING) /* perhaps in time; otherwise it is queued once more */
+        batch_drop(flight->batch, flight->at, false);
 }
 
 /* What the unit waits for, by name: under the same name others wait for the same. */
@@ -172,7 +177,7 @@ void serve_start(serve_t *self, struct unit *unit) {
     if (look && cache->want(cache->self, &key, flights_token(&self->flights, flight), self->now_us))
         flight->state = FLIGHT_LOOKUP;
     else
-        enqueue(self, flight);
+        serve_enqueue(self, flight);
 }
 
 void serve_land(serve_t *self, struct flight *flight, const struct cache_entry *entry,
@@ -200,7 +205,7 @@ static void flight_answer(serve_t *self, struct flight *flight, const struct cac
     else if (queue_empty(&flight->waiters))
         flights_remove(&self->flights, flight);
     else
-        enqueue(self, flight);
+        serve_enqueue(self, flight);
 }
 
 uint64_t serve_request_token(const serve_t *self, const struct request *request, uint32_t index) {

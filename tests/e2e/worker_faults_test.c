@@ -1,5 +1,6 @@
-/* worker_faults_test.c - ember-worker-fake between two brokers, both of which this test is: who gets
- * how much of its credit, what happens when one goes or comes back, and when a runner hangs. */
+/* worker_faults_test.c - ember-worker-fake between two brokers, both of which this test is: who
+ * gets how much of its credit, what happens when one goes or comes back, and when a runner
+ * hangs. */
 #include "support/as_broker.h"
 #include "support/proc.h"
 

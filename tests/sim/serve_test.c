@@ -434,7 +434,8 @@ static void run_seed(uint64_t seed) {
     memset(&sim, 0, sizeof sim);
     sim.seed = sim.random = seed;
     world_open(&sim.world,
-               (struct serve_cfg){.requests_max = 24, .items_max = 160, .bytes_max = 8 << 20},
+               (struct serve_cfg){
+                   .requests_max = 24, .items_max = 160, .brokers = BROKERS, .bytes_max = 8 << 20},
                on_reply, NULL);
     sim.world.cache.seed = seed;
     sim.world.cache.refuse_percent = below(60);

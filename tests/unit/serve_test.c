@@ -245,6 +245,130 @@ static void test_cancel(void **state) {
     TEST_TRUE(serve_idle(world.serve));
 }
 
+/* Batches are prepared before a runner is free: what is taken back until one begins is not
+ * computed.
+ * */
+static void test_dropped(void **state) {
+    (void)state;
+    const struct serve_stats *stats = serve_stats(world.serve);
+    struct batch *batch = &world.batch[0];
+    struct wire_embed_request in = {.texts = texts_one, .n_texts = 1, .cache = WIRE_CACHE_REFRESH};
+    TEST_ROW("one of three");
+    const char *const words[] = {"aa", "b", "cccc"};
+    for (uint64_t i = 0; i < 3; i++) {
+        texts_one[0] = view_of(words[i]);
+        embed(1 + i, &in);
+    }
+    TEST_TRUE(serve_fill(world.serve, batch, 1));
+    TEST_EQ(batch->n, 3);
+    serve_cancel(world.serve, 1, 1);
+    runner_batch(world.seat[WORLD_M0], batch);
+    TEST_EQ(batch->n_run, 2);
+    TEST_TRUE(view_equal(batch->items[0].text, view_of("b")));
+    TEST_TRUE(view_equal(batch->items[1].text, view_of("cccc")));
+    uint64_t puts = world.cache.puts;
+    serve_done(world.serve, batch);
+    serve_check(world.serve);
+    TEST_EQ(seen.n, 3);
+    TEST_EQ(seen.origin.ticket, 3);
+    TEST_EQ(seen_embed().facts.tokens[0], 6); /* its own answer */
+    TEST_EQ(world.cache.puts, puts + 2);
+    TEST_EQ(counter_get(&stats->dropped), 1);
+    TEST_TRUE(serve_idle(world.serve));
+    in.cache = WIRE_CACHE_USE;
+    texts_one[0] = view_of("new text");
+    const char *const late[] = {"nobody comes", "somebody comes before it begins",
+                                "somebody comes when it has begun"};
+    for (uint32_t i = 0; i < 3; i++) {
+        TEST_ROW(late[i]);
+        memset(&seen, 0, sizeof seen);
+        world.cache.n = 0;
+        embed(10, &in);
+        world_answer(&world, 0);
+        TEST_TRUE(serve_fill(world.serve, batch, 1));
+        serve_cancel(world.serve, 1, 10);
+        serve_check(world.serve);
+        if (i == 1)
+            embed(11, &in);
+        runner_batch(world.seat[WORLD_M0], batch);
+        TEST_EQ(batch->n_run, i == 1);
+        if (i == 2)
+            embed(11, &in);
+        serve_done(world.serve, batch);
+        serve_check(world.serve);
+        world_finish(&world);
+        TEST_EQ(seen.n, i ? 2 : 1);
+        TEST_EQ(seen.status, i ? STATUS_OK : STATUS_CANCELLED);
+        TEST_EQ(world.cache.n, i > 0);
+        TEST_TRUE(serve_idle(world.serve));
+    }
+    TEST_ROW("expired, not cancelled");
+    world.cache.n = 0;
+    TEST_EQ(codec_embed_request_encode(&in, &world.wire), STATUS_OK);
+    dispatch(20, WIRE_TASK_EMBED, 1000);
+    world_answer(&world, 0);
+    TEST_TRUE(serve_fill(world.serve, batch, 1));
+    world_time(&world, SERVE_SCAN_US);
+    serve_tick(world.serve);
+    TEST_EQ(seen.status, STATUS_DEADLINE_EXCEEDED);
+    runner_batch(world.seat[WORLD_M0], batch);
+    TEST_EQ(batch->n_run, 0);
+    serve_done(world.serve, batch);
+    TEST_TRUE(serve_idle(world.serve));
+    TEST_ROW("a tokenise job that expired while it waited");
+    TEST_EQ(codec_tokenize_request_encode(
+                &(struct wire_tokenize_request){.texts = texts_one, .n_texts = 1}, &world.wire),
+            STATUS_OK);
+    uint32_t n = seen.n;
+    dispatch(21, WIRE_TASK_TOKENIZE, 1000);
+    world_time(&world, 1000);
+    TEST_TRUE(!serve_fill(world.serve, batch, 1));
+    TEST_EQ(seen.n, n + 1);
+    TEST_EQ(seen.status, STATUS_DEADLINE_EXCEEDED);
+    TEST_TRUE(serve_idle(world.serve));
+}
+
+/* Of two brokers none can take all the room; tickets of one mean nothing to the other. */
+static void test_quota(void **state) {
+    (void)state;
+    world_close(&world);
+    memset(&world, 0, sizeof world);
+    world_open(
+        &world,
+        (struct serve_cfg){.requests_max = 8, .items_max = 160, .brokers = 2, .bytes_max = 8 << 20},
+        on_reply, &seen);
+    struct view many[40];
+    char names[40][8];
+    for (uint32_t i = 0; i < 40; i++) {
+        snprintf(names[i], sizeof names[i], "q%u", i);
+        many[i] = view_of(names[i]);
+    }
+    struct wire_embed_request in = {.texts = many, .n_texts = 40};
+    for (uint64_t ticket = 1; ticket <= 3; ticket++)
+        embed(ticket, &in); /* of broker 1 */
+    TEST_EQ(seen.n, 0);
+    embed(4, &in); /* 160 are there, 120 for each */
+    TEST_EQ(seen.nacks, 1);
+    struct serve_origin other = {.ticket = 1, .broker = 0, .service = 9};
+    serve_dispatch(world.serve, &other, WORLD_M0, WIRE_TASK_EMBED, WIRE_LANE_NORMAL, 0,
+                   wire_out_view(&world.wire));
+    TEST_EQ(seen.nacks, 1);
+    TEST_TRUE(serve_has(world.serve, 0, 1));
+    TEST_TRUE(serve_has(world.serve, 1, 3));
+    TEST_TRUE(!serve_has(world.serve, 0, 3) && !serve_has(world.serve, 1, 4));
+    serve_check(world.serve);
+    serve_cancel(world.serve, 0, 3); /* the other's */
+    TEST_EQ(seen.n, 1);
+    serve_cancel(world.serve, 0, 1);
+    TEST_EQ(seen.n, 2);
+    TEST_EQ(seen.origin.broker, 0);
+    TEST_TRUE(!serve_has(world.serve, 0, 1));
+    TEST_TRUE(serve_has(world.serve, 1, 1));
+    world_finish(&world);
+    TEST_EQ(seen.n, 5);
+    serve_check(world.serve);
+}
+
 static void test_deadline(void **state) {
     (void)state;
     texts_one[0] = view_of("late");
@@ -511,9 +635,13 @@ static void test_tokenize(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_embed_wrong), TEST(test_nan),      TEST(test_sources),  TEST(test_shared),
-        TEST(test_cancel),      TEST(test_deadline), TEST(test_full),     TEST(test_give_back),
-        TEST(test_work),        TEST(test_forget),   TEST(test_classify), TEST(test_classify_wrong),
+        TEST(test_embed_wrong), TEST(test_nan),
+        TEST(test_sources),     TEST(test_shared),
+        TEST(test_cancel),      TEST(test_dropped),
+        TEST(test_quota),       TEST(test_deadline),
+        TEST(test_full),        TEST(test_give_back),
+        TEST(test_work),        TEST(test_forget),
+        TEST(test_classify),    TEST(test_classify_wrong),
         TEST(test_tokenize),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
