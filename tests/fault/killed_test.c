@@ -29,6 +29,9 @@ static void freeze_worker(struct rig *rig) {
     proc_signal(&rig->worker[0], SIGSTOP);
     pause_ms(matrix_ms(2500, 5000));
     proc_signal(&rig->worker[0], SIGCONT);
+    uint64_t start_us = clock_us();
+    rig_wait_trusted(rig, MATRIX_WORKERS, MATRIX_BACK_MS * PROC_SLOW);
+    matrix_note("worker trusted again in %.0f ms", (double)(clock_us() - start_us) / 1e3);
 }
 
 /* The loop of the worker lives and says so; the one runner never comes back from a text. */
@@ -159,8 +162,12 @@ static const struct matrix_row rows[] = {
     MATRIX_ROW("kill workers", "0 lost, added < 20 ms + one execution", kill_workers_in_turn, 1,
                500),
     MATRIX_ROW("freeze worker", "0 lost, worker readmitted", freeze_worker, 1, 3000),
+    MATRIX_ROW("freeze worker, hedged", "added < hedge delay + one execution", freeze_worker, 1,
+               3000, .needs = "--hedge", .broker_extra = {"--hedge", "on"}),
     MATRIX_ROW("hang worker", "0 lost, others answer for it", hang_worker, 1, 3000,
                .replaced = true),
+    MATRIX_ROW("hang worker, hedged", "0 lost, others answer for it", hang_worker, 1, 3000,
+               .replaced = true, .needs = "--hedge", .broker_extra = {"--hedge", "on"}),
     MATRIX_ROW("drain workers", "no call notices", drain_workers_in_turn, 1, 500),
     MATRIX_ROW("SIGTERM storm at a worker", "0 lost", storm_worker, 1, 1000, .by_hand = true),
     MATRIX_ROW("kill the only broker", "0 lost once it is back", kill_broker, 1, 3000),

@@ -53,6 +53,17 @@ uint32_t matrix_ran(void) {
     return matrix.ran;
 }
 
+static bool broker_has(const char *option) {
+    static char help[32768];
+    FILE *f = help[0] ? NULL : popen(PROC_BROKER " --help", "r");
+    if (f) {
+        size_t n = fread(help, 1, sizeof help - 1, f);
+        help[n] = '\0';
+        pclose(f);
+    }
+    return strstr(help, option) != NULL;
+}
+
 static bool picked(const struct matrix_row *row) {
     for (uint32_t i = 0; i < matrix.n_picks; i++)
         if (strstr(row->name, matrix.pick[i]))
@@ -131,6 +142,10 @@ static void judge(const struct matrix_row *row, history_t *history, struct histo
 
 static void run_row(const struct matrix_row *row, struct net *net) {
     TEST_ROW(row->name);
+    if (row->needs && !broker_has(row->needs)) {
+        printf("%-34s left out: this broker has no %s\n", row->name, row->needs);
+        return;
+    }
     matrix.note[0] = '\0';
     start(row, net);
     history_t *history = history_new(CALLS_MAX, TEXTS_MAX, MATRIX_DIM, row->redis ? 300 : 0);

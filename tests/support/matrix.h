@@ -36,8 +36,9 @@ struct matrix_row {
     const char *end;                  /* one more endpoint, in front of the brokers', or NULL */
     void (*prepare)(struct rig *rig); /* before calls begin, or NULL */
     const char *broker_extra[RIG_EXTRA], *broker_before[RIG_EXTRA], *worker_before[RIG_EXTRA];
-    bool by_hand;  /* only with --long, or when it is named */
-    bool replaced; /* the fault puts workers in and out itself: their number is not looked at */
+    const char *needs; /* an option of the broker: without it the row is left out; or NULL */
+    bool by_hand;      /* only with --long, or when it is named */
+    bool replaced;     /* the fault puts workers in and out itself: their number is not looked at */
 };
 
 /* MATRIX_ROW(name, pass, fault, brokers, may_add_ms, .further = ...) */

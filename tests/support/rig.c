@@ -110,19 +110,23 @@ bool rig_start(struct rig *self) {
     return true;
 }
 
-static uint32_t live_workers(const ember_report_t *report) {
+/* UINT32_MAX: one is neither live nor, where that counts, suspect. */
+static uint32_t known_workers(const ember_report_t *report, bool suspect_too) {
     uint32_t n = 0;
     const struct ember_worker_info *worker;
-    for (size_t i = 0; (worker = ember_report_worker(report, i)) != NULL; i++)
-        if (strcmp(worker->state, "live") != 0)
+    for (size_t i = 0; (worker = ember_report_worker(report, i)) != NULL; i++, n++)
+        if (strcmp(worker->state, "live") != 0 &&
+            !(suspect_too && strcmp(worker->state, "suspect") == 0))
             return UINT32_MAX;
-        else
-            n++;
     return n;
 }
 
 static bool has_workers(const ember_report_t *report, uint32_t n) {
-    return live_workers(report) == n;
+    return known_workers(report, true) == n;
+}
+
+static bool has_trusted(const ember_report_t *report, uint32_t n) {
+    return known_workers(report, false) == n;
 }
 
 static bool is_idle(const ember_report_t *report, uint32_t n) {
@@ -156,7 +160,7 @@ static void wait_until(struct rig *self, uint32_t i, const char *what,
             done = good(report, n);
         if (!done && clock_us() > end_us)
             TEST_FAIL("broker%u: not within %u ms: %s %u (live: %d, %s)", i + 1, ms, what, n,
-                      report ? (int)live_workers(report) : -1, report ? "" : error.message);
+                      report ? (int)known_workers(report, false) : -2, report ? "" : error.message);
         ember_report_destroy(&report);
     }
     ember_close(&e);
@@ -172,6 +176,10 @@ static void wait_each(struct rig *self, const char *what,
 
 void rig_wait_workers(struct rig *self, uint32_t n, uint32_t ms) {
     wait_each(self, "live workers:", has_workers, n, ms);
+}
+
+void rig_wait_trusted(struct rig *self, uint32_t n, uint32_t ms) {
+    wait_each(self, "trusted workers:", has_trusted, n, ms);
 }
 
 void rig_wait_idle(struct rig *self, uint32_t ms) {

@@ -58,9 +58,12 @@ void rig_start_worker(struct rig *self, uint32_t i);
 /* With another model than the rig's: one whose engine has a fault, say. */
 void rig_start_worker_as(struct rig *self, uint32_t i, const char *model);
 
-/* Until each running broker knows exactly n workers and all of them are live; the test fails
- * after ms. */
+/* Until each running broker knows exactly n workers, all of them live or suspect (one that was
+ * stuck proves itself with requests alone: without load it stays suspect); the test fails after
+ * ms. */
 void rig_wait_workers(struct rig *self, uint32_t n, uint32_t ms);
+/* The same, and none is suspect: under load. */
+void rig_wait_trusted(struct rig *self, uint32_t n, uint32_t ms);
 /* Until each running broker has nothing queued and nothing in flight. */
 void rig_wait_idle(struct rig *self, uint32_t ms);
 /* A counter of broker i by its name; the test fails when it has none. */
