@@ -133,6 +133,7 @@ struct core {
     uint32_t mean16;                         /* moving mean of dispatched work, in sixteenths */
     double engine_us, engine_cost;           /* of results of late, see learn.c */
     uint64_t queued_work, looked_us;
+    uint64_t clock[WIRE_LANES]; /* see dispatch.c */
     uint32_t *doomed_clients, n_doomed_clients;
     uint32_t *doomed_workers, n_doomed_workers;
     uint32_t queued, in_flight, following;

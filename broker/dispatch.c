@@ -1,8 +1,8 @@
 /* dispatch.c - which ticket that waits meets which worker with room.
  *
  *     ready[HIGH]    line(s3) line(s1)          lines whose service may have a worker with room;
- *     ready[NORMAL]  line(s1)                   they take turns by work, so that services that
- *     ready[BULK]    line(s3)                   share workers share them evenly
+ *     ready[NORMAL]  line(s1)                   the one that was given least work of late first, so
+ *     ready[BULK]    line(s3)                   that services that share workers share them evenly
  *
  * A line leaves `ready` when no member has room and comes back when one gets some (dispatch_opened)
  * or the ticket at its head goes (dispatch_ready), so that a wake-up costs what it achieves. Whose
@@ -19,7 +19,7 @@
  * worker at most, and gives it back with its next dispatch. */
 #include "core_state.h"
 
-enum { SHARE_ONE = 16, MEAN_SHIFT = 6 };
+enum { SHARE_ONE = 16, MEAN_SHIFT = 6, LAG_MIN = 256 };
 
 static const uint8_t earns[WIRE_LANES] = {0, 2, 1}; /* sixteenths of higher lanes' work */
 
@@ -84,12 +84,25 @@ void dispatch_emptied(core_t *self, struct line *line) {
     self->n_due -= line->due;
     line->due = false;
     line->earned16 = 0;
-    line->left = line->left < 0 ? line->left : 0;
 }
 
 /* ---------------------------------------------------------------- lanes */
 
-/* `work` of this line went to a worker that lines of lower lanes wait for, too. */
+/* Does what it has earned pay for its next request? */
+static void update_due(core_t *self, struct line *line, uint64_t now_us) {
+    bool due = line->earned16 &&
+               line->earned16 >= SHARE_ONE * (uint64_t)line_next(&self->flows, line, now_us)->work;
+    if (due == line->due)
+        return;
+    line->due = due;
+    self->n_due += due ? 1 : -1U;
+    struct fleet_load *kept = kept_by(self, line);
+    if (kept)
+        kept->barred = due ? 0 : line->lane;
+}
+
+/* `work` of this line went to a worker that lines of lower lanes wait for, too. Who is due saves up
+ * nothing more. */
 static void passed(core_t *self, const struct line *line, uint32_t worker, uint32_t work,
                    uint64_t now_us) {
     uint32_t lower = 0;
@@ -105,14 +118,7 @@ static void passed(core_t *self, const struct line *line, uint32_t worker, uint3
             if (queue_empty(&other->waiting) || other->due)
                 continue;
             other->earned16 += (uint64_t)work * earns[lane];
-            const struct ticket *next = line_next(&self->flows, other, now_us);
-            if (other->earned16 < (uint64_t)next->work * SHARE_ONE)
-                continue;
-            other->due = true;
-            self->n_due++;
-            struct fleet_load *kept = kept_by(self, other);
-            if (kept)
-                kept->barred = 0;
+            update_due(self, other, now_us);
         }
     }
 }
@@ -150,6 +156,22 @@ static struct ticket *next_of(core_t *self, struct line *line, uint64_t now_us) 
     return NULL;
 }
 
+/* Lines of a lane have clocks that run with the work they are given; the one that is behind goes
+ * first (start-time fair queueing, Goyal, Vin and Cheng 1996). The lane's clock is the latest at
+ * which a line was given something. Whoever was away, or is on other workers where less gets done,
+ * is held to be LAG behind it at most. */
+static uint64_t clock_of(const core_t *self, const struct line *line) {
+    uint64_t lag = LAG_MIN + self->mean16, now = self->clock[line->lane];
+    return now > lag && line->clock < now - lag ? now - lag : line->clock;
+}
+
+static void spend(core_t *self, struct line *line, uint32_t work) {
+    uint64_t clock = clock_of(self, line);
+    if (self->clock[line->lane] < clock)
+        self->clock[line->lane] = clock;
+    line->clock = clock + work;
+}
+
 static void send(core_t *self, struct line *line, struct ticket *t, uint32_t worker,
                  uint64_t now_us) {
     uint32_t work = t->work;
@@ -158,11 +180,11 @@ static void send(core_t *self, struct line *line, struct ticket *t, uint32_t wor
         line_refund(&self->flows, t); /* and that worker gets nothing more */
         return;
     }
-    self->n_due -= line->due;
-    line->due = false;
     uint64_t spent16 = (uint64_t)work * SHARE_ONE;
     line->earned16 -= spent16 < line->earned16 ? spent16 : line->earned16;
-    line->left -= work;
+    if (!queue_empty(&line->waiting))
+        update_due(self, line, now_us);
+    spend(self, line, work);
     int64_t mean16 = self->mean16;
     self->mean16 = (uint32_t)(mean16 + ((int64_t)work * 16 - mean16) / (1 << MEAN_SHIFT));
     give_back(self, line);
@@ -188,7 +210,8 @@ static bool dispatch_one(core_t *self, struct line *line, uint64_t now_us) {
         if (worker == FLEET_NONE) {
             if (put_off(self, t, &wish))
                 return true;
-            keep(self, line, wish.almost);
+            if (wish.almost != FLEET_NONE && !due_at(self, line, wish.almost))
+                keep(self, line, wish.almost);
             return false;
         }
         struct line *due = due_at(self, line, worker);
@@ -215,26 +238,23 @@ static bool dispatch_one(core_t *self, struct line *line, uint64_t now_us) {
 
 /* ---------------------------------------------------------------- all of them */
 
-/* The line whose turn it is, out of `ready`; NULL: none is left. As with flows in a line, rounds
- * that pay for nobody count double and double again. */
+/* The line whose turn it is, out of `ready`; NULL: none is left. */
 static struct line *take_turn(core_t *self) {
-    int64_t quantum = self->mean16 / 16 > 1 ? self->mean16 / 16 : 1;
     for (int lane = 0; lane < WIRE_LANES; lane++) {
         struct queue *ready = &self->ready[lane];
-        uint32_t seen = 0;
-        while (!queue_empty(ready)) {
-            struct line *line = QUEUE_ITEM(queue_pop(ready), struct line, ready);
-            if (queue_empty(ready))
-                line->left = line->left < 0 ? 0 : line->left;
-            if (line->left <= 0)
-                line->left += quantum;
-            if (line->left > 0)
-                return line;
-            queue_push(ready, &line->ready);
-            if (++seen == ready->n) {
-                seen = 0;
-                quantum *= 2;
+        struct line *first = NULL;
+        uint64_t least = 0;
+        for (struct link *item = queue_head(ready); item; item = queue_next(ready, item)) {
+            struct line *line = QUEUE_ITEM(item, struct line, ready);
+            uint64_t clock = clock_of(self, line);
+            if (!first || clock < least) {
+                first = line;
+                least = clock;
             }
+        }
+        if (first) {
+            queue_remove(ready, &first->ready);
+            return first;
         }
     }
     return NULL;
@@ -246,13 +266,8 @@ void dispatch_all(core_t *self, uint64_t now_us) {
         if (queue_empty(&line->waiting) || (higher_waits(self, line) && !line->due) ||
             !dispatch_one(self, line, now_us) || queue_empty(&line->waiting))
             continue;
-        struct queue *ready = &self->ready[line->lane];
-        if (queue_has(&line->ready))
-            queue_remove(ready, &line->ready);
-        if (line->left > 0)
-            queue_push_front(ready, &line->ready);
-        else
-            queue_push(ready, &line->ready);
+        if (!queue_has(&line->ready))
+            queue_push(&self->ready[line->lane], &line->ready);
     }
 }
 

@@ -216,44 +216,48 @@ static bool may_use(const struct fleet_load *load, uint32_t service, uint8_t lan
            (lane < load->barred || (load->keeper == service && load->keeper_lane == lane));
 }
 
-static float pace_of(const struct fleet_load *load, float per_credit) {
-    return load->pace > 0 ? load->pace : per_credit * (float)load->credit;
+/* Time until the worker is done with `cost` more. */
+static inline float done_in(const struct fleet_load *load, uint32_t cost, float per_credit) {
+    float ahead = (float)(load->cost + cost);
+    return load->pace > 0 ? ahead * load->us_per_cost : ahead / (per_credit * (float)load->credit);
 }
 
-/* Is `a` expected to be done with the request before `b`? */
-static bool sooner(const struct fleet_load *a, const struct fleet_load *b, uint32_t cost,
-                   float per_credit) {
-    float left = (float)(a->cost + cost) * pace_of(b, per_credit);
-    float right = (float)(b->cost + cost) * pace_of(a, per_credit);
-    if (left * 17 < right * 16)
+/* Sooner by more than a sixteenth, or as soon and used longer ago. */
+static inline bool goes_before(float a_us, const struct fleet_load *a, float b_us,
+                               const struct fleet_load *b) {
+    float left = 16 * a_us, right = 16 * b_us;
+    if (left + a_us < right)
         return true;
-    if (right * 17 < left * 16)
-        return false;
-    return (int32_t)(a->used - b->used) < 0;
+    return left <= right + b_us && (int32_t)(a->used - b->used) < 0;
 }
 
 /* The best of members[from..to). Where there are many, a random few of those with room will do. */
 static uint32_t choose_among(struct fleet *self, uint32_t service, uint32_t from, uint32_t to,
                              struct fleet_wish *wish) {
     const struct fleet_service *s = &self->services[service];
-    float per_credit = s->per_credit > 0 ? s->per_credit : 1;
-    uint32_t n = to - from, seen = 0, best = FLEET_NONE;
+    const float per_credit = s->per_credit > 0 ? s->per_credit : 1;
+    const uint32_t cost = wish->cost, n = to - from;
+    uint32_t seen = 0, best = FLEET_NONE;
+    float best_us = 0, almost_us = 0;
     uint32_t at = n > FLEET_SCAN ? from + hash_below(&self->random, n) : from;
     for (uint32_t i = 0; i < n; i++, at = at + 1 == to ? from : at + 1) {
         uint32_t worker = s->members[at];
         const struct fleet_load *load = &self->loads[worker];
         if (!may_use(load, service, wish->lane) || worker == wish->avoid)
             continue;
-        if (load->n && load->cost + wish->cost > load->credit) {
-            const struct fleet_load *almost =
-                wish->almost == FLEET_NONE ? NULL : &self->loads[wish->almost];
-            if (load->cost < load->credit &&
-                (!almost || sooner(load, almost, wish->cost, per_credit)))
+        if (load->n && load->cost + cost > load->credit) {
+            float us = load->cost < load->credit ? done_in(load, cost, per_credit) : 0;
+            if (us > 0 && (wish->almost == FLEET_NONE || us < almost_us)) {
                 wish->almost = worker;
+                almost_us = us;
+            }
             continue;
         }
-        if (best == FLEET_NONE || sooner(load, &self->loads[best], wish->cost, per_credit))
+        float us = done_in(load, cost, per_credit);
+        if (best == FLEET_NONE || goes_before(us, load, best_us, &self->loads[best])) {
             best = worker;
+            best_us = us;
+        }
         if (n > FLEET_SCAN && ++seen == FLEET_ENOUGH)
             break;
     }
@@ -283,6 +287,11 @@ uint32_t fleet_choose(struct fleet *self, uint32_t service, struct fleet_wish *w
 #define HELD_KEEP 0.9375 /* what a result leaves of the sums before it */
 #define DRIFT     0.01F  /* to the mean, each look: some ten seconds */
 
+static void set_pace(struct fleet_load *load, float pace) {
+    load->pace = pace;
+    load->us_per_cost = 1 / pace;
+}
+
 void fleet_learn(struct fleet *self, uint32_t worker, uint32_t cost, uint32_t load, uint64_t us) {
     struct fleet_worker *w = &self->workers[worker];
     struct fleet_load *l = &self->loads[worker];
@@ -290,7 +299,7 @@ void fleet_learn(struct fleet *self, uint32_t worker, uint32_t cost, uint32_t lo
         return;
     w->held_cost = w->held_cost * HELD_KEEP + (double)cost * load;
     w->held_us = w->held_us * HELD_KEEP + (double)cost * (double)us;
-    l->pace = (float)(w->held_cost / w->held_us);
+    set_pace(l, (float)(w->held_cost / w->held_us));
 }
 
 void fleet_measure(struct fleet *self) {
@@ -314,7 +323,7 @@ void fleet_measure(struct fleet *self) {
         if (w->state == FLEET_FREE || load->pace <= 0 || !w->n_services || load->n)
             continue;
         float mean = self->services[w->services[0]].per_credit * (float)load->credit;
-        load->pace += DRIFT * (mean - load->pace);
+        set_pace(load, load->pace + DRIFT * (mean - load->pace));
     }
 }
 

@@ -53,12 +53,13 @@ struct fleet_model {
 /* What a choice looks at, apart from the rest: a scan over hundreds of workers stays in the
  * cache. */
 struct fleet_load {
-    uint32_t cost;   /* of what is in flight there */
-    uint32_t n;      /* requests in flight there */
-    uint32_t used;   /* turn of the last dispatch: smaller is longer ago */
-    float pace;      /* cost it does per us when it has enough; 0: not known */
-    uint16_t credit; /* the worker's window, in cost */
-    uint16_t keeper; /* the service whose next request it is kept for; 0: none */
+    uint32_t cost;     /* of what is in flight there */
+    uint32_t n;        /* requests in flight there */
+    uint32_t used;     /* turn of the last dispatch: smaller is longer ago */
+    float pace;        /* cost it does per us when it has enough; 0: not known */
+    float us_per_cost; /* its inverse */
+    uint16_t credit;   /* the worker's window, in cost */
+    uint16_t keeper;   /* the service whose next request it is kept for; 0: none */
     uint8_t keeper_lane;
     uint8_t barred; /* lanes from this one on get nothing but the keeper; WIRE_LANES: none */
     bool open;      /* may be given work */

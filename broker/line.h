@@ -63,7 +63,7 @@ struct line {
     uint8_t lane;
     /* The rest is the dispatcher's. */
     struct link ready; /* in core.ready[lane] when a dispatch is worth trying */
-    int64_t left;      /* work it may dispatch before other services' lines */
+    uint64_t clock;    /* work it was given, beside other lines of its lane */
     uint64_t earned16; /* of higher lanes' work that passed it, in sixteenths */
     uint32_t keeps;    /* a worker that is kept for its next request; may be out of date */
     bool due;          /* it has earned its next request */

@@ -176,6 +176,99 @@ static void test_many_members(void **state) {
         TEST_EQ(choose(service, 1), last);
 }
 
+static enum status join_tier(uint64_t uuid, const char *tier, uint32_t *out) {
+    struct wire_model m = {.name = view_of("m"), .fingerprint = view_of("f"), .tasks = EMBED};
+    struct wire_ready ready = {.uuid = uuid,
+                               .name = view_of("w"),
+                               .models = &m,
+                               .n_models = 1,
+                               .threads = 2,
+                               .tier = view_of(tier)};
+    struct err err;
+    return fleet_join(&fleet, &ready, 20, 1000, out, &err);
+}
+
+static uint32_t choose_lane(uint32_t service, uint8_t lane) {
+    struct fleet_wish wish = {.cost = 4, .lane = lane, .avoid = FLEET_NONE};
+    return fleet_choose(&fleet, service, &wish);
+}
+
+static void test_tiers(void **state) {
+    (void)state;
+    uint32_t slow, fast, other;
+    TEST_EQ(join_tier(1, "standard", &slow), STATUS_OK);
+    TEST_EQ(join_tier(2, "fast", &fast), STATUS_OK);
+    TEST_EQ(join_tier(3, "", &other), STATUS_OK);
+    uint32_t service = fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED);
+    const struct fleet_service *s = &fleet.services[service];
+    TEST_TRUE(s->n_fast == 1 && s->members[0] == fast && s->threads == 6 && s->window == 60);
+    TEST_EQ(choose_lane(service, WIRE_LANE_HIGH), fast);
+    fleet.loads[other].cost = fleet.loads[other].n = 1;
+    TEST_EQ(choose_lane(service, WIRE_LANE_NORMAL), slow);
+    TEST_EQ(choose_lane(service, WIRE_LANE_BULK), slow);
+    fleet.loads[fast].cost = 20, fleet.loads[fast].n = 5; /* each spills over */
+    TEST_EQ(choose_lane(service, WIRE_LANE_HIGH), slow);
+    fleet.loads[slow].cost = fleet.loads[other].cost = 20;
+    fleet.loads[slow].n = fleet.loads[other].n = 5;
+    fleet.loads[fast].cost = 10;
+    TEST_EQ(choose_lane(service, WIRE_LANE_BULK), fast);
+    fleet.loads[fast].cost = 20;
+    TEST_EQ(choose_lane(service, WIRE_LANE_BULK), FLEET_NONE);
+    fleet_close(&fleet, fast, 2000);
+    TEST_TRUE(s->n_fast == 0 && s->n_members == 2 && s->threads == 4 && s->window == 40);
+}
+
+/* The faster one, though it has more to do; as soon as it is known to be faster. */
+static void test_paces(void **state) {
+    (void)state;
+    uint32_t slow, fast, unknown;
+    TEST_EQ(join_tier(1, "", &slow), STATUS_OK);
+    TEST_EQ(join_tier(2, "", &fast), STATUS_OK);
+    uint32_t service = fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED);
+    fleet_learn(&fleet, slow, 4, 4, 100); /* it had a fifth of its window: says nothing */
+    TEST_TRUE(fleet.loads[slow].pace == 0);
+    for (int i = 0; i < 50; i++) {
+        fleet_learn(&fleet, slow, 4, 20, 2000);
+        fleet_learn(&fleet, fast, 4, 20, 500);
+    }
+    fleet_measure(&fleet);
+    TEST_TRUE(fleet.services[service].pace > 0.049F && fleet.services[service].pace < 0.051F);
+    fleet.loads[fast].cost = 10, fleet.loads[fast].n = 2;
+    TEST_EQ(choose_lane(service, WIRE_LANE_NORMAL), fast); /* 350 us, and 400 */
+    fleet.loads[fast].cost = 16;
+    TEST_EQ(choose_lane(service, WIRE_LANE_NORMAL), slow); /* 500 us, and 400 */
+    TEST_EQ(join_tier(3, "", &unknown), STATUS_OK);
+    TEST_EQ(choose_lane(service, WIRE_LANE_NORMAL), unknown); /* held to be as the mean: 160 */
+    fleet.loads[fast].cost = fleet.loads[fast].n = 0;
+    for (int i = 0; i < 1000; i++)
+        fleet_measure(&fleet); /* nobody asks them: by and by all are the same */
+    float ratio = fleet.loads[fast].pace / fleet.loads[slow].pace;
+    TEST_TRUE(ratio > 0.99F && ratio < 1.01F);
+}
+
+static void test_kept(void **state) {
+    (void)state;
+    uint32_t w;
+    TEST_EQ(join_tier(1, "", &w), STATUS_OK);
+    uint32_t service = fleet_find(&fleet, view_of("m"), WIRE_TASK_EMBED);
+    struct fleet_load *load = &fleet.loads[w];
+    load->cost = 10, load->n = 2;
+    struct fleet_wish wish = {.cost = 15, .lane = WIRE_LANE_BULK, .avoid = FLEET_NONE};
+    TEST_EQ(fleet_choose(&fleet, service, &wish), FLEET_NONE);
+    TEST_EQ(wish.almost, w);
+    load->keeper = (uint16_t)service, load->keeper_lane = WIRE_LANE_BULK;
+    load->barred = WIRE_LANE_BULK;
+    TEST_EQ(choose_lane(service, WIRE_LANE_NORMAL), w);
+    TEST_EQ(choose_lane(service, WIRE_LANE_BULK), w); /* the keeper itself */
+    load->keeper++;
+    TEST_EQ(choose_lane(service, WIRE_LANE_BULK), FLEET_NONE);
+    load->barred = 0;
+    TEST_EQ(choose_lane(service, WIRE_LANE_HIGH), FLEET_NONE);
+    load->barred = WIRE_LANES;
+    wish = (struct fleet_wish){.cost = 1, .lane = WIRE_LANE_HIGH, .avoid = w};
+    TEST_EQ(fleet_choose(&fleet, service, &wish), FLEET_NONE);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
@@ -183,6 +276,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_words, setup, teardown),
         cmocka_unit_test_setup_teardown(test_choice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_members, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tiers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_paces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* line_test.c - whose turn it is: fairness by cost among accounts, weights, order inside an account,
- * and who is served when time runs out. Tickets are plain structs here; nobody runs them. */
+/* line_test.c - whose turn it is: fairness by cost among accounts, weights, order inside an
+ * account, and who is served when time runs out. Tickets are plain structs here; nobody runs them. */
 #include "core_state.h"
 #include "support/test.h"
 
