@@ -129,7 +129,6 @@ static void cancel(core_t *self, uint32_t client, uint64_t id) {
     struct ticket *t = ticket_find(self, client, id);
     if (!t)
         return; /* answered already: the answers cross */
-    ticket_recall(self, t);
     ticket_reply(self, t, STATUS_CANCELLED, "cancelled by the client");
 }
 

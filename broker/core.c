@@ -35,7 +35,7 @@ static bool take_tables(core_t *self, uint64_t now_us) {
     self->doomed_clients = calloc(cfg->max_clients, sizeof *self->doomed_clients);
     self->doomed_workers = calloc(cfg->max_workers, sizeof *self->doomed_workers);
     self->services = calloc(cfg->max_services, sizeof *self->services);
-    bool coalesce = cfg->coalesce && self->ops.body && self->ops.forward_too;
+    bool coalesce = cfg->coalesce && self->ops.body;
     self->leaders = coalesce ? malloc(buckets * sizeof *self->leaders) : NULL;
     if (coalesce && !self->leaders)
         return false;
@@ -130,7 +130,6 @@ static void expire(core_t *self, uint64_t now_us) {
     while ((slot = wheel_pop(&self->wheel, now_us)) != WHEEL_NONE) {
         struct ticket *t = &self->tickets[slot];
         bool waited = t->state == TICKET_WAITING || t->state == TICKET_HELD;
-        ticket_recall(self, t);
         ticket_reply(self, t, STATUS_DEADLINE_EXCEEDED,
                      waited ? "its time ran out while it waited"
                             : "its time ran out at the worker");
@@ -149,7 +148,6 @@ static void end_drain(core_t *self) {
         struct ticket *t = &self->tickets[i];
         if (t->state == TICKET_FREE)
             continue;
-        ticket_recall(self, t);
         ticket_unserved(self, t, STATUS_UNAVAILABLE, "this broker is stopping");
     }
 }

@@ -56,17 +56,17 @@ struct core_ops {
     /* `error` is the body, NULL: no body. */
     enum core_sent (*to_client)(void *arg, uint32_t client, const struct header *header,
                                 const struct core_error *error);
-    /* A reply whose body is that of the RESULT being handled. */
+    /* A reply whose body is that of the RESULT being handled; called once for each client that
+     * waits for it. */
     enum core_sent (*forward)(void *arg, uint32_t client, const struct header *header);
-    /* The same to one more client, before forward(): the body is needed again. NULL, or no body():
-     * requests are not coalesced. */
-    enum core_sent (*forward_too)(void *arg, uint32_t client, const struct header *header);
-    struct view (*body)(void *arg, uint32_t slot); /* the one that is kept, to compare it */
+    /* The one that is kept, to compare it; NULL: nothing is coalesced or refused for what it
+     * did. */
+    struct view (*body)(void *arg, uint32_t slot);
     void (*drop)(void *arg, uint32_t slot); /* the body of this slot is not needed any more */
     void (*client_closed)(void *arg, uint32_t client, const char *why);
     void (*worker_closed)(void *arg, uint32_t worker, const char *why); /* still in core_fleet() */
-    /* For the log; NULL: none. `why` NULL: trusted again. Of a body that is refused from now on only
-     * a hash is told. */
+    /* For the log; NULL: none. `why` NULL: trusted again. Of a body that is refused from now on
+     * only a hash is told. */
     void (*suspected)(void *arg, uint32_t worker, const char *why);
     void (*quarantined)(void *arg, uint32_t slot, uint64_t hash);
     void *arg;

@@ -177,8 +177,7 @@ void ticket_reply(core_t *self, struct ticket *t, enum status status, const char
 void ticket_reply_all(core_t *self, struct ticket *t, enum status status, const char *text);
 void ticket_result(core_t *self, struct run *run, uint8_t status, uint64_t now_us);
 void ticket_nacked(core_t *self, struct run *run);
-void ticket_drop(core_t *self, struct ticket *t);   /* its client is gone */
-void ticket_recall(core_t *self, struct ticket *t); /* its workers are told; the end is near */
+void ticket_drop(core_t *self, struct ticket *t); /* its client is gone */
 void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text);
 /* There is no room for it, or no time: RESOURCE_EXHAUSTED with advice when to come again. */
 void ticket_shed(core_t *self, struct ticket *t, uint32_t retry_after_ms, const char *text);

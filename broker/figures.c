@@ -21,7 +21,7 @@ struct service_copy {
 struct snapshot {
     struct core_stats stats;
     struct figures_frames frames;
-    uint32_t clients, queued, in_flight, workers, n_services;
+    uint32_t clients, queued, in_flight, following, workers, n_services;
     uint32_t by_state[FLEET_DRAINING + 1];
     uint64_t queued_bytes, oldest_us, uptime_us;
     double hourly_cost;
@@ -46,6 +46,7 @@ void figures_publish(figures_t *self, const core_t *core, const struct figures_f
     s->clients = core_clients(core);
     s->queued = core_queued(core);
     s->in_flight = core_in_flight(core);
+    s->following = core_following(core);
     s->queued_bytes = core_queued_bytes(core);
     s->draining = core_draining(core);
     s->uptime_us = now_us - self->started_us;
@@ -103,6 +104,17 @@ static void requests(const struct snapshot *s, struct expose_text *out) {
            stats->nacked);
     simple(out, "ember_late_results_total", "counter", "Results that nobody waited for any more.",
            stats->late);
+    simple(out, "ember_recoveries_total", "counter",
+           "Second executions of requests whose first looked stuck.", stats->recovered);
+    simple(out, "ember_hedges_total", "counter", "Second executions to overtake a slow first.",
+           stats->hedged);
+    simple(out, "ember_retries_denied_total", "counter",
+           "Second executions that the budget did not allow.", stats->retries_denied);
+    simple(out, "ember_poisoned_total", "counter",
+           "Requests that workers died of; their bodies are refused for a minute.",
+           stats->poisoned);
+    simple(out, "ember_coalesced_total", "counter",
+           "Requests answered by the execution of an equal one.", stats->coalesced);
     simple(out, "ember_replies_cut_total", "counter", "Replies a client did not take.",
            stats->replies_cut);
     expose_family(out, "ember_queue_duration_seconds", "histogram",
@@ -127,7 +139,7 @@ static void peers(const struct snapshot *s, struct expose_text *out) {
     simple(out, "ember_workers_lost_total", "counter", "Workers that left without saying goodbye.",
            s->stats.workers_lost);
     simple(out, "ember_workers_suspected_total", "counter",
-           "Times a worker did not take a dispatch.", s->stats.suspected);
+           "Times a worker was not trusted any more.", s->stats.suspected);
     simple(out, "ember_clients_cut_total", "counter",
            "Clients given up for the replies they left unread.", s->frames.cut);
     simple(out, "ember_unread_bytes", "gauge", "Sent to clients and not known to be read.",
@@ -182,6 +194,8 @@ void figures_page(figures_t *self, struct expose_text *out) {
     simple(out, "ember_queue_size", "gauge", "Requests waiting for a worker.", s->queued);
     simple(out, "ember_queue_bytes", "gauge", "Their bodies.", s->queued_bytes);
     simple(out, "ember_in_flight", "gauge", "Requests at workers.", s->in_flight);
+    simple(out, "ember_following", "gauge", "Requests that wait for an equal one at a worker.",
+           s->following);
     expose_family(out, "ember_queue_oldest_seconds", "gauge", "Age of the oldest waiter.");
     expose_f64(out, "ember_queue_oldest_seconds", NULL, (double)s->oldest_us / 1e6);
     per_service(s, out, "ember_service_queue_size", "gauge", "Requests waiting.", get_queued);

@@ -83,7 +83,10 @@ static void on_ready(loop_t *self, const struct frame_peer *from, uint32_t worke
     }
     if (!again)
         log_ready(self, worker, header->credit);
-    struct header ok = {.type = WIRE_READY_OK, .id = header->id, .epoch = core_cfg(self->core)->id};
+    struct header ok = {.type = WIRE_READY_OK,
+                        .credit = core_demand(self->core, worker),
+                        .id = header->id,
+                        .epoch = core_cfg(self->core)->id};
     struct view out = greet_ready_ok(&self->greet, self->core, worker);
     if (outbound_bytes(self->back, from, &ok, out) == CORE_GONE)
         core_worker_lost(self->core, worker, "disconnected", self->now_us);

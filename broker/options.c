@@ -45,6 +45,11 @@ static const struct cfg_row rows[] = {
              "refused, beyond all of it the client is cut off"),
     CFG_SIZE("memory-limit", S, memory_limit, "0", 0, 1e15,
              "of this process: above 90 % nothing new is taken; 0: the cgroup's limit, if any"),
+    CFG_CHOICE("coalesce", S, coalesce, "on", "off|on",
+               "equal requests that wait or run at the same time share an execution"),
+    CFG_CHOICE("hedge", S, hedge, "off", "off|on",
+               "a request slower than 95 of 100 is given to an idle worker, too; with those that\n"
+               "a worker seems stuck with at most 10 % of requests, and 10 a second"),
     CFG_HEADING("Times"),
     CFG_DURATION("queue-target", S, queue_target_us, "100ms", 0, 3600e6,
                  "a client whose oldest request has waited longer, and half of its time, is\n"
@@ -112,7 +117,9 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
                  .queue_target_us = s->queue_target_us,
                  .heartbeat_us = s->heartbeat_us,
                  .no_worker_grace_us = s->grace_us,
-                 .drain_us = s->drain_us},
+                 .drain_us = s->drain_us,
+                 .hedge = s->hedge,
+                 .coalesce = s->coalesce},
         .clients = s->clients,
         .workers = s->workers,
         .advertise = s->advertise,

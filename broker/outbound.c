@@ -143,6 +143,22 @@ static void op_worker_closed(void *arg, uint32_t worker, const char *why) {
              core_fleet(self->core)->n_workers - 1);
 }
 
+static void op_suspected(void *arg, uint32_t worker, const char *why) {
+    loop_t *self = arg;
+    const struct fleet_worker *w = &core_fleet(self->core)->workers[worker];
+    char host[2 * sizeof w->host + 3];
+    log_line(why ? LOG_WARN : LOG_INFO, why ? "worker-suspect" : "worker-trusted",
+             "worker=%s host=%s why=\"%s\" in_flight=%u", w->name,
+             log_quoted(w->host, host, sizeof host), why ? why : "it gets on",
+             core_fleet(self->core)->loads[worker].n);
+}
+
+static void op_quarantined(void *arg, uint32_t slot, uint64_t hash) {
+    loop_t *self = arg;
+    log_warn("quarantined", "body=%016llx bytes=%zu why=\"workers died of it\"",
+             (unsigned long long)hash, zmq_msg_size(&self->bodies[slot]));
+}
+
 void outbound_refuse(loop_t *self, void *socket, const struct frame_peer *to, uint8_t type,
                      const struct header *asked, const struct err *err) {
     struct header header = {
@@ -165,5 +181,7 @@ struct core_ops outbound_ops(loop_t *self) {
                              .drop = op_drop,
                              .client_closed = op_client_closed,
                              .worker_closed = op_worker_closed,
+                             .suspected = op_suspected,
+                             .quarantined = op_quarantined,
                              .arg = self};
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WORKERS_MAX = 512, SERVICES_MAX = 512, COUNTERS_MAX = 40 };
+enum { WORKERS_MAX = 512, SERVICES_MAX = 512, COUNTERS_MAX = 64 };
 
 struct room {
     struct wire_worker_status workers[WORKERS_MAX];
@@ -97,6 +97,12 @@ static uint32_t fill_counters(const core_t *core, struct room *room) {
         {view_of("late"), s->late},
         {view_of("workers_lost"), s->workers_lost},
         {view_of("suspected"), s->suspected},
+        {view_of("recovered"), s->recovered},
+        {view_of("hedged"), s->hedged},
+        {view_of("retries_denied"), s->retries_denied},
+        {view_of("poisoned"), s->poisoned},
+        {view_of("coalesced"), s->coalesced},
+        {view_of("following"), core_following(core)},
         {view_of("strangers"), s->strangers},
         {view_of("unexpected"), s->unexpected},
         {view_of("replies_cut"), s->replies_cut},

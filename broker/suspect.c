@@ -3,15 +3,15 @@
  *              stuck (hedge.c), five failures in a row, its queue full
  *        ┌──────────────────────────────────────────────────────────────┐
  *        │                                                              ▼
- *      LIVE ◄── three good results ── half its window ◄── one ── SUSPECT: nothing new;
- *        ▲                                 │      a good result   what it has is sent elsewhere, too
+ *      LIVE ◄── three good results ── half its window ◄─ one ── SUSPECT: nothing new;
+ *        ▲                                 │      good result    what it has is sent elsewhere, too
  *        │                                 └── stuck again ──►     │   ▲
  *        │                                                         │   │ a probe, one request at a
  *        └── nobody else serves what it serves ────────────────────┘   └── time, after ten seconds
  *
- * At most a third of the workers, but one always, may be suspect, and none that is the only one for
- * some service: a rule that would stop the service is wrong about what is wrong (cf. Envoy's outlier
- * detection, which ejects a share of the hosts at most). */
+ * At most a third of the workers, but one always, may be suspect, and none that is the only one
+ * for some service: a rule that would stop the service is wrong about what is wrong (cf. Envoy's
+ * outlier detection, which ejects a share of the hosts at most). */
 #include "core_state.h"
 
 enum {

@@ -144,9 +144,21 @@ void ticket_unplace(core_t *self, struct ticket *t) {
 
 /* ---------------------------------------------------------------- the end */
 
+/* Whoever works on it is told to stop, unless somebody else waits for the same. */
+static void recall(core_t *self, struct ticket *t) {
+    if (!ticket_runs(t) && t->state != TICKET_HELD)
+        return;
+    if (coalesce_hand_over(self, t))
+        return;
+    for (uint32_t i = 0; i < TICKET_RUNS; i++)
+        if (t->runs[i] != CORE_NONE)
+            run_recall(self, &self->runs[t->runs[i]]);
+}
+
 /* Out of every table; the slot may be given to the next request. */
 static void finish(core_t *self, struct ticket *t) {
     uint32_t slot = ticket_slot(self, t);
+    recall(self, t);
     coalesce_leave(self, t);
     ticket_unplace(self, t);
     wheel_remove(&self->wheel, slot);
@@ -201,9 +213,8 @@ void ticket_shed(core_t *self, struct ticket *t, uint32_t retry_after_ms, const 
     reply(self, t, STATUS_RESOURCE_EXHAUSTED, text, retry_after_ms);
 }
 
-/* The worker's answer goes to the ticket's client; `more`: its body is needed once more. */
-static void forward(core_t *self, struct ticket *t, enum status status, bool more,
-                    uint64_t now_us) {
+/* The worker's answer goes to the ticket's client. */
+static void forward(core_t *self, struct ticket *t, enum status status, uint64_t now_us) {
     struct header header = reply_header(self, t, (uint8_t)status);
     uint32_t client = t->client;
     self->services[t->service].answered++;
@@ -211,11 +222,8 @@ static void forward(core_t *self, struct ticket *t, enum status status, bool mor
     histogram_add(&self->stats.total_us, now_us - t->admitted_us);
     count_reply(self, client, (uint8_t)status);
     finish(self, t);
-    if (self->clients[client].doomed)
-        return;
-    client_sent(self, client,
-                more ? self->ops.forward_too(self->ops.arg, client, &header)
-                     : self->ops.forward(self->ops.arg, client, &header));
+    if (!self->clients[client].doomed)
+        client_sent(self, client, self->ops.forward(self->ops.arg, client, &header));
 }
 
 /* Would another execution say the same? Then it is the answer of equal requests, too, and needs no
@@ -232,11 +240,12 @@ static void answer(core_t *self, struct ticket *t, enum status status, uint64_t 
     while (theirs && !queue_empty(&t->twins)) {
         struct ticket *twin = QUEUE_ITEM(queue_head(&t->twins), struct ticket, twin);
         self->stats.coalesced++;
-        forward(self, twin, status, true, now_us);
+        forward(self, twin, status, now_us);
     }
+    recall(self, t); /* the execution that was slower */
     ticket_unplace(self, t);
     coalesce_scatter(self, t);
-    forward(self, t, status, false, now_us);
+    forward(self, t, status, now_us);
 }
 
 void ticket_back(core_t *self, struct ticket *t) {
@@ -264,6 +273,7 @@ void ticket_result(core_t *self, struct run *run, uint8_t code, uint64_t now_us)
     bool second = ticket_runs(t) > 1 || t->state == TICKET_WAITING;
     if (!final && (second || early || !known)) {
         run_end(self, run);
+        t->attempts -= early;
         if (ticket_runs(t))
             return; /* the other may say better */
         if (second)
@@ -277,9 +287,7 @@ void ticket_result(core_t *self, struct run *run, uint8_t code, uint64_t now_us)
             ticket_reply_all(self, t, STATUS_INTERNAL, "the worker's status is unknown");
         return;
     }
-    for (uint32_t i = 0; i < TICKET_RUNS; i++)
-        if (t->runs[i] != CORE_NONE && &self->runs[t->runs[i]] != run)
-            run_recall(self, &self->runs[t->runs[i]]);
+    run_end(self, run);
     answer(self, t, status, now_us);
 }
 
@@ -302,16 +310,7 @@ void ticket_nacked(core_t *self, struct run *run) {
 
 void ticket_drop(core_t *self, struct ticket *t) {
     self->stats.dropped++;
-    ticket_recall(self, t);
     finish(self, t);
-}
-
-void ticket_recall(core_t *self, struct ticket *t) {
-    if (coalesce_hand_over(self, t))
-        return;
-    for (uint32_t i = 0; i < TICKET_RUNS; i++)
-        if (t->runs[i] != CORE_NONE)
-            run_recall(self, &self->runs[t->runs[i]]);
 }
 
 /* Not executed as far as we know, or lost with every worker that tried. */

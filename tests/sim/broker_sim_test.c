@@ -10,12 +10,13 @@
  *   - an OK answer carries the result of that very call's payload;
  *   - DEADLINE_EXCEEDED comes at the deadline, neither before nor more than a tick after it;
  *   - nobody is given more than its window, nor a fourth execution of one request;
+ *   - a body is refused only after two workers died that had it;
+ *   - second executions keep to their budget;
  *   - once faults stop and callers are done, nothing is left: no ticket, no body.
  * Messages of one connection keep their order; those of different connections do not. */
 #include "base/check.h"
 #include "base/hash.h"
 #include "core.h"
-#include "support/body.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,12 @@ enum {
     TICKETS = 64,
     CALLS = 256, /* remembered per client, by id */
     MESSAGES = 16384,
-    JOBS = 64,    /* at one worker */
+    JOBS = 64,      /* at one worker */
+    FLIGHTS = 4096, /* executions that the core holds to be under way */
+    DIED = 1024,    /* payloads remembered that were at a worker that died */
+    PAYLOADS = 6,   /* that many clients ask for at the same time */
+    BODY_MIN = 8,
+    BODY_MAX = 4096,
     POISON = 499, /* one request in so many */
     MS = 1000,
     BEAT_US = 500 * MS,
@@ -41,7 +47,12 @@ struct call {
 };
 
 struct job {
-    uint64_t ticket, tag, due_us;
+    uint64_t ticket, tag, due_us, deadline_us;
+};
+
+struct flight {
+    uint64_t ticket, tag;
+    uint32_t worker;
 };
 
 struct conn { /* connection i: client i, or worker i - CLIENTS */
@@ -56,7 +67,7 @@ struct conn { /* connection i: client i, or worker i - CLIENTS */
     uint64_t next_id, next_call_us;
     struct call calls[CALLS];
     /* a worker */
-    uint64_t uuid, frozen_until_us, next_beat_us;
+    uint64_t uuid, frozen_until_us, stuck_until_us, next_beat_us;
     struct job jobs[JOBS];
     uint32_t n_jobs;
     uint16_t credit;
@@ -68,7 +79,6 @@ struct message {
     uint32_t conn, life;
     bool to_core;
     struct header header;
-    size_t bytes;
 };
 
 static struct sim {
@@ -85,6 +95,14 @@ static struct sim {
     uint32_t services[8]; /* numbers that clients ask for */
     uint64_t outcomes[STATUS_UNAUTHENTICATED + 1];
     uint64_t faults, moved;
+    struct flight flights[FLIGHTS];
+    uint32_t n_flights;
+    struct {
+        uint64_t tag, n;
+    } died[DIED];
+    uint32_t n_died;
+    uint64_t payloads[PAYLOADS];
+    uint64_t recovered, hedged, coalesced, poisoned;
 } s;
 
 #define EXPECT(cond)                                                                               \
@@ -106,6 +124,51 @@ static bool chance(uint32_t in_thousand) {
 
 static uint64_t answer_of(uint64_t tag) {
     return hash_mix(tag) | 1;
+}
+
+/* Equal tags have equal lengths, and bodies that begin with them. */
+static size_t bytes_of(uint64_t tag) {
+    uint64_t random = tag;
+    uint32_t most = hash_below(&random, 10) ? 300 : BODY_MAX - BODY_MIN;
+    return BODY_MIN + hash_below(&random, most);
+}
+
+static struct view body_of(uint64_t tag, unsigned char *room) {
+    memcpy(room, &tag, sizeof tag);
+    return view_make(room, bytes_of(tag));
+}
+
+/* ---------------------------------------------------------------- books of executions */
+
+static void flight_begins(uint32_t worker, uint64_t ticket, uint64_t tag) {
+    EXPECT(s.n_flights < FLIGHTS);
+    for (uint32_t i = 0; i < s.n_flights; i++)
+        EXPECT(s.flights[i].ticket != ticket);
+    s.flights[s.n_flights++] = (struct flight){ticket, tag, worker};
+}
+
+static void flight_ends(uint32_t worker, uint64_t ticket) {
+    for (uint32_t i = 0; i < s.n_flights; i++)
+        if (s.flights[i].worker == worker && s.flights[i].ticket == ticket)
+            s.flights[i--] = s.flights[--s.n_flights];
+}
+
+static uint64_t *deaths_of(uint64_t tag) {
+    for (uint32_t i = 0; i < s.n_died && i < DIED; i++)
+        if (s.died[i].tag == tag)
+            return &s.died[i].n;
+    uint32_t at = s.n_died++ % DIED;
+    s.died[at].tag = tag;
+    s.died[at].n = 0;
+    return &s.died[at].n;
+}
+
+static void worker_dies(uint32_t worker) {
+    for (uint32_t i = 0; i < s.n_flights; i++)
+        if (s.flights[i].worker == worker) {
+            ++*deaths_of(s.flights[i].tag);
+            s.flights[i--] = s.flights[--s.n_flights];
+        }
 }
 
 /* ---------------------------------------------------------------- the network */
@@ -142,8 +205,7 @@ static struct message fetch(void) {
     return top;
 }
 
-static void transmit(uint32_t conn, bool to_core, struct header header, uint64_t tag,
-                     size_t bytes) {
+static void transmit(uint32_t conn, bool to_core, struct header header, uint64_t tag) {
     struct conn *c = &s.conns[conn];
     if (!c->up)
         return; /* lost with the connection */
@@ -157,8 +219,7 @@ static void transmit(uint32_t conn, bool to_core, struct header header, uint64_t
                           .conn = conn,
                           .life = c->life,
                           .to_core = to_core,
-                          .header = header,
-                          .bytes = bytes});
+                          .header = header});
 }
 
 static void disconnect(uint32_t conn) {
@@ -177,7 +238,7 @@ static enum core_sent send_to(uint32_t conn, const struct header *header, uint64
     struct conn *c = &s.conns[conn];
     if (!c->up)
         return s.now_us < c->lag_until_us ? CORE_SENT : CORE_GONE;
-    transmit(conn, false, *header, tag, 0);
+    transmit(conn, false, *header, tag);
     return CORE_SENT;
 }
 
@@ -192,6 +253,8 @@ static enum core_sent send_number(uint32_t conn, uint32_t number, const struct h
 static enum core_sent to_worker(void *arg, uint32_t worker, const struct header *header,
                                 uint32_t slot) {
     (void)arg;
+    if (header->type == WIRE_CANCEL)
+        flight_ends(worker, header->id);
     if (slot == CORE_NONE)
         return send_number(s.worker_conn[worker], worker, header, 0);
     EXPECT(header->type == WIRE_DISPATCH && s.bodies[slot]);
@@ -203,7 +266,10 @@ static enum core_sent to_worker(void *arg, uint32_t worker, const struct header 
     s.moved += header->attempt > 1;
     if (!s.healed && chance(3))
         return CORE_FULL;
-    return send_number(s.worker_conn[worker], worker, header, s.bodies[slot]);
+    enum core_sent sent = send_number(s.worker_conn[worker], worker, header, s.bodies[slot]);
+    if (sent == CORE_SENT)
+        flight_begins(worker, header->id, s.bodies[slot]);
+    return sent;
 }
 
 /* What the broker says of a call, looked at the moment it says it. */
@@ -233,9 +299,21 @@ static enum core_sent forward(void *arg, uint32_t client, const struct header *h
     EXPECT(s.incoming);
     uint32_t conn = s.client_conn[client];
     judge(conn, header);
-    uint64_t tag = s.incoming;
-    s.incoming = 0;
-    return send_number(conn, client, header, tag);
+    return send_number(conn, client, header, s.incoming);
+}
+
+static struct view body(void *arg, uint32_t slot) {
+    static unsigned char room[BODY_MAX];
+    (void)arg;
+    EXPECT(s.bodies[slot]);
+    return body_of(s.bodies[slot], room);
+}
+
+/* The second worker that died of it is being buried, and not yet in the books. */
+static void quarantined(void *arg, uint32_t slot, uint64_t hash) {
+    (void)arg;
+    (void)hash;
+    EXPECT(*deaths_of(s.bodies[slot]) >= 1);
 }
 
 static void drop(void *arg, uint32_t slot) {
@@ -258,6 +336,7 @@ static void worker_closed(void *arg, uint32_t worker, const char *why) {
     (void)arg;
     EXPECT(why);
     closed(s.worker_conn[worker], worker);
+    worker_dies(worker);
 }
 
 /* ---------------------------------------------------------------- arriving at the core */
@@ -271,7 +350,7 @@ static void arrive_hello(uint32_t conn, const struct message *m) {
     s.client_conn[c->number] = conn;
     (void)known;
     struct header welcome = {.type = WIRE_WELCOME, .epoch = core_session(s.core, c->number)};
-    transmit(conn, false, welcome, 0, 0);
+    transmit(conn, false, welcome, 0);
 }
 
 static void arrive_ready(uint32_t conn, const struct message *m) {
@@ -288,7 +367,7 @@ static void arrive_ready(uint32_t conn, const struct message *m) {
     c->number = number;
     s.worker_conn[number] = conn;
     struct header ok = {.type = WIRE_READY_OK, .epoch = core_cfg(s.core)->id};
-    transmit(conn, false, ok, 0, 0);
+    transmit(conn, false, ok, 0);
 }
 
 static void arrive_request(uint32_t conn, const struct message *m) {
@@ -296,11 +375,13 @@ static void arrive_request(uint32_t conn, const struct message *m) {
     struct call *call = &c->calls[m->header.id % CALLS];
     if (call->id == m->header.id && !call->arrived_us)
         call->arrived_us = s.now_us;
-    uint32_t slot = core_request(s.core, c->number, &m->header, BODY(m->bytes), s.now_us);
+    static unsigned char room[BODY_MAX];
+    struct view bytes = body_of(m->tag, room);
+    uint32_t slot = core_request(s.core, c->number, &m->header, bytes, s.now_us);
     if (slot != CORE_NONE) {
         EXPECT(slot < TICKETS && !s.bodies[slot]);
         s.bodies[slot] = m->tag;
-        s.body_bytes[slot] = m->bytes;
+        s.body_bytes[slot] = bytes.bytes;
     }
 }
 
@@ -313,7 +394,7 @@ static void arrive(const struct message *m) {
     } else if (m->header.type == WIRE_READY) {
         arrive_ready(conn, m);
     } else if (c->number == CORE_NONE) {
-        transmit(conn, false, (struct header){.type = WIRE_WHO_ARE_YOU}, 0, 0);
+        transmit(conn, false, (struct header){.type = WIRE_WHO_ARE_YOU}, 0);
     } else if (client) {
         if (!core_client_heard(s.core, c->number, &m->header, s.now_us))
             return;
@@ -322,6 +403,8 @@ static void arrive(const struct message *m) {
         else
             core_client_frame(s.core, c->number, &m->header, s.now_us);
     } else if (core_worker_heard(s.core, c->number, &m->header, s.now_us)) {
+        if (m->header.type == WIRE_RESULT || m->header.type == WIRE_NACK)
+            flight_ends(c->number, m->header.id);
         s.incoming = m->tag;
         core_worker_frame(s.core, c->number, &m->header, s.now_us);
         s.incoming = 0;
@@ -343,7 +426,7 @@ static void client_receives(uint32_t conn, const struct message *m) {
         c->retry_us = s.now_us;
         return;
     case WIRE_PING:
-        transmit(conn, true, (struct header){.type = WIRE_PONG, .epoch = c->epoch}, 0, 0);
+        transmit(conn, true, (struct header){.type = WIRE_PONG, .epoch = c->epoch}, 0);
         return;
     case WIRE_REPLY:
         break;
@@ -377,7 +460,7 @@ static void send_call(uint32_t conn, struct call *call, uint8_t flags, uint16_t 
                             .epoch = s.conns[conn].epoch,
                             .budget_us = call->budget_us,
                             .service = service};
-    transmit(conn, true, header, call->tag, below(chance(100) ? 4000 : 300));
+    transmit(conn, true, header, call->tag);
 }
 
 static void client_calls(uint32_t conn) {
@@ -390,10 +473,16 @@ static void client_calls(uint32_t conn) {
         if (call->open)
             return; /* more than it can remember: stop asking */
         *call = (struct call){.id = id, .tag = hash_next(&s.random) | 1, .sent_us = s.now_us};
+        uint64_t *shared = &s.payloads[below(PAYLOADS)];
+        if (chance(50) || !*shared)
+            *shared = call->tag;
+        if (chance(300))
+            call->tag = *shared;
         call->budget_us = storm_us ? storm_us : 1 + below(chance(100) ? 3 * MS : 2000 * MS);
         call->open = true;
         uint16_t service = (uint16_t)s.services[below(6)];
-        send_call(conn, call, 0, service, (uint8_t)below(WIRE_LANES));
+        send_call(conn, call, chance(100) ? WIRE_FLAG_ALONE : 0, service,
+                  (uint8_t)below(WIRE_LANES));
         if (chance(40)) {
             call->resent = true;
             send_call(conn, call, WIRE_FLAG_RETRY, service, 0);
@@ -401,7 +490,7 @@ static void client_calls(uint32_t conn) {
         if (chance(40)) {
             call->cancelled = true;
             struct header cancel = {.type = WIRE_CANCEL, .id = id, .epoch = c->epoch};
-            transmit(conn, true, cancel, 0, 0);
+            transmit(conn, true, cancel, 0);
         }
     }
 }
@@ -419,7 +508,7 @@ static void client_step(uint32_t conn) {
         c->retry_us = s.now_us;
     }
     if (c->up && !c->epoch && s.now_us >= c->retry_us) {
-        transmit(conn, true, (struct header){.type = WIRE_HELLO}, 0, 0);
+        transmit(conn, true, (struct header){.type = WIRE_HELLO}, 0);
         c->retry_us = s.now_us + 500 * MS;
     }
     if (c->epoch && !s.healed && s.now_us >= c->next_call_us) {
@@ -440,7 +529,7 @@ static void worker_says(uint32_t conn, uint8_t type, uint8_t status, uint64_t id
     struct conn *c = &s.conns[conn];
     struct header header = {
         .type = type, .status = status, .credit = c->credit, .id = id, .epoch = c->epoch};
-    transmit(conn, true, header, tag, 0);
+    transmit(conn, true, header, tag);
 }
 
 static void worker_receives(uint32_t conn, const struct message *m) {
@@ -460,8 +549,10 @@ static void worker_receives(uint32_t conn, const struct message *m) {
             return;
         }
         uint64_t us = 200 + below(chance(50) ? 400 * MS : 8 * MS);
-        c->jobs[c->n_jobs++] =
-            (struct job){.ticket = m->header.id, .tag = m->tag, .due_us = s.now_us + us};
+        c->jobs[c->n_jobs++] = (struct job){.ticket = m->header.id,
+                                            .tag = m->tag,
+                                            .due_us = s.now_us + us,
+                                            .deadline_us = s.now_us + m->header.budget_us};
     } else if (m->header.type == WIRE_CANCEL && chance(500)) {
         for (uint32_t i = 0; i < c->n_jobs; i++)
             if (c->jobs[i].ticket == m->header.id)
@@ -493,6 +584,8 @@ static void worker_faults(uint32_t conn) {
         disconnect(conn); /* crash or a broken line */
     else if (chance(1) && chance(150))
         c->frozen_until_us = s.now_us + below(4000 * MS);
+    else if (chance(1) && chance(300))
+        c->stuck_until_us = s.now_us + below(3000 * MS);
     else if (chance(1) && chance(100) && c->epoch && !c->leaving) {
         c->leaving = true;
         worker_says(conn, WIRE_DRAIN, 0, 0, 0);
@@ -511,7 +604,7 @@ static void worker_step(uint32_t conn) {
         return;
     if (!c->epoch && s.now_us >= c->retry_us) {
         struct header ready = {.type = WIRE_READY, .credit = c->credit};
-        transmit(conn, true, ready, c->uuid, 0);
+        transmit(conn, true, ready, c->uuid);
         c->retry_us = s.now_us + 300 * MS;
     }
     if (c->epoch && s.now_us >= c->next_beat_us) {
@@ -520,10 +613,14 @@ static void worker_step(uint32_t conn) {
     }
     for (uint32_t i = 0; i < c->n_jobs; i++) {
         struct job job = c->jobs[i];
-        if (job.due_us > s.now_us)
+        bool late = s.now_us >= job.deadline_us;
+        if (s.now_us < c->stuck_until_us || (job.due_us > s.now_us && !late))
             continue;
         c->jobs[i--] = c->jobs[--c->n_jobs];
-        uint8_t status = chance(20) ? STATUS_INVALID_ARGUMENT : STATUS_OK;
+        uint8_t status = late         ? STATUS_DEADLINE_EXCEEDED
+                         : chance(20) ? STATUS_INVALID_ARGUMENT
+                         : chance(5)  ? STATUS_INTERNAL
+                                      : STATUS_OK;
         for (uint32_t copies = chance(20) ? 2 : 1; copies; copies--)
             worker_says(conn, WIRE_RESULT, status, job.ticket, answer_of(job.tag));
     }
@@ -555,6 +652,8 @@ static void start(uint64_t seed) {
                            .heartbeat_us = BEAT_US,
                            .no_worker_grace_us = 1000 * MS,
                            .drain_us = 500 * MS,
+                           .hedge = seed % 2,
+                           .coalesce = seed % 4 != 0,
                            .id = hash_next(&s.random) | 1,
                            .seed = seed};
     if (seed % 3 == 0)
@@ -562,6 +661,8 @@ static void start(uint64_t seed) {
     struct core_ops ops = {.to_worker = to_worker,
                            .to_client = to_client,
                            .forward = forward,
+                           .body = body,
+                           .quarantined = quarantined,
                            .drop = drop,
                            .client_closed = client_closed,
                            .worker_closed = worker_closed};
@@ -651,6 +752,12 @@ static void run(uint64_t seed, uint64_t steps, bool drain) {
     while (s.now_us < until)
         step();
     check_all_answered();
+    const struct core_stats *stats = core_stats(s.core);
+    s.recovered = stats->recovered;
+    s.hedged = stats->hedged;
+    s.coalesced = stats->coalesced;
+    s.poisoned = stats->poisoned;
+    EXPECT(s.recovered + s.hedged <= stats->received / 10 + 10 * (s.now_us / (1000 * MS) + 10));
     EXPECT(!drain || core_drained(s.core));
     core_destroy(&s.core);
 }
@@ -667,6 +774,7 @@ int main(int argc, char **argv) {
     uint64_t steps = argument(argc, argv, "--steps", 25000);
     uint64_t seeds = argument(argc, argv, "--seeds", argc > 1 ? 1 : 40);
     uint64_t ok = 0, all = 0, faults = 0, moved = 0;
+    uint64_t recovered = 0, hedged = 0, coalesced = 0, poisoned = 0;
     uint64_t outcomes[STATUS_UNAUTHENTICATED + 1] = {0};
     for (uint64_t i = 0; i < seeds; i++) {
         run(seed + i, steps, (seed + i) % 2 == 0);
@@ -676,11 +784,18 @@ int main(int argc, char **argv) {
         }
         faults += s.faults;
         moved += s.moved;
+        recovered += s.recovered;
+        hedged += s.hedged;
+        coalesced += s.coalesced;
+        poisoned += s.poisoned;
     }
     ok = outcomes[STATUS_OK];
     printf("%llu steps of %llu seeds: %llu calls answered, %llu disconnects, %llu repeats\n",
            (unsigned long long)(steps * seeds), (unsigned long long)seeds, (unsigned long long)all,
            (unsigned long long)faults, (unsigned long long)moved);
+    printf("  %llu recovered, %llu hedged, %llu coalesced, %llu poisoned\n",
+           (unsigned long long)recovered, (unsigned long long)hedged, (unsigned long long)coalesced,
+           (unsigned long long)poisoned);
     for (int k = 0; k <= STATUS_UNAUTHENTICATED; k++)
         if (outcomes[k])
             printf("  %-20s %llu\n", status_name((enum status)k), (unsigned long long)outcomes[k]);
@@ -688,7 +803,8 @@ int main(int argc, char **argv) {
     bool covers = seeds < 8 || (ok > all / 10 && outcomes[STATUS_DEADLINE_EXCEEDED] &&
                                 outcomes[STATUS_RESOURCE_EXHAUSTED] && outcomes[STATUS_CANCELLED] &&
                                 outcomes[STATUS_INTERNAL] && outcomes[STATUS_NOT_FOUND] &&
-                                outcomes[STATUS_UNAVAILABLE] && moved);
+                                outcomes[STATUS_UNAVAILABLE] && moved && recovered && hedged &&
+                                coalesced && poisoned);
     if (!covers)
         fprintf(stderr, "the runs do not cover what they should\n");
     return covers ? 0 : 1;

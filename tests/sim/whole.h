@@ -46,7 +46,7 @@ struct process {
 
 struct totals {
     uint64_t calls, outcomes[STATUS_UNAUTHENTICATED + 1];
-    uint64_t executions, dispatches, poisoned, hedges, coalesced;
+    uint64_t executions, dispatches, poisoned, hedges;
     uint64_t cuts, crashes, freezes, jumps, drains, stalls, lies;
     uint64_t spent, moved;
 };

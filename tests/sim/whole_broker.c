@@ -98,11 +98,6 @@ static enum core_sent op_forward(void *arg, uint32_t client, const struct header
     return send_conn(&self->clients[client], header, self->incoming);
 }
 
-static enum core_sent op_forward_too(void *arg, uint32_t client, const struct header *header) {
-    s.totals.coalesced++;
-    return op_forward(arg, client, header);
-}
-
 static struct view op_body(void *arg, uint32_t slot) {
     struct broker *self = arg;
     EXPECT(self->bodies[slot]);
@@ -314,7 +309,6 @@ void broker_start(uint32_t i) {
     struct core_ops ops = {.to_worker = op_to_worker,
                            .to_client = op_to_client,
                            .forward = op_forward,
-                           .forward_too = op_forward_too,
                            .body = op_body,
                            .drop = op_drop,
                            .client_closed = op_client_closed,
