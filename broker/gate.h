@@ -4,8 +4,8 @@
  *     READY  ──► gate_worker() ──► core_ready() ──► gate_seat()
  *     gate_changed() ──► gate_revoked(), until it finds none           whose key is gone must leave
  *
- * libzmq has no way to close one connection of a ROUTER: a revoked key keeps its connection, but has
- * no session, and no HELLO or READY of it makes one.
+ * libzmq has no way to close one connection of a ROUTER: a revoked key keeps its connection, but
+ * has no session, and no HELLO or READY of it makes one.
  *
  * Threads: owner only. Memory: all of it is taken in gate_init(). */
 #ifndef EMBER_BROKER_GATE_H

@@ -19,7 +19,7 @@ enum {
     BAD_LOG_US = 10 * 1000 * 1000, /* of what a broker says wrong */
     NEWS_LOG_US = 200 * 1000,
     NEWS_US = 20 * 1000,
-    EVENT_BYTES = 6, /* first frame of a monitor's message: uint16 event, uint32 value */
+    REDIAL_US = 500 * 1000,
 };
 
 /* ---------------------------------------------------------------- sending */
@@ -255,33 +255,22 @@ static void drain_socket(struct brokers *self, uint32_t i) {
     }
 }
 
-/* One event; 0 when there is none. */
-static uint16_t read_event(void *monitor) {
-    zmq_msg_t frame;
-    uint16_t event = 0;
-    bool more = true;
-    for (int part = 0; more; part++) { /* numbers, then the address */
-        zmq_msg_init(&frame);
-        if (zmq_msg_recv(&frame, monitor, ZMQ_DONTWAIT) < 0) {
-            zmq_msg_close(&frame);
-            return 0;
-        }
-        if (part == 0 && zmq_msg_size(&frame) == EVENT_BYTES)
-            memcpy(&event, zmq_msg_data(&frame), sizeof event);
-        more = zmq_msg_more(&frame) != 0;
-        zmq_msg_close(&frame);
-    }
-    return event;
-}
-
 static void read_monitor(struct brokers *self, uint32_t i) {
     struct broker *broker = &self->broker[i];
-    for (uint16_t event; (event = read_event(broker->monitor));) {
+    enum monitor_event event;
+    while ((event = monitor_next(broker->monitor, self->has_keys)) != MONITOR_NOTHING) {
         bool was_live = upstream_live(&broker->upstream);
-        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+        uint32_t held;
+        if (event == MONITOR_UP)
             upstream_connected(&broker->upstream, self->now_us);
-        else
+        else if (event == MONITOR_DOWN)
             upstream_cut(&broker->upstream, self->now_us);
+        else if (event != MONITOR_REFUSED) {
+            broker->redial_us = self->now_us + REDIAL_US;
+            if (log_allow(&broker->keys, self->now_us, BAD_LOG_US, &held))
+                log_warn("broker-handshake", "broker=%s msg=\"%s\" more=%u", broker->endpoint,
+                         monitor_why(event, self->has_keys), held);
+        }
         if (was_live && !upstream_live(&broker->upstream))
             log_warn("broker-disconnected", "broker=%s", broker->endpoint);
     }
@@ -308,8 +297,19 @@ void brokers_read(struct brokers *self, const zmq_pollitem_t *items, uint64_t no
 
 /* ---------------------------------------------------------------- time */
 
+/* libzmq gives up a connection whose handshake failed; the broker's keys may change. */
+static void redial(struct brokers *self, struct broker *broker) {
+    if (!broker->redial_us || self->now_us < broker->redial_us)
+        return;
+    broker->redial_us = 0;
+    zmq_disconnect(broker->socket, broker->endpoint);
+    if (zmq_connect(broker->socket, broker->endpoint) != 0)
+        broker->redial_us = self->now_us + REDIAL_US;
+}
+
 static void tick_one(struct brokers *self, uint32_t i, bool idle) {
     struct broker *broker = &self->broker[i];
+    redial(self, broker);
     struct upstream *upstream = &broker->upstream;
     bool lost;
     uint8_t type;
@@ -345,7 +345,9 @@ uint64_t brokers_deadline_us(const struct brokers *self) {
     uint64_t best = UINT64_MAX;
     for (uint32_t i = 0; i < self->n; i++) {
         uint64_t due = upstream_deadline_us(&self->broker[i].upstream);
+        uint64_t redial_us = self->broker[i].redial_us;
         best = due < best ? due : best;
+        best = redial_us && redial_us < best ? redial_us : best;
     }
     return best;
 }
@@ -381,30 +383,33 @@ bool brokers_gone(const struct brokers *self) {
 /* ---------------------------------------------------------------- life */
 
 /* The monitor is polled by its descriptor, which is edge-triggered: read_monitor() reads until
- * there is nothing, and so must we once, before anything can have come, or the first event would
- * not be signalled. As a socket it would cost two system calls a wake-up, though it hardly ever has
- * news. */
+ * there is nothing. As a socket it would cost two system calls a wake-up, though it hardly ever
+ * has news. */
 static bool open_monitor(struct brokers *self, uint32_t i) {
     struct broker *broker = &self->broker[i];
     char name[32];
-    int zero = 0, events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
     size_t fd_bytes = sizeof broker->monitor_fd;
     snprintf(name, sizeof name, "inproc://broker-%u", i);
-    broker->monitor = zmq_socket(self->context, ZMQ_PAIR);
+    broker->monitor = monitor_open(self->context, broker->socket, name);
     return broker->monitor &&
-           zmq_setsockopt(broker->monitor, ZMQ_LINGER, &zero, sizeof zero) == 0 &&
-           zmq_socket_monitor(broker->socket, name, events) == 0 &&
-           zmq_connect(broker->monitor, name) == 0 &&
-           zmq_getsockopt(broker->monitor, ZMQ_FD, &broker->monitor_fd, &fd_bytes) == 0 &&
-           read_event(broker->monitor) == 0;
+           zmq_getsockopt(broker->monitor, ZMQ_FD, &broker->monitor_fd, &fd_bytes) == 0;
 }
 
-static enum status connect_one(struct brokers *self, uint32_t i, uint64_t now_us, struct err *err) {
+static enum status read_keys(struct brokers *self, struct frame_curve *out, struct err *err) {
+    const struct settings *settings = self->cfg.settings;
+    self->has_keys = settings->curve_key[0] != '\0';
+    return self->has_keys ? keypair_load(settings->curve_key, settings->curve_server_key,
+                                         CERT_WORKER, out, err)
+                          : STATUS_OK;
+}
+
+static enum status connect_one(struct brokers *self, uint32_t i, const struct frame_curve *keys,
+                               uint64_t now_us, struct err *err) {
     const struct settings *settings = self->cfg.settings;
     struct broker *broker = &self->broker[i];
     broker->endpoint = settings->brokers.item[i];
-    broker->socket =
-        frame_socket(self->context, FRAME_WORKER, 2 * (int)settings->credit + 64, NULL, err);
+    broker->socket = frame_socket(self->context, FRAME_WORKER, 2 * (int)settings->credit + 64,
+                                  self->has_keys ? keys : NULL, err);
     if (!broker->socket)
         return STATUS_RESOURCE_EXHAUSTED;
     self->n++;
@@ -434,9 +439,11 @@ enum status brokers_init(struct brokers *self, const struct brokers_cfg *cfg, ui
     self->context = frame_context();
     if (!self->context)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for sockets");
-    enum status st = STATUS_OK;
+    struct frame_curve keys;
+    enum status st = read_keys(self, &keys, err);
     for (uint32_t i = 0; i < cfg->settings->brokers.n && st == STATUS_OK; i++)
-        st = connect_one(self, i, now_us, err);
+        st = connect_one(self, i, &keys, now_us, err);
+    explicit_bzero(&keys, sizeof keys);
     return st;
 }
 

@@ -22,6 +22,8 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "wire/frame.h"
+#include "wire/keypair.h"
+#include "wire/monitor.h"
 
 enum { BROKERS_POLL = 2 * LIMIT_BROKERS }; /* poll items, at most */
 
@@ -30,8 +32,9 @@ struct broker {
     void *socket, *monitor; /* monitor: tells when a connection is there, or no more */
     int monitor_fd;
     const char *endpoint;
-    struct log_limit bad, news; /* what it says wrong; that it comes and goes */
-    uint64_t beat_us;           /* last HEARTBEAT */
+    struct log_limit bad, news, keys; /* what it says wrong; that it comes and goes; handshakes */
+    uint64_t beat_us;                 /* last HEARTBEAT */
+    uint64_t redial_us;               /* after a failed handshake; 0: not needed */
 };
 
 struct brokers_cfg {
@@ -50,7 +53,7 @@ struct brokers {
     uint32_t n;
     struct shares shares;
     uint64_t now_us, uuid;
-    bool draining;
+    bool draining, has_keys;
     char host[LIMIT_NAME_BYTES + 1];
     struct arena arena;
     struct wire_out out;

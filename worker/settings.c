@@ -31,6 +31,11 @@ static const struct cfg_row rows[] = {
     CFG_HEADING("Broker"),
     ROW(LIST, "broker", brokers, "tcp://127.0.0.1:5556", "ENDPOINT",
         "worker side of a broker; repeatable, all are served at once"),
+    ROW(TEXT, "curve-key", curve_key, NULL, "FILE",
+        "secret certificate of this worker, NAME.key_secret of ember keygen;\n"
+        "empty: no encryption"),
+    ROW(TEXT, "curve-server-key", curve_server_key, NULL, "FILE",
+        "public certificate of the brokers, server.key; goes with curve-key"),
     ROW(TEXT, "name", name, NULL, "NAME", "of this worker, in replies and status; empty: host-pid"),
     ROW(CHOICE, "tier", tier, "standard", "standard|fast",
         "fast ones are preferred for urgent requests"),
@@ -123,6 +128,8 @@ static enum status check(struct settings *s, struct err *err) {
     if (s->name[0] && !models_name_ok(s->name, strlen(s->name)))
         return err_set(err, STATUS_INVALID_ARGUMENT,
                        "name: '%s' has something else than A-Z a-z 0-9 . _ -", s->name);
+    if (!s->curve_key[0] != !s->curve_server_key[0])
+        return err_set(err, STATUS_INVALID_ARGUMENT, "curve-key and curve-server-key go together");
     if (s->cache_memory > 0 && s->cache_memory < 1024 * 1024)
         return err_set(err, STATUS_INVALID_ARGUMENT, "cache-memory: 0, or at least 1M");
     return STATUS_OK;

@@ -19,6 +19,7 @@ struct settings {
     char kernel[32];
     char weights_cache[CFG_TEXT_MAX];
     char redis[CFG_TEXT_MAX];
+    char curve_key[CFG_TEXT_MAX], curve_server_key[CFG_TEXT_MAX]; /* both or none */
     uint64_t cache_ttl_us, cache_memory;
     char http[128];
     uint64_t drain_timeout_us;

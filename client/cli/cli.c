@@ -22,6 +22,8 @@ bool cli_open(struct cli *self, int *code) {
     struct ember_options options = EMBER_OPTIONS_INIT;
     options.name = "ember-cli";
     options.model = self->common->model;
+    options.key_file = self->common->key;
+    options.server_key_file = self->common->server_key;
     options.timeout_ms = cli_timeout_ms(self);
     options.request_texts = self->request_texts;
     options.give_up_ms = 3000; /* somebody waits at a terminal */

@@ -32,6 +32,7 @@ enum cli_output { CLI_TABLE, CLI_JSON, CLI_RAW };
 struct cli_common {
     char broker[512];
     char model[80];
+    char key[512], server_key[512];
     uint64_t timeout_us;
     uint32_t output; /* enum cli_output */
 };
@@ -42,6 +43,10 @@ struct cli_common {
                  "where the broker is; several, separated by commas, are tried\nin this order"),   \
         CFG_TEXT("model", type, common.model, "", "NAME",                                          \
                  "model or alias; default: the broker's"),                                         \
+        CFG_TEXT("key", type, common.key, "", "FILE",                                              \
+                 "our secret certificate, NAME.key_secret of ember keygen"),                       \
+        CFG_TEXT("server-key", type, common.server_key, "", "FILE",                                \
+                 "the brokers' public certificate, server.key; goes with --key"),                  \
         CFG_DURATION("timeout", type, common.timeout_us, "10s", 1e3, 600e6, "for each call"),      \
         CFG_CHOICE("output", type, common.output, "table", "table|json|raw",                       \
                    "for people, one JSON object a line, or bare values")
@@ -89,6 +94,7 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_ping(int argc, char **argv);
 int cmd_cache(int argc, char **argv);
+int cmd_keygen(int argc, char **argv);
 int cmd_bench(int argc, char **argv); /* client/bench */
 
 #endif

@@ -17,6 +17,7 @@ static const struct {
     {"status", cmd_status, "broker, workers and services"},
     {"ping", cmd_ping, "whether the broker answers"},
     {"cache", cmd_cache, "look into the shared cache: key, get, stat, purge"},
+    {"keygen", cmd_keygen, "keys of clients, workers and brokers"},
     {"bench", cmd_bench, "measure latency and throughput"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -28,7 +29,9 @@ static int help(FILE *out) {
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].what);
     fputs("  help        this; ember help COMMAND tells more\n\n"
-          "EMBER_BROKER says where the broker is (tcp://127.0.0.1:5555).\n\n" CLI_EXIT_HELP "\n",
+          "EMBER_BROKER says where the broker is (tcp://127.0.0.1:5555); EMBER_KEY and\n"
+          "EMBER_SERVER_KEY name the certificates for brokers that ask for them.\n\n" CLI_EXIT_HELP
+          "\n",
           out);
     return out == stdout ? CLI_OK : CLI_USAGE;
 }

@@ -16,6 +16,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -63,10 +64,14 @@ static void finish_late(struct client *self, ember_call_t *call, const struct pe
 static void watch(struct client *self, uint64_t now_us) {
     for (uint32_t i = 0; i < self->pool.n; i++) {
         enum conn_event event;
-        while ((event = conn_event(&self->brokers[i].conn)) != CONN_NOTHING)
-            pool_failed(&self->pool, i,
-                        event == CONN_REFUSED ? "nobody listens there" : "the connection broke",
-                        now_us);
+        const char *why = "";
+        while ((event = conn_event(&self->brokers[i].conn, &why)) != CONN_NOTHING)
+            if (event == CONN_DENIED)
+                pool_denied(&self->pool, i, why, now_us);
+            else
+                pool_failed(&self->pool, i,
+                            event == CONN_REFUSED ? "nobody listens there" : "the connection broke",
+                            now_us);
     }
 }
 
@@ -83,8 +88,25 @@ static uint64_t give_up_at_us(const struct client *self) {
     return later(started_us, self->pool.up_us) + self->cfg.give_up_us;
 }
 
+/* No broker takes us as we are: no use in waiting. Calls that began since wait for one more try. */
+static void expire_denied(struct client *self) {
+    struct link *head;
+    while (pool_all_denied(&self->pool) && (head = queue_head(&self->active))) {
+        char text[ERR_TEXT_MAX];
+        ember_call_t *call = QUEUE_ITEM(head, ember_call_t, active);
+        struct ember_error error;
+        if (call->started_us > self->pool.denied_us)
+            break;
+        pool_trouble(&self->pool, text, sizeof text);
+        error_set(&error, STATUS_UNAUTHENTICATED, -1, "not admitted at %s", text);
+        error.may_have_run = client_may_have_run(call);
+        client_finish(self, call, &error);
+    }
+}
+
 static void expire(struct client *self, uint64_t now_us) {
     struct pending_item *item;
+    expire_denied(self);
     while ((item = pending_expired(&self->pending, now_us)))
         finish_late(self, ((struct part *)(void *)item)->call, item, now_us);
     while (now_us >= give_up_at_us(self)) {
@@ -282,6 +304,7 @@ void client_unref(struct client *self) {
     wire_out_done(&self->out);
     if (self->wake_fd >= 0)
         close(self->wake_fd);
+    explicit_bzero(&self->cfg.keys, sizeof self->cfg.keys);
     pthread_mutex_destroy(&self->lock);
     free(self);
 }

@@ -12,6 +12,8 @@
 #include "call.h"
 #include "pool.h"
 
+#include "wire/frame.h"
+
 enum { CLIENT_CALLS_MAX = 65536, CLIENT_NAME_BYTES = 256 };
 
 struct client_cfg {
@@ -25,6 +27,8 @@ struct client_cfg {
     uint64_t give_up_us; /* 0: never before the deadline */
     uint32_t call_window;
     uint64_t memory_max;
+    bool has_keys;
+    struct frame_curve keys; /* cleared with the client */
 };
 
 struct client; /* counted references: the owner's, and one for each call */

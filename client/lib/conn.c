@@ -6,32 +6,22 @@
  * Without a monitor everything still works, only slower: silence tells, too. */
 #include "conn.h"
 
-#include "wire/frame.h"
+#include "wire/monitor.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum { FLUSH_MS = 50 };
 
 static void watch(struct conn *self, void *context, uint64_t number) {
     char name[64];
     snprintf(name, sizeof name, "inproc://ember-monitor-%llu", (unsigned long long)number);
-    int events = ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_DISCONNECTED;
-    if (zmq_socket_monitor(self->socket, name, events) != 0)
-        return;
-    self->monitor = zmq_socket(context, ZMQ_PAIR);
-    if (self->monitor && zmq_connect(self->monitor, name) != 0) {
-        zmq_close(self->monitor);
-        self->monitor = NULL;
-    }
-    if (!self->monitor)
-        zmq_socket_monitor(self->socket, NULL, 0);
+    self->monitor = monitor_open(context, self->socket, name);
 }
 
 enum status conn_open(struct conn *self, void *context, const char *endpoint, int in_flight,
-                      uint64_t number, struct err *err) {
-    *self = (struct conn){0};
-    self->socket = frame_socket(context, FRAME_CLIENT, in_flight, NULL, err);
+                      uint64_t number, const struct frame_curve *keys, struct err *err) {
+    *self = (struct conn){.has_keys = keys != NULL};
+    self->socket = frame_socket(context, FRAME_CLIENT, in_flight, keys, err);
     if (!self->socket)
         return err->status;
     watch(self, context, number);
@@ -55,29 +45,24 @@ void conn_close(struct conn *self, bool flush) {
     *self = (struct conn){0};
 }
 
-/* The number of the next event, 0 when there is none. */
-static uint16_t take_event(void *monitor) {
-    uint16_t event = 0;
-    zmq_msg_t frame;
-    zmq_msg_init(&frame);
-    if (zmq_msg_recv(&frame, monitor, ZMQ_DONTWAIT) >= 0) {
-        if (zmq_msg_size(&frame) >= sizeof event)
-            memcpy(&event, zmq_msg_data(&frame), sizeof event);
-        while (zmq_msg_more(&frame)) /* the endpoint, which we know */
-            if (zmq_msg_recv(&frame, monitor, ZMQ_DONTWAIT) < 0)
-                break;
-    }
-    zmq_msg_close(&frame);
-    return event;
-}
-
-enum conn_event conn_event(struct conn *self) {
-    uint16_t event;
-    while (self->monitor && (event = take_event(self->monitor)) != 0) {
-        if (event == ZMQ_EVENT_DISCONNECTED)
-            return CONN_DROPPED;
-        if (event == ZMQ_EVENT_CONNECT_RETRIED)
+enum conn_event conn_event(struct conn *self, const char **why) {
+    enum monitor_event event;
+    while (self->monitor &&
+           (event = monitor_next(self->monitor, self->has_keys)) != MONITOR_NOTHING) {
+        if (event == MONITOR_UNTRUSTED && ++self->hung_up < CONN_HANG_UPS)
+            continue;
+        if (event >= MONITOR_DENIED) {
+            *why = monitor_why(event, self->has_keys);
+            return CONN_DENIED;
+        }
+        if (event == MONITOR_UP) {
+            self->up = true;
+            self->hung_up = 0;
+        } else if (event == MONITOR_REFUSED) {
             return CONN_REFUSED;
+        } else if (event == MONITOR_DOWN && (self->up || !self->hung_up)) {
+            return CONN_DROPPED;
+        }
     }
     return CONN_NOTHING;
 }

@@ -5,25 +5,32 @@
 #define EMBER_CLIENT_CONN_H
 
 #include "base/err.h"
+#include "wire/frame.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct conn {
     void *socket, *monitor; /* NULL: none */
+    bool has_keys, up;      /* up: a handshake succeeded */
+    uint32_t hung_up;       /* handshakes that ended without a word, in a row */
 };
 
-/* A fresh socket that dials `endpoint`; `number` differs at each call. STATUS_UNAVAILABLE: the
- * endpoint makes no sense today (a host name that is not known). *self is empty then. */
+/* A fresh socket that dials `endpoint`; `number` differs at each call; `keys` NULL: plain.
+ * STATUS_UNAVAILABLE: the endpoint makes no sense today (a host name that is not known). *self is
+ * empty then. */
 enum status conn_open(struct conn *self, void *context, const char *endpoint, int in_flight,
-                      uint64_t number, struct err *err);
+                      uint64_t number, const struct frame_curve *keys, struct err *err);
 /* Empty: fine. `flush`: what was sent has a moment to leave, in the background. */
 void conn_close(struct conn *self, bool flush);
 
-enum conn_event { CONN_NOTHING, CONN_DROPPED, CONN_REFUSED };
+enum { CONN_HANG_UPS = 3 };
+enum conn_event { CONN_NOTHING, CONN_DROPPED, CONN_REFUSED, CONN_DENIED };
 
 /* Takes the next event off; CONN_NOTHING when there is none. CONN_REFUSED: nobody listens there,
- * libzmq goes on dialling. */
-enum conn_event conn_event(struct conn *self);
+ * libzmq goes on dialling. CONN_DENIED: broker and we do not agree on keys, *why says how: "it does
+ * not admit our key". One that hangs up during the handshake without a word is held to be such when
+ * it has done so CONN_HANG_UPS times. */
+enum conn_event conn_event(struct conn *self, const char **why);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "wire/keypair.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -163,6 +164,15 @@ static enum status read_client_options(const struct ember_options *o, struct emb
     cfg->name[utf8_valid_prefix(view_of(cfg->name))] = '\0'; /* a character may have been cut */
     self->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_DEFAULT_MS;
     self->request_texts = o->request_texts ? o->request_texts : REQUEST_TEXTS_DEFAULT;
+    bool has_key = o->key_file && o->key_file[0];
+    if (has_key != (o->server_key_file && o->server_key_file[0]))
+        return err_set(err, STATUS_INVALID_ARGUMENT, "key_file and server_key_file go together");
+    if (has_key) {
+        st = keypair_load(o->key_file, o->server_key_file, CERT_CLIENT, &cfg->keys, err);
+        if (st != STATUS_OK)
+            return st;
+        cfg->has_keys = true;
+    }
     cfg->give_up_us = (uint64_t)o->give_up_ms * 1000;
     cfg->call_window = o->call_window ? o->call_window : CALL_WINDOW_DEFAULT;
     cfg->memory_max = o->memory_max ? o->memory_max : MEMORY_DEFAULT;
@@ -191,6 +201,8 @@ enum ember_status ember_open(const char *endpoints, const struct ember_options *
         st = read_client_options(&o, self, cfg, &err);
     if (st == STATUS_OK)
         st = client_new(cfg, &self->client, &err);
+    if (cfg)
+        explicit_bzero(&cfg->keys, sizeof cfg->keys);
     free(cfg);
     if (st != STATUS_OK) {
         free(self);

@@ -168,7 +168,10 @@ static void on_refused_hello(struct client *self, uint32_t at, const struct head
                     codec_error_decode(body, &self->arena, &told, NULL) == STATUS_OK;
     snprintf(why, sizeof why, "%s: %.*s", status_name(status),
              readable ? (int)told.message.bytes : 0, readable ? told.message.data : "");
-    pool_failed(&self->pool, at, why, now_us);
+    if (status == STATUS_UNAUTHENTICATED)
+        pool_denied(&self->pool, at, "it does not admit our key", now_us);
+    else
+        pool_failed(&self->pool, at, why, now_us);
 }
 
 static void on_message(struct client *self, uint32_t at, const struct header *header,

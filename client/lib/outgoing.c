@@ -74,7 +74,7 @@ static void open_one(struct client *self, uint32_t at, uint64_t now_us) {
     struct client_broker *broker = &self->brokers[at];
     pool_opened(&self->pool, at, now_us);
     if (conn_open(&broker->conn, self->context, self->pool.brokers[at].endpoint, POOL_WINDOW + 8,
-                  self->conns++, &err) != STATUS_OK)
+                  self->conns++, self->cfg.has_keys ? &self->cfg.keys : NULL, &err) != STATUS_OK)
         pool_failed(&self->pool, at, err.text, now_us);
 }
 

@@ -200,6 +200,24 @@ void pool_failed(struct pool *self, uint32_t at, const char *why, uint64_t now_u
     snprintf(b->why, sizeof b->why, "%s", why);
     down(self, at, now_us);
     b->close_due = true;
+    b->denied = false;
+}
+
+void pool_denied(struct pool *self, uint32_t at, const char *why, uint64_t now_us) {
+    pool_failed(self, at, why, now_us);
+    self->brokers[at].denied = true;
+    self->denied_us = now_us;
+}
+
+bool pool_all_denied(const struct pool *self) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < self->n; i++)
+        if (pool_candidate(&self->brokers[i])) {
+            if (!self->brokers[i].denied)
+                return false;
+            n++;
+        }
+    return n > 0;
 }
 
 static void lost(struct pool *self, uint32_t at, uint64_t now_us) {
@@ -394,6 +412,7 @@ void pool_welcome(struct pool *self, uint32_t at, const struct pool_welcome *wel
     uint32_t window = welcome->in_flight;
     b->window = window && window < POOL_WINDOW ? window : POOL_WINDOW;
     b->why[0] = '\0';
+    b->denied = false;
     dial_welcome(&b->dial, welcome->session, welcome->heartbeat_us, now_us);
     self->up_us = now_us;
     find_twin(self, at);

@@ -77,6 +77,7 @@ struct pool_broker {                    /* fields are read, not written */
     double cost;
     bool given;      /* at open; otherwise discovered */
     bool forgotten;  /* nobody lists it any more */
+    bool denied;     /* it and we do not agree on keys, the last time */
     bool leaving;    /* GOAWAY */
     bool close_due;  /* pool_next() has to say CLOSE */
     uint8_t twin_of; /* another name of this broker of ours; POOL_NONE: it is not */
@@ -105,6 +106,7 @@ struct pool {
     uint32_t n;                 /* places in use lie below it */
     uint32_t current;           /* order, cheapest: who is used; POOL_NONE: nobody yet */
     uint64_t hold_us, moved_us; /* cheapest: of the last return to a cheaper one */
+    uint64_t denied_us;         /* when a broker last did not agree on keys */
     uint64_t start_us, up_us;   /* up: last time any broker was, or the start */
     uint64_t budget;            /* thousandths of a sending */
     uint64_t budget_at_us;
@@ -154,6 +156,10 @@ void pool_unknown(struct pool *self, uint32_t at, uint64_t now_us); /* WHO_ARE_Y
 void pool_goaway(struct pool *self, uint32_t at, uint64_t now_us);
 /* Refused, dropped, unintelligible; `why` is copied. pool_next() says CLOSE. */
 void pool_failed(struct pool *self, uint32_t at, const char *why, uint64_t now_us);
+/* The same because of keys. pool_all_denied(): every broker there is did so the last time, so that
+ * waiting is of no use. */
+void pool_denied(struct pool *self, uint32_t at, const char *why, uint64_t now_us);
+bool pool_all_denied(const struct pool *self);
 
 /* ---- requests; pending.c calls these */
 

@@ -85,7 +85,7 @@ enum ember_status {
     EMBER_DEADLINE_EXCEEDED = 4, /* a broker had it, but no answer came in time */
     EMBER_NOT_FOUND = 5,         /* no such model */
     EMBER_ALREADY_EXISTS = 6,
-    EMBER_PERMISSION_DENIED = 7,
+    EMBER_PERMISSION_DENIED = 7,   /* known, but this is for operators */
     EMBER_RESOURCE_EXHAUSTED = 8,  /* overload or a size limit; see `retry_after_ms` */
     EMBER_FAILED_PRECONDITION = 9, /* for example a result that is taken twice */
     EMBER_ABORTED = 10, /* given up half-way, for example when the model changed meanwhile */
@@ -94,7 +94,7 @@ enum ember_status {
     EMBER_INTERNAL = 13,      /* a mistake of ours, or broken data */
     EMBER_UNAVAILABLE = 14,   /* nobody there to do it: no broker answers, or it has no worker */
     EMBER_DATA_LOSS = 15,
-    EMBER_UNAUTHENTICATED = 16
+    EMBER_UNAUTHENTICATED = 16 /* no broker admits our key, or none where one is wanted */
 };
 
 EMBER_API const char *ember_status_name(enum ember_status status); /* "UNAVAILABLE" */
@@ -156,6 +156,11 @@ struct ember_options {
      * workers are used, too, at most 8 together; a discovered one costs what the one that names
      * it does. */
     int32_t no_discovery;
+    /* Encryption (CURVE), for brokers that ask for it: paths of this program's secret certificate
+     * and of the brokers' public one, as `ember keygen` writes them; both or none. A broker that
+     * does not admit the key ends calls with UNAUTHENTICATED, as soon as no other one does. */
+    const char *key_file;
+    const char *server_key_file;
 };
 #define EMBER_OPTIONS_INIT EMBER_INIT_SIZE(struct ember_options)
 
@@ -166,6 +171,9 @@ struct ember_options {
  * "tcp://eu:5555#cost=0.2"; without it 1. It seeds random(3), which libzmq takes its connection
  * ids from and never seeds itself.
  *   EMBER_INVALID_ARGUMENT    an endpoint or option that makes no sense,
+ *   EMBER_UNAVAILABLE         a key file cannot be read,
+ *   EMBER_PERMISSION_DENIED   others can read the secret one,
+ *   EMBER_DATA_LOSS           it is no certificate,
  *   EMBER_RESOURCE_EXHAUSTED  no memory, descriptor or thread. */
 EMBER_API enum ember_status ember_open(const char *endpoints, const struct ember_options *options,
                                        ember_t **out, struct ember_error *error);
