@@ -1,11 +1,11 @@
 /* cmd_keygen.c - ember keygen: a pair of certificates, laid out as ember-broker --curve-dir wants
  * them.
  *
- *     DIR/server.key_secret  DIR/server.key          --role server, with clients/ workers/ operators/
- *     DIR/NAME.key_secret    DIR/clients/NAME.key    --role client, and so on
+ *     DIR/server.key_secret   DIR/server.key         --role server, which also makes the folders
+ *     DIR/NAME.key_secret     DIR/clients/NAME.key   --role client, and so on
  *
- * Nothing is ever overwritten: a file is written under a name of its own, flushed, and gets its real
- * name only when there is none yet. When the second file fails, the first is taken back. */
+ * Nothing is ever overwritten: a file is written under a name of its own, flushed, and gets its
+ * real name only when there is none yet. When the second file fails, the first is taken back. */
 #include "cli.h"
 
 #include "wire/cert.h"

@@ -49,7 +49,12 @@ enum conn_event conn_event(struct conn *self, const char **why) {
     enum monitor_event event;
     while (self->monitor &&
            (event = monitor_next(self->monitor, self->has_keys)) != MONITOR_NOTHING) {
+        bool again =
+            self->redialling; /* libzmq says REFUSED, too, when it dials again after that */
+        self->redialling = event == MONITOR_UNTRUSTED || (again && event == MONITOR_DOWN);
         if (event == MONITOR_UNTRUSTED && ++self->hung_up < CONN_HANG_UPS)
+            continue;
+        if (event == MONITOR_REFUSED && again)
             continue;
         if (event >= MONITOR_DENIED) {
             *why = monitor_why(event, self->has_keys);

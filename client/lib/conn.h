@@ -13,6 +13,7 @@
 struct conn {
     void *socket, *monitor; /* NULL: none */
     bool has_keys, up;      /* up: a handshake succeeded */
+    bool redialling;        /* the last handshake ended without a word */
     uint32_t hung_up;       /* handshakes that ended without a word, in a row */
 };
 

@@ -1,5 +1,5 @@
-/* monitor.c - see monitor.h. A monitor's message is two frames: uint16 event and uint32 value in the
- * machine's order, then the address. */
+/* monitor.c - see monitor.h. A monitor's message is two frames: uint16 event and uint32 value in
+ * the machine's order, then the address. */
 #include "wire/monitor.h"
 
 #include "wire/frame.h"

@@ -27,8 +27,9 @@ enum monitor_event {
     MONITOR_UNTRUSTED,
 };
 
-/* A monitor of `socket`, which does not dial yet, under a name that no other has ("inproc://..."), a ZMQ_PAIR to be polled
- * and closed by the caller, after zmq_socket_monitor(socket, NULL, 0); NULL with errno. */
+/* A monitor of `socket`, which does not dial yet, under a name that no other has
+ * ("inproc://..."), a ZMQ_PAIR to be polled and closed by the caller, after
+ * zmq_socket_monitor(socket, NULL, 0); NULL with errno. */
 void *monitor_open(void *context, void *socket, const char *name);
 
 /* The next event, MONITOR_NOTHING when none is waiting. `keys`: the socket has any. */

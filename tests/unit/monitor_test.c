@@ -1,6 +1,6 @@
-/* monitor_test.c - what a peer learns when it dials: nobody, a plain broker, one that wants keys, one
- * with another key, one that does not know ours, one that does. The broker's side answers ZAP by
- * hand. */
+/* monitor_test.c - what a peer learns when it dials: nobody, a plain broker, one that wants keys,
+ * one with another key, one that does not know ours, one that does. The broker's side answers ZAP
+ * by hand. */
 #include "wire/monitor.h"
 
 #include "base/clock.h"
