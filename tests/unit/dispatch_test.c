@@ -7,7 +7,14 @@
 #include "support/body.h"
 #include "support/test.h"
 
-enum { WINDOW = 40, SENT_MAX = 65536, CLIENTS = 4, MS = 1000, BYTES_MAX = 20000, CHECK_EVERY = 997 };
+enum {
+    WINDOW = 40,
+    SENT_MAX = 65536,
+    CLIENTS = 4,
+    MS = 1000,
+    BYTES_MAX = 20000,
+    CHECK_EVERY = 997
+};
 
 static core_t *core;
 static uint64_t now_us, next_id;
