@@ -17,7 +17,7 @@
 
 enum {
     BAD_LOG_US = 10 * 1000 * 1000, /* of what a broker says wrong */
-    NEWS_LOG_US = 200 * 1000,
+    NEWS_LOG_US = 40 * 1000, /* less than redialling takes: only a broker that plays loses lines */
     NEWS_US = 20 * 1000,
     REDIAL_US = 500 * 1000,
 };

@@ -1,6 +1,6 @@
 /* serve_tickets.c - the request of a ticket: a chained hash table over the slots of all active
- * requests, so that a flood of CANCELs costs a look-up each and no walk. Seeded, since brokers choose
- * the tickets. */
+ * requests, so that a flood of CANCELs costs a look-up each and no walk. Seeded, since brokers
+ * choose the tickets. */
 #include "request.h"
 
 #include "base/check.h"

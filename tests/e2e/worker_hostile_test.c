@@ -1,6 +1,6 @@
-/* worker_hostile_test.c - ember-worker-fake between an honest broker and one that lies: it ignores
- * windows, repeats tickets, cancels what it never sent, sends rubbish. The honest one must not notice,
- * and the worker must neither end nor grow. */
+/* worker_hostile_test.c - ember-worker-fake between an honest broker and one that lies: it
+ * ignores windows, repeats tickets, cancels what it never sent, sends rubbish. The honest one
+ * must not notice, and the worker must neither end nor grow. */
 #include "support/as_broker.h"
 #include "support/proc.h"
 
@@ -34,8 +34,8 @@ static void check_answers(uint32_t from, uint32_t to) {
     }
 }
 
-/* Many small requests at once, each of many texts. Answers that our own flood keeps from leaving are
- * lost to us and nobody else. */
+/* Many small requests at once, each of many texts. Answers that our own flood keeps from leaving
+ * are lost to us and nobody else. */
 static void test_flood(void **state) {
     (void)state;
     uint32_t from = next_ticket, to = from + 6000, n_nacks = 0, n_results = 0;

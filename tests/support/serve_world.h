@@ -50,7 +50,8 @@ struct world {
     struct world_cache cache;
     serve_t *serve;
     struct batch batch[3];
-    bool out[3]; /* a runner has it */
+    bool out[3];   /* a runner has it */
+    bool begun[3]; /* and is done with it, unknown to serve */
     engine_seat_t *seat[WORLD_MODELS];
     uint64_t now_us;
     struct wire_out wire;
@@ -151,12 +152,19 @@ static inline bool world_fill(struct world *world) {
     return world->out[at] = true;
 }
 
+static inline void world_begin(struct world *world, uint32_t i) {
+    struct batch *batch = &world->batch[i];
+    if (!world->begun[i])
+        runner_batch(world->seat[batch->model], batch);
+    world->begun[i] = true;
+}
+
 static inline void world_run(struct world *world, uint32_t i) {
     struct batch *batch = &world->batch[i];
-    runner_batch(world->seat[batch->model], batch);
+    world_begin(world, i);
     batch->started_us = batch->formed_us; /* the test's clock, not the machine's */
     serve_done(world->serve, batch);
-    world->out[i] = false;
+    world->out[i] = world->begun[i] = false;
 }
 
 /* Everything that is under way comes to its end. */
