@@ -273,8 +273,10 @@ bool client_widen(struct client *self, ember_call_t *call) {
 }
 
 /* What is known of the i-th broker; `view_there` false: there are fewer. */
-static void look(const struct client *self, ember_call_t *call, uint64_t now_us) {
+static void look(struct client *self, ember_call_t *call, uint64_t now_us) {
     uint32_t i = call->view_of;
+    pool_pick(&self->pool, 0,
+              now_us); /* so that who is used is decided, should nobody have asked */
     for (uint32_t at = 0; at < self->pool.n; at++) {
         const struct pool_broker *b = &self->pool.brokers[at];
         if (!b->endpoint[0] || i--)

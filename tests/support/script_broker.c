@@ -47,15 +47,18 @@ static void welcome(struct script *self, const struct frame_peer *to, struct vie
                                             .dim = 2,
                                             .max_tokens = 128};
     }
+    struct view lists = self->lists ? view_of(self->lists) : view_make(NULL, 0);
     struct wire_welcome m = {.protocol = WIRE_PROTOCOL,
                              .session = self->session,
-                             .broker = 7,
+                             .broker = 700 + self->number,
                              .broker_name = view_of("script"),
                              .version = view_of("0"),
                              .heartbeat_ms = (uint32_t)self->heartbeat_ms,
                              .limits = {.in_flight = (uint32_t)self->in_flight},
                              .services = services,
-                             .n_services = self->no_service ? 0 : hello.n_want};
+                             .n_services = self->no_service ? 0 : hello.n_want,
+                             .brokers = &lists,
+                             .n_brokers = self->lists ? 1 : 0};
     session_welcome_encode(&m, out);
     struct header header = {.type = WIRE_WELCOME, .epoch = self->session};
     send_body(self, to, &header, out);
@@ -264,6 +267,8 @@ static void handle(struct script *self, const struct frame_peer *from, const str
                    struct view body, struct arena *arena, struct wire_out *out) {
     arena_reset(arena);
     self->last_peer = *from;
+    if (self->delay_ms)
+        usleep((useconds_t)self->delay_ms * 1000);
     struct header reply = {.id = header->id, .epoch = self->session};
     if (header->type == WIRE_HELLO && self->hello_left > 0) {
         self->hello_left--;
@@ -288,6 +293,8 @@ static void handle(struct script *self, const struct frame_peer *from, const str
         reply.type = WIRE_PONG;
         reply.id = 0; /* a PONG answers no one in particular */
         frame_send_router(self->socket, from, &reply, NULL);
+    } else if (header->type == WIRE_BYE) {
+        self->n_byes++;
     } else if (header->type == WIRE_CANCEL) {
         self->n_cancels++;
     } else if (header->type == WIRE_REQUEST) {

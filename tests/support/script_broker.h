@@ -58,9 +58,11 @@ struct script {
     atomic_int no_service;  /* WELCOME numbers nothing */
     atomic_int heartbeat_ms;
     atomic_int in_flight;
+    atomic_int delay_ms; /* everything it says is late by so much */
+    const char *lists;   /* another broker, told in WELCOME; set before the start */
 
     /* what it saw */
-    atomic_uint n_hellos, n_requests, n_cancels, n_pings, n_answers;
+    atomic_uint n_hellos, n_requests, n_cancels, n_pings, n_answers, n_byes;
     struct script_seen seen[SCRIPT_SEEN_MAX]; /* [n_requests], readable after script_stop() */
 
     /* inside */
