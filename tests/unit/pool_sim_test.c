@@ -144,7 +144,7 @@ static void at_broker(struct sim *sim, const struct message *m) {
     } else if (m->status == PONG) {
         back.kind = PONG;
     } else if (!known) {
-        return; /* WHO_ARE_YOU is a lost session to these machines; here silence is the worse case */
+        return; /* instead of WHO_ARE_YOU: silence is the worse case */
     } else if (sim->now_us < b->refuses_until_us || b->draining) {
         static const enum status words[] = {STATUS_UNAVAILABLE, STATUS_RESOURCE_EXHAUSTED,
                                             STATUS_NOT_FOUND, STATUS_UNKNOWN_OUTCOME};

@@ -1,5 +1,5 @@
-/* pool_test.c - which brokers are known, connected and asked: discovery, the three policies, back-off
- * of trust, the retry budget; all in virtual time. */
+/* pool_test.c - which brokers are known, connected and asked: discovery, the three policies, who is
+ * trusted again and when, the retry budget; all in virtual time. */
 #include "pool.h"
 #include "support/pool_up.h"
 #include "support/test.h"
