@@ -134,9 +134,11 @@ enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, u
     uint32_t target = asked;
     struct view named = view_of(s->model[0] ? s->model : self->cfg.default_model);
     const struct route *route = routes_find(&self->routes, named);
-    if (route)
+    if (route) {
         target = routed_service(self, route, s->task, client, now_us);
-    if (route && target) {
+        if (!target)
+            return err_set(err, STATUS_RESOURCE_EXHAUSTED,
+                           "this broker has no room for the models of route '%s'", route->alias);
         s = &self->fleet.services[target];
     } else if (!s->model[0]) {
         struct err why = {.status = STATUS_OK};

@@ -34,7 +34,8 @@ void batch_reset(struct batch *self, const engine_t *engine, uint32_t model) {
     self->text_bytes = 0;
     self->tokens = NULL;
     self->times = (struct engine_times){0};
-    self->formed_us = self->started_us = self->finished_us = self->ran_us = 0;
+    self->formed_us = self->finished_us = self->ran_us = 0;
+    self->started_us = 0;
 }
 
 static char *copy(char *at, struct view text) {

@@ -475,7 +475,7 @@ static void print_row(const struct cfg_row *row, const void *field, FILE *out) {
     }
     char value[CFG_TEXT_MAX];
     format_value(row, field, value, sizeof value);
-    if (*value)
+    if (*value || (row->fallback && *row->fallback)) /* empty in place of a default is told */
         fprintf(out, "%s = %s\n", row->name, value);
     else
         fprintf(out, "# %s =\n", row->name);

@@ -9,6 +9,7 @@
 #include "cache/redis_url.h"
 #include "routes.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,8 +39,11 @@ static const struct cfg_row rows[] = {
     CFG_BOOL("yes", S, yes, "whether"),
     CFG_CHOICE("choice", S, choice, "one", "one|two|three", "which"),
 };
-static const struct cfg cfg = {
-    .program = "p", .synopsis = "s", .about = "a", .rows = rows, .n_rows = sizeof rows / sizeof *rows};
+static const struct cfg cfg = {.program = "p",
+                               .synopsis = "s",
+                               .about = "a",
+                               .rows = rows,
+                               .n_rows = sizeof rows / sizeof *rows};
 
 /* The bytes as a file that has a path; the caller closes. */
 static int file_of(const char *text, size_t bytes, char path[64]) {
@@ -70,6 +74,20 @@ static char *printed(const struct settings *s, size_t *bytes) {
     return text;
 }
 
+/* A file has lines, and blanks around a value are not part of it: a flag can say more. */
+static bool fits_a_line(const char *text) {
+    size_t n = strlen(text);
+    return n == 0 || (!strpbrk(text, "\n\r") && !isspace((unsigned char)text[0]) &&
+                      !isspace((unsigned char)text[n - 1]));
+}
+
+static bool fits_a_file(const struct settings *s) {
+    bool fits = fits_a_line(s->text);
+    for (uint32_t i = 0; i < s->list.n; i++)
+        fits = fits && fits_a_line(s->list.item[i]);
+    return fits;
+}
+
 static void judge(enum status st, const struct settings *s, const struct err *err) {
     if (st != STATUS_OK) {
         CHECK(st == STATUS_INVALID_ARGUMENT && err->status == st && err->text[0]);
@@ -78,6 +96,8 @@ static void judge(enum status st, const struct settings *s, const struct err *er
     CHECK(s->number >= 1 && s->number <= 1000 && s->choice < 3 && s->list.n <= CFG_LIST_MAX);
     CHECK(s->share >= 0 && s->share <= 1 && s->us <= 1000000000000 && s->bytes <= 1000000000000);
     CHECK(memchr(s->text, 0, sizeof s->text));
+    if (!fits_a_file(s))
+        return;
     size_t bytes, again_bytes;
     char *text = printed(s, &bytes);
     struct settings again;
@@ -87,7 +107,10 @@ static void judge(enum status st, const struct settings *s, const struct err *er
         abort();
     }
     char *again_text = printed(&again, &again_bytes);
-    CHECK(bytes == again_bytes && memcmp(text, again_text, bytes) == 0);
+    if (bytes != again_bytes || memcmp(text, again_text, bytes) != 0) {
+        fprintf(stderr, "%s\nreads as\n%s\n", text, again_text);
+        abort();
+    }
     free(again_text);
     free(text);
 }
@@ -106,6 +129,8 @@ static void flags(char *text) {
     enum cfg_action action;
     memset(&s, 0, sizeof s);
     enum status st = cfg_load(&cfg, argc, argv, &n_words, &s, &action, &err);
+    if (st == STATUS_OK && action == CFG_EXIT)
+        return; /* -h, -V: answered, nothing was filled */
     CHECK(st != STATUS_OK || (n_words >= 0 && n_words < argc));
     judge(st, &s, &err);
 }
@@ -153,6 +178,9 @@ static void redis(const char *text) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static FILE *quiet; /* -h answers there */
+    if (!quiet)
+        CHECK((quiet = freopen("/dev/null", "we", stdout)));
     if (size < 1 || size > TEXT_MAX)
         return 0;
     char *text = calloc(1, size); /* what is behind the first byte, and a NUL */

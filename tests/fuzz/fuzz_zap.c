@@ -32,8 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct view client_key = view_make(client.public_key, CERT_KEY_BYTES);
     const struct view worker_key = view_make(worker.public_key, CERT_KEY_BYTES);
     const struct view right[GUARD_FRAMES] = {
-        view_of("1.0"), view_of("id"),    view_of("ember.clients"), view_of("10.0.0.1"),
-        view_of(""),    view_of("CURVE"), client_key};
+        view_of("1.0"),   view_of("id"), view_of("ember.clients"), view_of("10.0.0.1"), view_of(""),
+        view_of("CURVE"), client_key};
     struct bytes in = {data, size};
     struct guard_request request = {.n = 0};
     while (in.left && request.n < GUARD_FRAMES) {
