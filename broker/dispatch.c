@@ -139,7 +139,7 @@ static struct line *due_at(core_t *self, const struct line *line, uint32_t worke
 
 /* The line's next ticket, when there is one that has time. What has not is answered. */
 static struct ticket *next_of(core_t *self, struct line *line, uint64_t now_us) {
-    uint64_t need_us = (uint64_t)self->services[line->service].pace.held_us;
+    uint64_t need_us = (uint64_t)self->services[line->service].pace.held_us / 2;
     while (!queue_empty(&line->waiting)) {
         struct ticket *t = line_next(&self->flows, line, now_us);
         struct ticket *hopeless = line_hopeless(&self->flows, line, now_us, need_us);
@@ -175,7 +175,7 @@ static void spend(core_t *self, struct line *line, uint32_t work) {
 static void send(core_t *self, struct line *line, struct ticket *t, uint32_t worker,
                  uint64_t now_us) {
     uint32_t work = t->work;
-    line_pay(&self->flows, line, t); /* while it still is in its flow */
+    line_pay(&self->flows, line, t, now_us); /* while it still is in its flow */
     if (run_start(self, t, worker, now_us) != CORE_SENT) {
         line_refund(&self->flows, t); /* and that worker gets nothing more */
         return;

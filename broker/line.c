@@ -12,7 +12,8 @@
 
 #include <stdlib.h>
 
-enum { QUANTUM_MIN = 8, MEAN_SHIFT = 5, SIXTEENTHS = 16, DEBT_MAX = 1 << 16 };
+enum { QUANTUM_MIN = 8, MEAN_SHIFT = 5, SIXTEENTHS = 16, DEBT_MAX = 1 << 16, LATE_PARTS = 8 };
+enum { SHARE_KNOWN_US = 200 * 1000, SHARE_FADE_US = 2 * 1000 * 1000 };
 
 bool flows_init(struct flows *self, uint32_t max, struct accounts *accounts, uint64_t seed) {
     uint32_t buckets = 1;
@@ -111,6 +112,8 @@ void line_push(struct flows *flows, struct line *self, struct ticket *t, bool ag
     if (!f)
         f = flow_start(flows, self, t->account, again);
     t->flow = (uint32_t)(f - flows->items);
+    if (queue_empty(&f->waiting))
+        f->since_us = t->admitted_us;
     if (again) {
         queue_push_front(&self->waiting, &t->place);
         queue_push_front(&f->waiting, &t->turn);
@@ -148,9 +151,9 @@ static struct ticket *oldest_of(const struct flow *f) {
 /* See LINE_LATE_US. */
 static bool is_late(const struct flows *flows, struct flow *f, uint64_t now_us) {
     const struct ticket *t = oldest_of(f);
-    uint64_t waited_us = now_us - t->admitted_us;
-    bool late =
-        flows->target_us && waited_us > flows->target_us && now_us + waited_us > t->deadline_us;
+    uint64_t waited_us = now_us - t->admitted_us, budget_us = t->deadline_us - t->admitted_us;
+    bool late = flows->target_us && waited_us > flows->target_us &&
+                waited_us * LATE_PARTS > budget_us * (LATE_PARTS - 1);
     if (!late)
         f->late_us = 0;
     else if (!f->late_us)
@@ -194,13 +197,18 @@ struct ticket *line_next(struct flows *flows, struct line *self, uint64_t now_us
     }
 }
 
-void line_pay(struct flows *flows, struct line *self, const struct ticket *t) {
+void line_pay(struct flows *flows, struct line *self, const struct ticket *t, uint64_t now_us) {
     struct flow *f = &flows->items[t->flow];
     if (self->flows.n == 1) { /* nobody to be fair to */
         f->deficit = 0;
         f->granted = false;
     } else {
         f->deficit -= t->cost;
+    }
+    f->paid += t->cost;
+    if (now_us - f->since_us > SHARE_FADE_US) {
+        f->since_us += (now_us - f->since_us) / 2;
+        f->paid /= 2;
     }
     int64_t cost16 = (int64_t)t->cost * SIXTEENTHS, mean16 = self->mean16;
     self->mean16 = (uint32_t)(mean16 + (cost16 - mean16) / (1 << MEAN_SHIFT));
@@ -227,6 +235,14 @@ uint64_t line_ahead(const struct flows *flows, const struct line *self, uint32_t
     uint64_t others_weight = self->weights - (f ? weight : 0);
     uint64_t their_turns = (own + cost + line_quantum(self)) * others_weight / weight;
     return own + cost + (others < their_turns ? others : their_turns);
+}
+
+double line_share_us(const struct flows *flows, const struct line *self, uint32_t account,
+                     uint32_t cost, uint64_t now_us) {
+    const struct flow *f = flow_of(flows, account, self);
+    if (!f || now_us < f->since_us + SHARE_KNOWN_US)
+        return 0;
+    return (double)(f->cost + cost) * (double)(now_us - f->since_us) / (double)(f->paid + cost);
 }
 
 struct ticket *line_hopeless(struct flows *flows, struct line *self, uint64_t now_us,

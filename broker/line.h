@@ -24,14 +24,15 @@
 struct ticket;
 
 struct flow {
-    struct link turn;     /* in its line's flows */
-    struct link owned;    /* in its account's flows of this lane */
-    struct queue waiting; /* tickets, the oldest first */
-    int64_t deficit;      /* cost it may still spend */
-    uint64_t late_us;     /* since when its oldest is late; 0: it is not */
-    uint64_t cost;        /* of what waits */
-    uint32_t account;     /* ACCOUNT_NONE: free */
-    uint32_t weight;      /* the account's, when it began to wait */
+    struct link turn;        /* in its line's flows */
+    struct link owned;       /* in its account's flows of this lane */
+    struct queue waiting;    /* tickets, the oldest first */
+    int64_t deficit;         /* cost it may still spend */
+    uint64_t late_us;        /* since when its oldest is late; 0: it is not */
+    uint64_t cost;           /* of what waits */
+    uint64_t since_us, paid; /* cost it was given since then, older ones fading */
+    uint32_t account;        /* ACCOUNT_NONE: free */
+    uint32_t weight;         /* the account's, when it began to wait */
     uint32_t same_bucket;
     uint16_t service;
     uint8_t lane;
@@ -48,9 +49,9 @@ struct flows {
     struct accounts *accounts;
 };
 
-/* A flow is late while its oldest request has waited longer than the target and longer than half of
- * its own time: a job with minutes to spare may wait its turn. Newest first begins when that has
- * been so for LINE_LATE_US on end. */
+/* A flow is late while its oldest request has waited longer than the target and longer than seven
+ * eighths of its own time, which is more than admission expects it to take: a job with minutes to
+ * spare may wait its turn. Newest first begins when that has been so for LINE_LATE_US on end. */
 enum { LINE_LATE_US = 100 * 1000 };
 
 struct line {
@@ -84,7 +85,7 @@ void line_remove(struct flows *flows, struct line *self, struct ticket *t);
 struct ticket *line_next(struct flows *flows, struct line *self, uint64_t now_us);
 
 /* The ticket is about to leave for a worker: its flow pays. */
-void line_pay(struct flows *flows, struct line *self, const struct ticket *t);
+void line_pay(struct flows *flows, struct line *self, const struct ticket *t, uint64_t now_us);
 void line_refund(struct flows *flows, const struct ticket *t); /* it did not leave after all */
 
 /* A request of this account took `more` cost than it paid for, or less: settled with its flow. */
@@ -93,6 +94,12 @@ void line_settle(struct flows *flows, const struct line *self, uint32_t account,
 /* Cost that will be dispatched from this line up to and with a new request of this account. */
 uint64_t line_ahead(const struct flows *flows, const struct line *self, uint32_t account,
                     uint32_t cost);
+
+/* The time until a new request of this account is dispatched, if its flow goes on as it did while
+ * it waited: who comes after it, and lanes above it, take their part of the rate, too. 0: its
+ * flow has not waited long enough to tell. */
+double line_share_us(const struct flows *flows, const struct line *self, uint32_t account,
+                     uint32_t cost, uint64_t now_us);
 
 /* Of a flow that is served newest first: the oldest ticket, when it has less than need_us left;
  * else NULL. Looks at the flow whose turn it is. */

@@ -52,7 +52,7 @@ static const struct cfg_row rows[] = {
                "a worker seems stuck with at most 10 % of requests, and 10 a second"),
     CFG_HEADING("Times"),
     CFG_DURATION("queue-target", S, queue_target_us, "100ms", 0, 3600e6,
-                 "a client whose oldest request has waited longer, and half of its time, is\n"
+                 "a client whose oldest request has waited longer, and 7/8 of its time, is\n"
                  "served newest first; 0: never"),
     CFG_DURATION("heartbeat", S, heartbeat_us, "500ms", 10e3, 60e6,
                  "workers speak this often; three silent ones mean death"),

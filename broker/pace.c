@@ -39,6 +39,10 @@ void pace_look(struct pace *self, uint32_t waiting, uint32_t members, double us)
     self->cost_before = self->cost;
     self->results_before = self->results;
     bool counts = pressed || (self->rate > 0 && done > self->rate * us);
+    if (self->members && members && members != self->members) {
+        self->done *= (double)members / self->members; /* as if they had been so many before */
+        self->members = members;
+    }
     if (counts) {
         double keep = exp(-us / (self->seen < FEW ? FADE_FEW_US : FADE_US));
         self->done = self->done * keep + done;

@@ -9,18 +9,21 @@
  * newest waiting request of its lowest lane is answered RESOURCE_EXHAUSTED and makes room. The one
  * who comes is refused only if its own account is that account.
  *
- * What cannot be answered in time is refused at once. The wait is what is in flight, what waits in
- * higher lanes, and what its account's turns let pass before it in its own lane, at the rate of
- * late. Nothing is refused on that ground while workers have runners without a request, for
- * nothing could be faster than that; and before anything is known of the rate a worker is taken to
- * work off its window in WINDOW_GUESS_US, so that the first seconds of an overload with short
- * deadlines are not lost on requests that nobody can answer. */
+ * What cannot be answered in time is refused at once. The wait is what is in flight, what waits
+ * in higher lanes, and what its account's turns let pass before it in its own lane, at the rate
+ * of late; or what its account waits for itself, at the rate at which the account got on of late,
+ * if that is longer. Nothing is refused on that ground while workers have runners without a
+ * request, for nothing could be faster than that; and before anything is known of the rate a
+ * worker is taken to work off its window in WINDOW_GUESS_US, so that the first seconds of an
+ * overload with short deadlines are not lost on requests that nobody can answer. */
 #include "core_state.h"
+
+#include <math.h>
 
 enum { RETRY_MIN_MS = 10, RETRY_MAX_MS = 30000, RETRY_UNKNOWN_MS = 1000 };
 enum { PUSHED_MAX = 64, WINDOW_GUESS_US = 100 * 1000 };
 
-#define TIME_SHARE 0.8 /* of its budget a request may be expected to take */
+#define TIME_SHARE 0.7 /* of its budget a request may be expected to take */
 
 static uint32_t clamp_ms(double ms) {
     return ms < RETRY_MIN_MS ? RETRY_MIN_MS : ms > RETRY_MAX_MS ? RETRY_MAX_MS : (uint32_t)ms;
@@ -121,7 +124,8 @@ static double cost_ahead(const core_t *self, const struct room_wish *wish, uint8
     return (double)ahead;
 }
 
-static bool has_time(core_t *self, const struct room_wish *wish, const struct header *header) {
+static bool has_time(core_t *self, const struct room_wish *wish, const struct header *header,
+                     uint64_t now_us) {
     struct service_state *state = &self->services[wish->service];
     const struct fleet_service *s = &self->fleet.services[wish->service];
     if (state->queued + state->in_flight < s->n_members + s->threads || !s->n_members)
@@ -132,13 +136,19 @@ static bool has_time(core_t *self, const struct room_wish *wish, const struct he
     if (rate <= 0)
         return true;
     double wait_us = cost_ahead(self, wish, header->lane) / rate;
+    double share_us = line_share_us(&self->flows, &state->lines[header->lane],
+                                    self->clients[wish->client].account, wish->cost, now_us) +
+                      (double)state->cost_in_flight / rate;
+    wait_us = share_us > wait_us ? share_us : wait_us;
     double room_us = TIME_SHARE * header->budget_us;
     if (wait_us <= room_us)
         return true;
     state->pace.was_refused = true;
     count_refusal(self, wish->service);
-    admit_refuse(self, wish->client, header, STATUS_RESOURCE_EXHAUSTED,
-                 clamp_ms((wait_us - room_us) / 1e3),
+    /* When it would fit, if nobody came in between; not sooner than some of the queue has gone, or
+     * all who were refused would be back at once. */
+    double later_us = fmax(wait_us - room_us, wait_us / 8);
+    admit_refuse(self, wish->client, header, STATUS_RESOURCE_EXHAUSTED, clamp_ms(later_us / 1e3),
                  "an answer would take about %.0f ms, the request has %u", wait_us / 1e3,
                  header->budget_us / 1000);
     return false;
@@ -146,6 +156,6 @@ static bool has_time(core_t *self, const struct room_wish *wish, const struct he
 
 bool room_for(core_t *self, const struct room_wish *wish, const struct header *header,
               uint64_t now_us) {
-    return account_has_room(self, wish, header) && has_time(self, wish, header) &&
+    return account_has_room(self, wish, header) && has_time(self, wish, header, now_us) &&
            all_have_room(self, wish, header, now_us);
 }

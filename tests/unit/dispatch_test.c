@@ -1,5 +1,5 @@
-/* dispatch_test.c - who goes first: lanes and what they earn, services on one worker, large requests
- * among small ones, accounts.
+/* dispatch_test.c - who goes first: lanes and what they earn, services on one worker, large
+ * requests among small ones, accounts.
  *
  * One or two workers serve models "a" and "b". A test fills lines, then lets workers answer one
  * request after the other, and looks at how much cost each line, or each client, was given. */

@@ -1,5 +1,6 @@
 /* line_test.c - whose turn it is: fairness by cost among accounts, weights, order inside an
- * account, and who is served when time runs out. Tickets are plain structs here; nobody runs them. */
+ * account, and who is served when time runs out. Tickets are plain structs here; nobody runs
+ * them. */
 #include "core_state.h"
 #include "support/test.h"
 
@@ -54,7 +55,7 @@ static struct ticket *add(uint32_t owner, uint32_t cost, uint64_t budget_us) {
 static struct ticket *serve(void) {
     struct ticket *t = line_next(&flows, &line, now_us);
     TEST_TRUE(line_next(&flows, &line, now_us) == t); /* asking twice changes nothing */
-    line_pay(&flows, &line, t);
+    line_pay(&flows, &line, t, now_us);
     line_remove(&flows, &line, t);
     served[t->account] += t->cost;
     return t;
@@ -208,23 +209,23 @@ static void test_newest_first(void **state) {
     uint32_t a = account(1), b = account(1);
     struct ticket *t[6];
     for (int i = 0; i < 3; i++)
-        t[i] = add(a, 1, 400 * MS);
-    add(b, 1, 400 * MS);
-    now_us += 150 * MS;
-    TEST_TRUE(line_next(&flows, &line, now_us) == t[0]); /* it has more than half of its time */
-    now_us += 100 * MS;
+        t[i] = add(a, 1, 1200 * MS);
+    add(b, 1, 1200 * MS);
+    now_us += 1040 * MS;
+    TEST_TRUE(line_next(&flows, &line, now_us) == t[0]); /* an eighth of its time is left */
+    now_us += 20 * MS;
     TEST_TRUE(line_next(&flows, &line, now_us) == t[0]); /* late, but not for long */
     TEST_TRUE(!line_hopeless(&flows, &line, now_us, 200 * MS));
     now_us += 100 * MS;
     for (int i = 3; i < 6; i++)
-        t[i] = add(a, 1, 400 * MS);
+        t[i] = add(a, 1, 1200 * MS);
     TEST_TRUE(line_next(&flows, &line, now_us) == t[5]);
-    TEST_TRUE(!line_hopeless(&flows, &line, now_us, 40 * MS)); /* 50 ms are left */
+    TEST_TRUE(!line_hopeless(&flows, &line, now_us, 30 * MS)); /* 40 are left */
     for (int i = 0; i < 3; i++) {
-        TEST_TRUE(line_hopeless(&flows, &line, now_us, 60 * MS) == t[i]);
+        TEST_TRUE(line_hopeless(&flows, &line, now_us, 50 * MS) == t[i]);
         line_remove(&flows, &line, t[i]);
     }
-    TEST_TRUE(!line_hopeless(&flows, &line, now_us, 60 * MS));
+    TEST_TRUE(!line_hopeless(&flows, &line, now_us, 50 * MS));
     TEST_TRUE(serve() == t[3]); /* what was late is gone: first in, first out again */
 }
 
@@ -251,6 +252,24 @@ static void test_ahead(void **state) {
     for (int i = 0; i < 10; i++)
         add(b, 10, 1000 * MS);
     TEST_EQ(line_ahead(&flows, &line, a, 5), 1105); /* the other is done before */
+}
+
+/* What an account waits for, at the rate at which it got on. */
+static void test_share(void **state) {
+    (void)state;
+    uint32_t a = account(1), b = account(1);
+    TEST_TRUE(line_share_us(&flows, &line, a, 10, now_us) == 0);
+    for (int i = 0; i < 200; i++) {
+        add(a, 10, 60000 * MS);
+        add(b, 10, 60000 * MS);
+    }
+    TEST_TRUE(line_share_us(&flows, &line, a, 10, now_us + 100 * MS) == 0);
+    for (int i = 0; i < 100; i++) { /* ten a second, half of them its own */
+        now_us += 100 * MS;
+        serve();
+    }
+    double us = line_share_us(&flows, &line, a, 10, now_us); /* 151 of them */
+    TEST_TRUE(us > 0.8 * 151 * 200 * MS && us < 1.1 * 151 * 200 * MS);
 }
 
 static void test_newest_of_the_lowest_lane(void **state) {
@@ -282,6 +301,7 @@ int main(void) {
         TEST(test_newest_first),
         TEST(test_a_job_with_time_keeps_its_order),
         TEST(test_ahead),
+        TEST(test_share),
         TEST(test_newest_of_the_lowest_lane),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
