@@ -89,7 +89,7 @@ static void *caller_run(void *arg) {
     options.cache = cfg->no_cache ? EMBER_CACHE_BYPASS : EMBER_CACHE_USE;
     double gap_us = 1e6 * cfg->threads / cfg->calls_per_s;
     uint64_t seed = 1000 + self->index, next_us = clock_us();
-    bool waits = self->index % 2 == 0;
+    bool waits = !cfg->open_loop && self->index % 2 == 0;
     while (!atomic_load(&self->all->stop) && !history_full(self->all->history)) {
         double u = (double)(hash_next(&seed) >> 11) * 0x1p-53;
         next_us += (uint64_t)(-log(1 - u) * gap_us);

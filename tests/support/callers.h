@@ -5,7 +5,7 @@
  *     callers_stop(&callers);            stops calling, waits until every call has ended
  *     history_check(history, &sums);
  *
- * Even threads wait for each answer (ember_embed), odd ones do not and keep their rate whatever
+ * Unless open_loop is set, even threads wait for each answer (ember_embed), odd ones do not and keep their rate whatever
  * happens (ember_embed_start). Gaps are exponential, as of callers who know nothing of each
  * other. */
 #ifndef EMBER_TEST_CALLERS_H
@@ -22,6 +22,7 @@ struct callers_cfg {
     uint32_t timeout_ms;
     uint32_t flags; /* EMBER_NO_RETRY */
     bool no_cache;
+    bool open_loop;  /* no thread waits: the rate is kept whatever happens */
     struct net *net; /* its hosts host and host + 1 are where clients live, in turn; NULL: here */
     uint32_t host;
 };

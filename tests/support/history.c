@@ -302,6 +302,17 @@ void history_span(const history_t *self, uint64_t from_us, uint64_t to_us,
     free(took_us);
 }
 
+uint32_t history_ended_ok(const history_t *self, uint64_t from_us, uint64_t to_us) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < atomic_load(&self->n); i++) {
+        const struct record *r = &self->record[i];
+        uint64_t ended_us = r->begun_us + r->took_us;
+        n += atomic_load(&r->ended) && r->status == EMBER_OK && ended_us >= from_us &&
+             ended_us < to_us;
+    }
+    return n;
+}
+
 uint64_t history_settled_us(const history_t *self, uint64_t from_us, uint64_t to_us,
                             uint32_t slow_us) {
     uint64_t last_us = from_us;

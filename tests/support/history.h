@@ -74,6 +74,8 @@ void history_check(history_t *self, struct history_sums *out);
 /* Times as clock_us(). Callers may still run: calls that have not ended are left out. */
 void history_span(const history_t *self, uint64_t from_us, uint64_t to_us,
                   struct history_span *out);
+/* How many ended OK in [from, to). */
+uint32_t history_ended_ok(const history_t *self, uint64_t from_us, uint64_t to_us);
 /* When the last of the calls begun in [from, to) that took longer than slow_us ended; from_us when
  * none did. */
 uint64_t history_settled_us(const history_t *self, uint64_t from_us, uint64_t to_us,
