@@ -117,17 +117,17 @@ static void look(core_t *self, uint32_t worker, uint64_t now_us) {
     if (!head || w->doomed || w->kept)
         return;
     const struct run *oldest = QUEUE_ITEM(head, const struct run, place);
-    bool stuck = is_stuck(self, oldest, now_us);
+    bool stuck = is_stuck(self, oldest, now_us), gets_on = w->answered_us > oldest->sent_us;
     uint64_t doubt_us = w->doubt_us;
     w->doubt_us = 0;
-    if (stuck && oldest->sent_us >= w->answered_us && w->state != FLEET_DRAINING) {
+    if (stuck && !gets_on && w->state != FLEET_DRAINING) {
         w->doubt_us = doubt_us ? doubt_us : now_us;
         if (doubt_us && others_get_on(self, oldest))
             suspect_begin(self, worker, "does not get on", now_us);
     }
     if (w->state == FLEET_SUSPECT)
         recover(self, w, true, now_us);
-    else if (stuck)
+    else if (stuck && gets_on)
         recover(self, w, false, now_us);
     else if (self->cfg.hedge)
         overtake(self, w, now_us);

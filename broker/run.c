@@ -58,6 +58,8 @@ static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_
     load->cost += run->cost;
     load->n++;
     run->load = load->cost;
+    if (w->state == FLEET_SUSPECT)
+        suspect_open(self, run->worker); /* this may have been its probe */
     self->stats.dispatched++;
     if (++t->attempts == 1)
         histogram_add(&self->stats.queue_us, now_us - t->admitted_us);
@@ -106,6 +108,8 @@ void run_end(core_t *self, struct run *run) {
     queue_remove(&self->fleet.workers[run->worker].in_flight, &run->place);
     load->cost -= run->cost;
     load->n--;
+    if (self->fleet.workers[run->worker].state == FLEET_SUSPECT)
+        suspect_open(self, run->worker);
     t->runs[t->runs[0] != index] = CORE_NONE;
     give_back(self, run);
 }

@@ -25,8 +25,8 @@ bool suspect_is_open(const core_t *self, uint32_t worker) {
     const struct fleet_worker *w = &self->fleet.workers[worker];
     if (w->doomed || w->kept)
         return false;
-    return w->state == FLEET_LIVE ||
-           (w->state == FLEET_SUSPECT && !w->stuffed && (w->good || w->probed));
+    return w->state == FLEET_LIVE || (w->state == FLEET_SUSPECT && !w->stuffed &&
+                                      (w->good || (w->probed && self->fleet.loads[worker].n == 0)));
 }
 
 void suspect_open(core_t *self, uint32_t worker) {
@@ -36,8 +36,6 @@ void suspect_open(core_t *self, uint32_t worker) {
     load->credit = w->window;
     if (w->state == FLEET_SUSPECT && w->good)
         load->credit = (uint16_t)((w->window + 1) / 2);
-    else if (w->state == FLEET_SUSPECT && w->probed)
-        load->credit = w->window > 0;
     load->open = suspect_is_open(self, worker);
     if (load->open && load->credit > before)
         dispatch_opened(self, worker);
