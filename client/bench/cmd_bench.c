@@ -142,7 +142,8 @@ static void json_settings(FILE *out, const struct settings *s, bool open) {
     struct utsname host;
     fputs("{\"load\":\"", out);
     describe_load(out, s, open);
-    fprintf(out, "\",\"task\":\"%s\",\"labels\":%u", task_names[s->task], s->n_labels);
+    fprintf(out, "\",\"task\":\"%s\",\"labels\":%u", s->trace[0] ? "trace" : task_names[s->task],
+            s->n_labels);
     fprintf(out,
             ",\"rate\":%g,\"concurrency\":%u,\"texts_per_call\":%u,\"unique\":%g,\"seed\":%u,"
             "\"warm_up_s\":%g,\"lengths\":",
@@ -273,6 +274,8 @@ int cmd_bench(int argc, char **argv) {
         return code;
     if (!split_labels(&s) || (s.n_labels && s.task != 1))
         return cli_usage(&cli, "--labels A,B,C goes with --task classify");
+    if (s.trace[0] && s.task != 0)
+        return cli_usage(&cli, "a trace says what each call is: --task goes without --trace");
     enum status st = s.trace[0]
                          ? texts_trace(s.trace, &texts, &err)
                          : texts_generate(s.lengths, s.unique, hash_mix(s.seed), &texts, &err);

@@ -17,20 +17,40 @@ bool cli_load(struct cli *self, const struct cfg *cfg, int argc, char **argv, in
     return action == CFG_RUN;
 }
 
-bool cli_open(struct cli *self, int *code) {
-    struct ember_error error;
+static struct ember_options options_of(const struct cli *self) {
+    const struct cli_common *c = self->common;
     struct ember_options options = EMBER_OPTIONS_INIT;
     options.name = "ember-cli";
-    options.model = self->common->model;
-    options.key_file = self->common->key;
-    options.server_key_file = self->common->server_key;
+    options.model = c->model;
+    options.key_file = c->key;
+    options.server_key_file = c->server_key;
     options.timeout_ms = cli_timeout_ms(self);
     options.request_texts = self->request_texts;
     options.give_up_ms = 3000; /* somebody waits at a terminal */
+    options.policy = (enum ember_policy)c->policy;
+    options.latency_limit_ms = (uint32_t)((c->latency_limit_us + 999) / 1000);
+    options.attempt_ms = (uint32_t)((c->attempt_us + 999) / 1000);
+    options.no_discovery = c->discovery == 0;
+    return options;
+}
+
+bool cli_open(struct cli *self, int *code) {
+    struct ember_error error;
+    struct ember_options options = options_of(self);
     if (ember_open(self->common->broker, &options, &self->ember, &error) == EMBER_OK)
         return true;
     *code = cli_fail(self, &error, 0);
     return false;
+}
+
+ember_t *cli_open_one(const struct cli *self, const char *endpoint, int *code) {
+    ember_t *one = NULL;
+    struct ember_error error;
+    struct ember_options options = options_of(self);
+    options.no_discovery = 1;
+    if (ember_open(endpoint, &options, &one, &error) != EMBER_OK)
+        *code = cli_fail(self, &error, 0);
+    return one;
 }
 
 uint32_t cli_timeout_ms(const struct cli *self) {

@@ -16,15 +16,15 @@
 enum cli_exit {
     CLI_OK = 0,
     CLI_FAILED = 1,      /* the service or the output failed */
-    CLI_USAGE = 2,       /* a bad option or argument */
+    CLI_USAGE = 2,       /* a bad option or argument, or a text that no service takes */
     CLI_UNAVAILABLE = 3, /* no broker, no worker, or no answer in time */
-    CLI_BUSY = 4,        /* refused because of load or a limit */
+    CLI_BUSY = 4,        /* refused because of load, or for want of room */
     CLI_NOT_FOUND = 5,   /* no such model or cache entry */
 };
 
 #define CLI_EXIT_HELP                                                                              \
-    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no broker, worker or answer in time,\n"       \
-    "4 refused because of load or a limit, 5 no such model or cache entry."
+    "Exit status: 0 done, 1 failed, 2 wrong usage or a text that no service takes, 3 no broker,\n" \
+    "worker or answer in time, 4 refused because of load, 5 no such model or cache entry."
 
 enum cli_output { CLI_TABLE, CLI_JSON, CLI_RAW };
 
@@ -35,12 +35,26 @@ struct cli_common {
     char key[512], server_key[512];
     uint64_t timeout_us;
     uint32_t output; /* enum cli_output */
+    uint32_t policy; /* enum ember_policy */
+    uint64_t latency_limit_us, attempt_us;
+    uint32_t discovery; /* 0: off */
 };
 
 #define CLI_COMMON_ROWS(type)                                                                      \
     CFG_HEADING("Service"),                                                                        \
         CFG_TEXT("broker", type, common.broker, "tcp://127.0.0.1:5555", "ENDPOINTS",               \
-                 "where the broker is; several, separated by commas, are tried\nin this order"),   \
+                 "where the broker is, or several, separated by commas; one\n"                     \
+                 "may say what it costs: tcp://eu:5555#cost=0.2"),                                 \
+        CFG_CHOICE("policy", type, common.policy, "order", "order|least-latency|cheapest",         \
+                   "which of several is asked: the first, who answers\n"                           \
+                   "soonest, or the cheapest within --latency-limit"),                             \
+        CFG_DURATION("latency-limit", type, common.latency_limit_us, "50ms", 1e3, 600e6,           \
+                     "of network and queue, with --policy cheapest"),                              \
+        CFG_DURATION("attempt", type, common.attempt_us, "0ms", 0, 600e6,                          \
+                     "after that a second broker is asked, too; 0: a third of\n"                   \
+                     "the time left, at least 100ms"),                                             \
+        CFG_CHOICE("discovery", type, common.discovery, "on", "off|on",                            \
+                   "use brokers that those given name as their like"),                             \
         CFG_TEXT("model", type, common.model, "", "NAME",                                          \
                  "model or alias; default: the broker's"),                                         \
         CFG_TEXT("key", type, common.key, "", "FILE",                                              \
@@ -73,6 +87,8 @@ bool cli_load(struct cli *self, const struct cfg *cfg, int argc, char **argv, in
               void *settings, int *code);
 
 bool cli_open(struct cli *self, int *code);
+/* Another client, of one broker alone; NULL with *code. */
+ember_t *cli_open_one(const struct cli *self, const char *endpoint, int *code);
 
 uint32_t cli_timeout_ms(const struct cli *self);
 

@@ -2,21 +2,90 @@
 #include "cli.h"
 #include "screen.h"
 
+#include <string.h>
 #include <unistd.h>
+
+enum { BROKERS_MAX = 8, SETTLE_MS = 200 };
+
+/* ---- the brokers this client knows */
+
+struct known {
+    struct ember_broker_view list[BROKERS_MAX];
+    size_t n;
+    bool settled; /* none is on its way up */
+};
+
+static void look(ember_t *ember, struct known *out) {
+    out->settled = true;
+    for (out->n = 0; out->n < BROKERS_MAX; out->n++) {
+        struct ember_broker_view *v = &out->list[out->n];
+        *v = (struct ember_broker_view)EMBER_BROKER_VIEW_INIT;
+        if (ember_view_broker(ember, out->n, v, NULL) != EMBER_OK)
+            return;
+        if (strcmp(v->state, "opening") == 0 || strcmp(v->state, "greeting") == 0)
+            out->settled = false;
+    }
+}
+
+/* What is known once a broker has answered; the others have a moment to come up. */
+static void look_settled(ember_t *ember, struct known *out) {
+    look(ember, out);
+    for (int ms = 0; !out->settled && ms < SETTLE_MS; ms += 5) {
+        usleep(5 * 1000);
+        look(ember, out);
+    }
+}
+
+static void print_known(const struct known *known) {
+    if (known->n < 2)
+        return;
+    puts("\nknown broker                    state     used  latency ms  in flight    answered"
+         "    cost  trouble");
+    for (size_t i = 0; i < known->n; i++) {
+        const struct ember_broker_view *v = &known->list[i];
+        printf("%-30s  %-8s  %-4s  %10.2f  %9u  %10llu  %6g  ", v->endpoint, v->state,
+               v->used ? "yes" : "-", v->latency_us / 1e3, v->in_flight,
+               (unsigned long long)v->answered, v->cost);
+        screen_print(stdout, view_of(v->why), 0);
+        puts(v->discovered ? v->why[0] ? " (discovered)" : "(discovered)" : "");
+    }
+}
+
+static void json_known(const struct known *known) {
+    fputs("\"known\":[", stdout);
+    for (size_t i = 0; i < known->n; i++) {
+        const struct ember_broker_view *v = &known->list[i];
+        printf("%s{\"endpoint\":", i ? "," : "");
+        screen_json_text(stdout, view_of(v->endpoint));
+        printf(",\"state\":\"%s\",\"used\":%s,\"discovered\":%s,\"latency_us\":%u,\"in_flight\":%u,"
+               "\"answered\":%llu,\"cost\":%g,\"trouble\":",
+               v->state, v->used ? "true" : "false", v->discovered ? "true" : "false",
+               v->latency_us, v->in_flight, (unsigned long long)v->answered, v->cost);
+        screen_json_text(stdout, view_of(v->why));
+        putchar('}');
+    }
+    putchar(']');
+}
 
 /* ---- status */
 
 struct settings {
     struct cli_common common;
+    bool all;
 };
 
-static const struct cfg_row rows[] = {CLI_COMMON_ROWS(struct settings)};
+static const struct cfg_row rows[] = {
+    CLI_COMMON_ROWS(struct settings),
+    CFG_HEADING("Status"),
+    CFG_BOOL("all", struct settings, all, "ask every broker that is known, one after the other"),
+};
 
 static const struct cfg cfg = {
     .program = "ember status",
     .synopsis = "[OPTION]...",
     .about = "Shows the broker, its workers and its services.",
-    .epilog = "--output raw prints the broker's counters, one `name value` a line.\n" CLI_EXIT_HELP,
+    .epilog = "--output raw prints the broker's counters, one `name value` a line; with --all a\n"
+              "line `# ENDPOINT` before those of each broker.\n" CLI_EXIT_HELP,
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
 };
@@ -38,13 +107,30 @@ static void print_worker(const struct ember_worker_info *w) {
     putchar('\n');
 }
 
+/* "42 s", "7.5 min", "3.2 h", "12.0 d" */
+static const char *age(uint64_t ms, char *out, size_t bytes) {
+    static const struct {
+        double s;
+        const char *unit;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}};
+    double s = (double)ms / 1e3;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (s >= units[i].s) {
+            snprintf(out, bytes, "%.1f %s", s / units[i].s, units[i].unit);
+            return out;
+        }
+    snprintf(out, bytes, "%.0f s", s);
+    return out;
+}
+
 static void print_table(const ember_report_t *r) {
+    char up[32];
     const struct ember_broker_info *b = ember_report_broker(r);
     const struct ember_worker_info *w;
     const struct ember_service_info *s;
-    printf("broker %s %s at %s: %s, up %.1f h, %u clients, %u queued, %u in flight\n", b->name,
-           b->version, b->endpoint, b->state, (double)b->uptime_ms / 3.6e6, b->clients, b->queued,
-           b->in_flight);
+    printf("broker %s %s at %s: %s, up %s, %u clients, %u queued, %u in flight\n", b->name,
+           b->version, b->endpoint, b->state, age(b->uptime_ms, up, sizeof up), b->clients,
+           b->queued, b->in_flight);
     if (!ember_report_worker(r, 0))
         puts("no workers");
     else
@@ -127,7 +213,7 @@ static void json_worker(const struct ember_worker_info *w) {
     printf("]}");
 }
 
-static void print_json(const ember_report_t *r) {
+static void print_json(const ember_report_t *r, const struct known *known) {
     const struct ember_broker_info *b = ember_report_broker(r);
     const struct ember_worker_info *w;
     const struct ember_service_info *s;
@@ -171,28 +257,68 @@ static void print_json(const ember_report_t *r) {
         screen_json_text(stdout, view_of(c->name));
         printf(":%llu", (unsigned long long)c->value);
     }
-    puts("}}");
+    putchar('}');
+    if (known) {
+        putchar(',');
+        json_known(known);
+    }
+    puts("}");
+}
+
+/* One broker's report; `known` NULL: nothing about the others. */
+static int show(struct cli *cli, ember_t *ember, const struct known *known) {
+    ember_report_t *r = NULL;
+    struct ember_error error;
+    const struct ember_counter_info *c;
+    if (ember_report(ember, 0, &r, &error) != EMBER_OK)
+        return cli_fail(cli, &error, 0);
+    if (cli->common->output == CLI_TABLE)
+        print_table(r);
+    else if (cli->common->output == CLI_JSON)
+        print_json(r, known);
+    else
+        for (size_t i = 0; (c = ember_report_counter(r, i)); i++)
+            printf("%s %llu\n", c->name, (unsigned long long)c->value);
+    ember_report_destroy(&r);
+    return CLI_OK;
+}
+
+static int show_all(struct cli *cli, const struct known *known) {
+    int code = CLI_OK;
+    for (size_t i = 0; i < known->n; i++) {
+        const struct ember_broker_view *v = &known->list[i];
+        if (strcmp(v->state, "same") == 0)
+            continue;
+        if (cli->common->output == CLI_RAW)
+            printf("# %s\n", v->endpoint);
+        else if (cli->common->output == CLI_TABLE && i)
+            putchar('\n');
+        int one_code = CLI_OK;
+        ember_t *one = cli_open_one(cli, v->endpoint, &one_code);
+        if (one)
+            one_code = show(cli, one, NULL);
+        ember_close(&one);
+        code = code == CLI_OK ? one_code : code;
+    }
+    return code;
 }
 
 int cmd_status(int argc, char **argv) {
     struct settings s;
     struct cli cli = {.command = "status", .common = &s.common};
+    struct known known;
+    struct ember_error error;
     int code;
     if (!cli_load(&cli, &cfg, argc, argv, NULL, &s, &code) || !cli_open(&cli, &code))
         return code;
-    ember_report_t *r = NULL;
-    struct ember_error error;
-    const struct ember_counter_info *c;
-    if (ember_report(cli.ember, 0, &r, &error) != EMBER_OK)
+    if (ember_ping(cli.ember, 0, NULL, &error) != EMBER_OK) { /* that one there is, at least */
         code = cli_fail(&cli, &error, 0);
-    else if (s.common.output == CLI_TABLE)
-        print_table(r);
-    else if (s.common.output == CLI_JSON)
-        print_json(r);
-    else
-        for (size_t i = 0; (c = ember_report_counter(r, i)); i++)
-            printf("%s %llu\n", c->name, (unsigned long long)c->value);
-    ember_report_destroy(&r);
+    } else {
+        look_settled(cli.ember, &known);
+        code = s.all ? show_all(&cli, &known) : show(&cli, cli.ember, &known);
+        if (code == CLI_OK && s.common.output == CLI_TABLE)
+            print_known(&known);
+    }
     ember_close(&cli.ember);
     return cli_done(&cli, code);
 }
@@ -221,9 +347,30 @@ static const struct cfg ping_cfg = {
     .n_rows = sizeof ping_rows / sizeof *ping_rows,
 };
 
+static const char *asked(const struct known *known, const char *otherwise) {
+    for (size_t i = 0; i < known->n; i++)
+        if (known->list[i].used)
+            return known->list[i].endpoint;
+    return otherwise;
+}
+
+static void print_ping(const struct ping_settings *s, const struct known *known, uint32_t us) {
+    if (s->common.output == CLI_JSON) {
+        printf("{\"round_trip_us\":%u,", us);
+        json_known(known);
+        puts("}");
+    } else if (s->common.output == CLI_RAW) {
+        printf("%u\n", us);
+    } else {
+        printf("answer from %s in %.3f ms\n", asked(known, s->common.broker), us / 1e3);
+    }
+    fflush(stdout);
+}
+
 int cmd_ping(int argc, char **argv) {
     struct ping_settings s;
     struct cli cli = {.command = "ping", .common = &s.common};
+    struct known known = {.n = 0};
     int code;
     if (!cli_load(&cli, &ping_cfg, argc, argv, NULL, &s, &code) || !cli_open(&cli, &code))
         return code;
@@ -232,16 +379,15 @@ int cmd_ping(int argc, char **argv) {
         uint32_t us;
         if (i)
             usleep((useconds_t)s.interval_us);
-        if (ember_ping(cli.ember, 0, &us, &error) != EMBER_OK)
+        if (ember_ping(cli.ember, 0, &us, &error) != EMBER_OK) {
             code = cli_fail(&cli, &error, 0);
-        else if (s.common.output == CLI_JSON)
-            printf("{\"round_trip_us\":%u}\n", us);
-        else if (s.common.output == CLI_RAW)
-            printf("%u\n", us);
-        else
-            printf("answer from %s in %.3f ms\n", s.common.broker, us / 1e3);
-        fflush(stdout);
+        } else {
+            look_settled(cli.ember, &known);
+            print_ping(&s, &known, us);
+        }
     }
+    if (code == CLI_OK && s.common.output == CLI_TABLE)
+        print_known(&known);
     ember_close(&cli.ember);
     return cli_done(&cli, code);
 }

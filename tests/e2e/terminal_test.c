@@ -161,7 +161,10 @@ static void test_mistakes(void **state) {
         {3, "tcp://127.0.0.1:1", {"status", "--broker", "tcp://127.0.0.1:1", "--timeout", "200ms"}},
         {3, "tcp://127.0.0.1:1", {"ping", "--broker", "tcp://127.0.0.1:1", "--timeout", "200ms"}},
         {2, "/nonexistent", {"bench", MEAN, "--trace", "/nonexistent"}},
+        {2, "--task goes without", {"bench", MEAN, "--trace", "/x", "--task", "rerank"}},
         {2, "lengths", {"bench", MEAN, "--lengths", "foo"}},
+        {2, "policy", {"ping", "--policy", "foo"}},
+        {2, "behind #", {"ping", "--broker", "tcp://127.0.0.1:1#price=1"}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].says);
@@ -333,6 +336,7 @@ static void test_status(void **state) {
     TEST_HAS(ran.out, "serving");
     TEST_HAS(ran.out, "worker1");
     TEST_HAS(ran.out, "mean@");
+    TEST_HAS(ran.out, " s, "); /* up for seconds */
     EMBER("status", "--output", "json");
     must_exit(0);
     json_t *root = json_line(0);
@@ -347,6 +351,34 @@ static void test_status(void **state) {
     EMBER("ping");
     must_exit(0);
     TEST_HAS(ran.out, rig.clients[0]);
+}
+
+/* The second of two brokers is not there: all is told, and what answers is used. */
+static void test_two_brokers(void **state) {
+    (void)state;
+    char both[200];
+    snprintf(both, sizeof both, "tcp://127.0.0.1:1#cost=3,%s", rig.clients[0]);
+    EMBER("ping", "--broker", both);
+    must_exit(0);
+    char line[100];
+    snprintf(line, sizeof line, "answer from %s in", rig.clients[0]);
+    TEST_HAS(ran.out, line);
+    TEST_HAS(ran.out, "known broker");
+    TEST_HAS(ran.out, "nobody listens there");
+    EMBER("ping", "--broker", both, "--policy", "cheapest", "--output", "json");
+    must_exit(0);
+    json_t *root = json_line(0);
+    const json_t *first = json_first(json_get(root, "known"));
+    TEST_EQ(json_size(json_get(root, "known")), 2);
+    TEST_STR_EQ(word(first, "endpoint"), "tcp://127.0.0.1:1");
+    TEST_EQ(number(first, "cost"), 3);
+    TEST_STR_EQ(word(json_next(first), "state"), "up");
+    json_destroy(&root);
+    TEST_ROW("status of all: one cannot be asked, the other is shown");
+    EMBER("status", "--broker", both, "--all", "--timeout", "500ms");
+    must_exit(3);
+    TEST_HAS(ran.out, "worker1");
+    TEST_HAS(ran.err, "tcp://127.0.0.1:1 (nobody listens there)");
 }
 
 /* ----------------------------------------------------------------------------------------------
@@ -479,8 +511,8 @@ int main(void) {
         cmocka_unit_test(test_mistakes), cmocka_unit_test(test_help),
         cmocka_unit_test(test_embed),    cmocka_unit_test(test_many_lines),
         cmocka_unit_test(test_classify), cmocka_unit_test(test_similarity_and_tokenize),
-        cmocka_unit_test(test_status),   cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_status),   cmocka_unit_test(test_two_brokers),
+        cmocka_unit_test(test_cache),    cmocka_unit_test(test_bench),
     };
     return proc_report(cmocka_run_group_tests(tests, start_all, stop_all));
 }
