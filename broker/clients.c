@@ -110,6 +110,10 @@ uint64_t core_session(const core_t *self, uint32_t client) {
     return self->clients[client].session;
 }
 
+uint32_t core_max_requests(const core_t *self, uint32_t client) {
+    return self->accounts.items[self->clients[client].account].max_requests;
+}
+
 bool core_client_heard(core_t *self, uint32_t client, const struct header *header,
                        uint64_t now_us) {
     struct client *c = &self->clients[client];

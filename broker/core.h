@@ -148,6 +148,9 @@ enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t 
                        const struct core_who *who, uint64_t now_us, struct err *err);
 uint64_t core_session(const core_t *self, uint32_t client); /* the epoch, for WELCOME */
 
+/* How many requests its account may have waiting or in flight. */
+uint32_t core_max_requests(const core_t *self, uint32_t client);
+
 /* From now on; requests that wait already stay where they are. Copied; checked before. */
 void core_set_routes(core_t *self, const struct routes *routes);
 

@@ -113,6 +113,10 @@ static void requests(const struct snapshot *s, struct expose_text *out) {
     simple(out, "ember_poisoned_total", "counter",
            "Requests that workers died of; their bodies are refused for a minute.",
            stats->poisoned);
+    simple(out, "ember_refused_total", "counter",
+           "Requests refused at the door for want of room or time.", stats->refused);
+    simple(out, "ember_shed_total", "counter",
+           "Requests that had waited: pushed out, or without a chance to be in time.", stats->shed);
     simple(out, "ember_coalesced_total", "counter",
            "Requests answered by the execution of an equal one.", stats->coalesced);
     simple(out, "ember_replies_cut_total", "counter", "Replies a client did not take.",
@@ -186,6 +190,33 @@ static double get_oldest(const struct service_copy *c) {
     return (double)c->view.oldest_us / 1e6;
 }
 
+static double get_refused(const struct service_copy *c) {
+    return (double)c->view.refused;
+}
+static double get_shed(const struct service_copy *c) {
+    return (double)c->view.shed;
+}
+static double get_rate(const struct service_copy *c) {
+    return c->view.rate;
+}
+static double get_weight(const struct service_copy *c) {
+    return c->view.weight;
+}
+
+static void per_lane(const struct snapshot *s, struct expose_text *out) {
+    static const char *const lanes[WIRE_LANES] = {"high", "normal", "bulk"};
+    uint64_t queued[WIRE_LANES] = {0};
+    for (uint32_t i = 0; i < s->n_services; i++)
+        for (int lane = 0; lane < WIRE_LANES; lane++)
+            queued[lane] += s->services[i].view.lanes[lane];
+    expose_family(out, "ember_lane_queue_size", "gauge", "Requests waiting, by lane.");
+    for (int lane = 0; lane < WIRE_LANES; lane++) {
+        char label[32];
+        snprintf(label, sizeof label, "lane=\"%s\"", lanes[lane]);
+        expose_u64(out, "ember_lane_queue_size", label, queued[lane]);
+    }
+}
+
 void figures_page(figures_t *self, struct expose_text *out) {
     pthread_mutex_lock(&self->lock);
     const struct snapshot *s = &self->now;
@@ -204,6 +235,16 @@ void figures_page(figures_t *self, struct expose_text *out) {
     per_service(s, out, "ember_service_answered_total", "counter", "Results.", get_answered);
     per_service(s, out, "ember_service_oldest_seconds", "gauge", "Age of the oldest waiter.",
                 get_oldest);
+    per_service(s, out, "ember_service_refused_total", "counter",
+                "Requests refused at the door for want of room or time.", get_refused);
+    per_service(s, out, "ember_service_shed_total", "counter",
+                "Requests pushed out, or without a chance to be in time.", get_shed);
+    per_service(s, out, "ember_service_rate", "gauge",
+                "Cost per second it is held to be capable of; 0: not known.", get_rate);
+    per_service(s, out, "ember_service_weight", "gauge",
+                "Engine work a unit of its cost takes, beside the mean of all services.",
+                get_weight);
+    per_lane(s, out);
     expose_family(out, "ember_uptime_seconds", "gauge", "Since the start of this process.");
     expose_f64(out, "ember_uptime_seconds", NULL, (double)s->uptime_us / 1e6);
     expose_family(out, "ember_build_info", "gauge", "Always 1; the label tells the version.");

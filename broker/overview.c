@@ -95,6 +95,8 @@ static uint32_t fill_counters(const core_t *core, struct room *room) {
         {view_of("requeued"), s->requeued},
         {view_of("nacked"), s->nacked},
         {view_of("late"), s->late},
+        {view_of("refused"), s->refused},
+        {view_of("shed"), s->shed},
         {view_of("workers_lost"), s->workers_lost},
         {view_of("suspected"), s->suspected},
         {view_of("recovered"), s->recovered},

@@ -345,7 +345,13 @@ static void arrive_hello(uint32_t conn, const struct message *m) {
     struct conn *c = &s.conns[conn];
     bool known = c->number != CORE_NONE;
     uint64_t session = hash_next(&s.random) | 1;
-    if (core_hello(s.core, &c->number, m->header.epoch, session, NULL, s.now_us, NULL) != STATUS_OK)
+    /* The first three share an account, which may hold less than others; one counts three times. */
+    struct core_who who = {.account = conn < 3 ? 42 : 0,
+                           .max_requests = conn < 3 ? 3 * TICKETS / 8 : 0,
+                           .max_bytes = conn == 4 ? 8000 : 0,
+                           .max_cost = conn == 4 ? 300 : 0,
+                           .weight = conn == 3 ? 3 : 0};
+    if (core_hello(s.core, &c->number, m->header.epoch, session, &who, s.now_us, NULL) != STATUS_OK)
         return;
     s.client_conn[c->number] = conn;
     (void)known;
@@ -359,8 +365,12 @@ static void arrive_ready(uint32_t conn, const struct message *m) {
         {.name = view_of(conn % 2 ? "a" : "b"), .tasks = 1U << WIRE_TASK_EMBED},
         {.name = view_of("c"), .tasks = 1U << WIRE_TASK_EMBED | 1U << WIRE_TASK_CLASSIFY},
     };
-    struct wire_ready ready = {
-        .uuid = m->tag, .name = view_of("w"), .models = models, .n_models = conn % 3 ? 2 : 1};
+    struct wire_ready ready = {.uuid = m->tag,
+                               .name = view_of("w"),
+                               .models = models,
+                               .n_models = conn % 3 ? 2 : 1,
+                               .tier = view_of(conn % 2 ? "fast" : "standard"),
+                               .threads = conn % 4};
     uint32_t number = c->number;
     if (core_ready(s.core, &number, &ready, m->header.credit, s.now_us, NULL) != STATUS_OK)
         return;
@@ -648,7 +658,10 @@ static void start(uint64_t seed) {
                            .max_tickets = TICKETS,
                            .max_queued = TICKETS / 2,
                            .max_queued_bytes = 40000,
+                           .max_queued_cost = seed % 2 ? 600 : 0,
                            .max_client_tickets = TICKETS / 4,
+                           .max_client_bytes = 30000,
+                           .queue_target_us = 100 * MS,
                            .heartbeat_us = BEAT_US,
                            .no_worker_grace_us = 1000 * MS,
                            .drain_us = 500 * MS,
