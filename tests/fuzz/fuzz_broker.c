@@ -326,7 +326,7 @@ static void step(void) {
 
 /* ------------------------------------------------------------------------------ the whole */
 
-static void start(void) {
+static void start(size_t size) {
     struct core_ops ops = {.to_worker = to_worker,
                            .to_client = to_client,
                            .forward = forward,
@@ -344,6 +344,12 @@ static void start(void) {
                            .heartbeat_us = BEAT_US,
                            .no_worker_grace_us = 3 * BEAT_US,
                            .drain_us = 5 * BEAT_US,
+                           .hedge = size & 1, /* so that one corpus does for all */
+                           .coalesce = size & 2,
+                           .max_queued_cost = size & 4 ? 20 : 0,
+                           .max_client_bytes = size & 4 ? 600 : 0,
+                           .max_client_cost = size & 4 ? 10 : 0,
+                           .queue_target_us = size & 8 ? BEAT_US : 0,
                            .id = 99,
                            .seed = 1};
     f.now_us = 1;
@@ -357,7 +363,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         f.clients[i].number = CORE_NONE;
     for (uint32_t i = 0; i < WORKERS; i++)
         f.workers[i].number = CORE_NONE;
-    start();
+    start(size);
     for (uint32_t i = 0; i < STEPS_MAX && f.in.left; i++) {
         step();
         core_check(f.core);
