@@ -36,7 +36,7 @@ static void *context;
 static void start_broker(void) {
     proc_start(&broker, "broker",
                (const char *[]){PROC_BROKER, "--clients", clients, "--workers", workers, "--http",
-                                "off", "--curve-dir", keys.dir, NULL});
+                                "off", "--log-level", "debug", "--curve-dir", keys.dir, NULL});
     TEST_TRUE(proc_wait_log(&broker, "event=started", SOON_MS * PROC_SLOW));
 }
 
@@ -54,7 +54,7 @@ static void start_worker(const char *key) {
                                 "--weights-cache",
                                 "off",
                                 "--model",
-                                "m=fake:dim=8,slow=slow:300000",
+                                "m=fake:dim=8,slow=slow:300000,nan=nan",
                                 "--broker",
                                 workers,
                                 "--curve-key",
@@ -667,6 +667,40 @@ static void test_flood(void **state) {
         TEST_FAIL("the broker had %zu bytes", proc_peak_bytes(&broker));
 }
 
+/* What is wrong with a text is said without the text. */
+static void test_errors_without_texts(void **state) {
+    (void)state;
+    static char too_long[70000];
+    memset(too_long, 'x', sizeof too_long - 1);
+    memcpy(too_long, MARK, sizeof MARK - 1);
+    static const struct {
+        const char *row, *text, *labels[2], *template;
+        enum ember_status want;
+    } rows[] = {
+        {"not UTF-8", MARK "\xff", {NULL}, NULL, EMBER_INVALID_ARGUMENT},
+        {"too long", too_long, {NULL}, NULL, EMBER_INVALID_ARGUMENT},
+        {"broken output", "nan " MARK, {NULL}, NULL, EMBER_INTERNAL},
+        {"labels alike", MARK, {MARK, MARK}, NULL, EMBER_INVALID_ARGUMENT},
+        {"label that is not UTF-8", MARK, {MARK "\xfe", "b"}, NULL, EMBER_INVALID_ARGUMENT},
+        {"template without place", MARK, {MARK "1", "b"}, MARK, EMBER_INVALID_ARGUMENT},
+    };
+    ember_t *ember = open_with(clients, web_at, server_at);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].row);
+        struct ember_classify_options options = EMBER_CLASSIFY_OPTIONS_INIT;
+        struct ember_error error = {.message = ""};
+        ember_result_t *result = NULL;
+        options.hypothesis_template = rows[i].template;
+        enum ember_status status = rows[i].labels[0]
+                                       ? ember_classify(ember, &rows[i].text, 1, rows[i].labels, 2,
+                                                        &options, &result, &error)
+                                       : embed(ember, rows[i].text, &error);
+        TEST_EQ(status, rows[i].want);
+        TEST_TRUE(error.message[0] && !strstr(error.message, MARK));
+    }
+    ember_close(&ember);
+}
+
 /* Last: what everybody printed. */
 static void test_logs(void **state) {
     (void)state;
@@ -711,6 +745,7 @@ int main(void) {
         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_refuses_to_start),
         cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_errors_without_texts),
         cmocka_unit_test(test_logs),
     };
     return proc_report(cmocka_run_group_tests(tests, setup, teardown));
