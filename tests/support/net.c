@@ -77,7 +77,7 @@ static bool add_host(struct net *self, uint32_t i) {
         return false;
     self->host[i] = this_space();
     self->n_hosts++;
-    snprintf(self->address[i], sizeof self->address[i], "10.77.0.%u", i + 1);
+    snprintf(self->address[i], sizeof self->address[i], "10.77.0.%u", (i + 1) % 256);
     return self->host[i] >= 0 &&
            run("ip link set lo up && "
                "ip link add eth0 address 02:77:00:00:00:%02x type veth peer name p%u "
