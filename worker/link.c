@@ -92,6 +92,14 @@ void link_push(link_t *self, struct batch *batch) {
     pthread_cond_signal(&self->work_there);
 }
 
+struct batch *link_recall(link_t *self) {
+    pthread_mutex_lock(&self->work_lock);
+    struct batch *batch = ring_get(&self->work);
+    note_calls(self);
+    pthread_mutex_unlock(&self->work_lock);
+    return batch;
+}
+
 struct batch *link_take(link_t *self, struct link_help **help) {
     struct batch *batch = NULL;
     *help = NULL;

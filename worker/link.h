@@ -21,6 +21,8 @@ enum status link_new(uint32_t n_batches, link_t **out, struct err *err);
 void link_destroy(link_t **self);
 
 void link_push(link_t *self, struct batch *batch);
+/* Takes back the oldest batch that no runner has begun; NULL: there is none. The loop's. */
+struct batch *link_recall(link_t *self);
 /* NULL: nothing is done. */
 struct batch *link_pop(link_t *self);
 /* Readable while link_pop() may have something; link_pop() returning NULL clears it. */

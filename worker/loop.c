@@ -171,6 +171,17 @@ static void watch_memory(loop_t *self) {
              memory_source_name(self->memory.source), self->budget.tokens, before);
 }
 
+/* Takes back what no runner has begun, and gives that and all else that waits to other workers. */
+static uint32_t give_back_waiting(loop_t *self) {
+    for (struct batch *batch; (batch = link_recall(self->cfg.link));) {
+        batch->out = false;
+        serve_recall(self->serve, batch);
+        self->spare[self->n_spare++] = batch;
+        self->n_out--;
+    }
+    return serve_give_back(self->serve);
+}
+
 /* What of the credit runners can use that are not stuck. With none of them, what no runner has
  * goes to other workers. */
 static void share_stuck(loop_t *self) {
@@ -178,7 +189,7 @@ static void share_stuck(loop_t *self) {
     uint32_t n = self->watch.n_stuck, threads = settings->threads, given = 0;
     uint32_t left = n < threads ? threads - n : 0;
     brokers_credit(&self->brokers, (uint32_t)((uint64_t)settings->credit * left / threads));
-    if (left == 0 && (given = serve_give_back(self->serve)))
+    if (left == 0 && (given = give_back_waiting(self)))
         log_warn("stuck-give-back", "given_back=%u", given);
 }
 
@@ -280,7 +291,7 @@ static void give_back(loop_t *self) {
     if (!self->stop_us || self->gave_back || self->now_us < self->stop_us)
         return;
     self->gave_back = true;
-    uint32_t n = serve_give_back(self->serve);
+    uint32_t n = give_back_waiting(self);
     if (n)
         log_warn("drain-timeout", "given_back=%u", n);
 }

@@ -221,3 +221,32 @@ void serve_done(serve_t *self, struct batch *batch) {
         else
             done_dropped(self, &self->flights.flight[batch->flights[i]]);
 }
+
+static void recall_job(serve_t *self, const struct batch *batch) {
+    struct request *request = &self->requests[batch->job.token];
+    request->on_runner = false;
+    if (request->answered) {
+        queue_remove(&self->parked, &request->link);
+        serve_release(self, request);
+    } else {
+        queue_push(&self->jobs, &request->tokenize.link);
+    }
+}
+
+void serve_recall(serve_t *self, struct batch *batch) {
+    CHECK(self->batches_out > 0);
+    self->batches_out--;
+    self->running -= batch->n;
+    if (batch->tokens) {
+        recall_job(self, batch);
+        return;
+    }
+    for (uint32_t i = 0; i < batch->n; i++) {
+        struct flight *flight = &self->flights.flight[batch->flights[i]];
+        CHECK(flight->state == FLIGHT_RUNNING);
+        if (queue_empty(&flight->waiters))
+            flights_remove(&self->flights, flight);
+        else
+            serve_enqueue(self, flight);
+    }
+}

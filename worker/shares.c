@@ -27,6 +27,8 @@ void shares_init(struct shares *self, uint32_t credit, uint32_t threads, uint32_
 
 void shares_credit(struct shares *self, uint32_t credit) {
     self->credit = credit < self->n && credit ? self->n : credit;
+    if (self->credit > self->most)
+        self->most = self->credit;
 }
 
 void shares_join(struct shares *self, uint32_t i, uint32_t demand) {
@@ -65,7 +67,7 @@ bool shares_fits(const struct shares *self, uint32_t i, uint32_t cost) {
     uint64_t held = self->share[i].held;
     if (self->credit == 0)
         return false;
-    return held == 0 || held + cost <= (uint64_t)self->credit + SHARES_SLACK;
+    return held == 0 || held + cost <= (uint64_t)self->most + SHARES_SLACK;
 }
 
 void shares_split(uint32_t total, uint32_t floor, const uint64_t *weight, uint32_t n,

@@ -53,6 +53,7 @@ struct share {
 
 struct shares {
     uint32_t credit;  /* all of it now; at least n */
+    uint32_t most;    /* all there ever was: windows of before are still on their way */
     uint32_t threads; /* runners it is meant for */
     uint32_t n;
     struct share share[LIMIT_BROKERS];

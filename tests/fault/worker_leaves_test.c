@@ -1,6 +1,7 @@
-/* worker_leaves_test.c - two brokers, two workers, callers who call: workers drain and come back, a
- * broker is killed and comes back. No call fails, and a broker has its workers soon after its start.
- */
+/* worker_leaves_test.c - two brokers, two workers, callers who call: workers drain and come back,
+ * a broker is killed and comes back. No call fails, and a broker has its workers soon after its
+ * start.
+ * */
 #include "support/callers.h"
 #include "support/rig.h"
 

@@ -416,6 +416,8 @@ static void step(void) {
         uint32_t i = below(3);
         if (world->out[i] && below(3) == 0)
             world_begin(world, i); /* what happens now comes too late for it */
+        else if (world->out[i] && !world->begun[i] && below(8) == 0)
+            world_recall(world, i);
         else if (world->out[i])
             world_run(world, i);
     } else if (dice < 960)

@@ -159,6 +159,12 @@ static inline void world_begin(struct world *world, uint32_t i) {
     world->begun[i] = true;
 }
 
+/* Back from a runner that has not begun it. */
+static inline void world_recall(struct world *world, uint32_t i) {
+    serve_recall(world->serve, &world->batch[i]);
+    world->out[i] = false;
+}
+
 static inline void world_run(struct world *world, uint32_t i) {
     struct batch *batch = &world->batch[i];
     world_begin(world, i);

@@ -187,6 +187,37 @@ static void test_close(void **state) {
     engine_destroy(&models.model[0].engine);
 }
 
+/* What no runner has begun can be taken back, oldest first; then it is nobody's. */
+static void test_recall(void **state) {
+    (void)state;
+    open_model("dim=16");
+    link_t *link = NULL;
+    runner_t *runner = NULL;
+    struct batch batch[3];
+    TEST_EQ(link_new(3, &link, NULL), STATUS_OK);
+    for (uint32_t i = 0; i < 3; i++) {
+        TEST_TRUE(batch_init(&batch[i], ITEMS, 1024, DIM));
+        fill(&batch[i], 0);
+        link_push(link, &batch[i]);
+    }
+    TEST_TRUE(link_recall(link) == &batch[0]);
+    TEST_TRUE(link_recall(link) == &batch[1]);
+    TEST_TRUE(link_calls(link)); /* one waits still */
+    struct runner_cfg cfg = {.models = &models, .link = link, .tokens_max = 512, .items_max = 6};
+    TEST_EQ(runner_start(&cfg, &runner, NULL), STATUS_OK);
+    wait_for(link);
+    TEST_TRUE(link_pop(link) == &batch[2]);
+    TEST_TRUE(link_recall(link) == NULL);
+    TEST_TRUE(link_pop(link) == NULL);
+    TEST_TRUE(!link_calls(link));
+    link_close(link);
+    runner_join(&runner);
+    for (uint32_t i = 0; i < 3; i++)
+        batch_done(&batch[i]);
+    link_destroy(&link);
+    engine_destroy(&models.model[0].engine);
+}
+
 static void test_no_malloc(void **state) {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -212,9 +243,8 @@ static void test_no_malloc(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_team),
-        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_round_trips), cmocka_unit_test(test_team),
+        cmocka_unit_test(test_close),       cmocka_unit_test(test_recall),
         cmocka_unit_test(test_no_malloc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,6 +102,11 @@ static void test_fits(void **state) {
     TEST_TRUE(shares_fits(&s, 1, 5000)); /* another's flood is not its own */
     shares_forget(&s, 0);
     TEST_TRUE(shares_fits(&s, 0, 5000));
+    TEST_ROW("less to divide: what was sent under larger windows still fits");
+    shares_hold(&s, 0, 100);
+    shares_credit(&s, 64);
+    TEST_TRUE(shares_fits(&s, 0, 28 + SHARES_SLACK));
+    TEST_TRUE(!shares_fits(&s, 0, 29 + SHARES_SLACK));
     TEST_EQ(shares_cost(0), 1);
     TEST_EQ(shares_cost(63), 1);
     TEST_EQ(shares_cost(64), 2);
