@@ -689,7 +689,7 @@ static void test_the_first_goes(void **state) {
             else
                 go(102 * MS);
             n_sent = 1;
-            answers(0, STATUS_OK); /* of the execution that went on */
+            answers(0, STATUS_OK);                               /* of the execution that went on */
             bool swapped = strstr(did[n_did - 1], "c1") != NULL; /* whoever leads is last */
             if (swapped) {
                 char last[160];
@@ -733,8 +733,11 @@ static void test_each_in_its_own_place(void **state) {
     begin(false, true);
     uint32_t c = client(), d = client();
     for (uint64_t i = 0; i < 3; i++)
-        ask_for(c, 1 + i, (struct ask){.body = i == 2 ? "same" : i ? "y" : "x",
-                                       .lane = WIRE_LANE_BULK});
+        ask_for(c, 1 + i,
+                (struct ask){.body = i == 2 ? "same"
+                                     : i    ? "y"
+                                            : "x",
+                             .lane = WIRE_LANE_BULK});
     ask_for(d, 9, (struct ask){.body = "same", .lane = WIRE_LANE_HIGH});
     worker(1);
     dispatch();
@@ -821,7 +824,7 @@ static void test_demand(void **state) {
     }
     says(w, WIRE_HEARTBEAT, 0, 0);
     TEST_EQ(demand, 60);
-    dispatch(); /* 40 go */
+    dispatch();        /* 40 go */
     ask(c, 100, "59"); /* costs nobody anything */
     says(w, WIRE_PING, 0, 0);
     TEST_TRUE(demand == 60 || demand == 61);
