@@ -241,12 +241,13 @@ static void segment(uint32_t calls, uint64_t end_us, struct history_sums *all) {
         step();
     callers_stop(&callers);
     history_check(history, &sums);
-    history_destroy(&history);
     add(all, &sums);
     if (sums.lost + sums.twice + sums.foreign + sums.late || sums.status[EMBER_OK] != sums.calls) {
         history_print(&sums, "chaos", stderr);
+        history_print_errors(history, stderr);
         TEST_FAIL("seed %llu", (unsigned long long)chaos.seed);
     }
+    history_destroy(&history);
 }
 
 static void test_chaos(void **state) {

@@ -239,6 +239,17 @@ static void finding(const history_t *self, uint32_t *count, uint32_t call, const
                 ember_status_name((enum ember_status)r->status), why_of(self, call));
 }
 
+void history_print_errors(const history_t *self, FILE *to) {
+    uint32_t n = atomic_load(&self->n_whys);
+    for (uint32_t i = 0; i < n && i < WHYS; i++) {
+        const struct record *r = &self->record[self->why[i].call];
+        fprintf(to, "    call %u begun at %.3f s: %s after %.3f s: %s\n", self->why[i].call,
+                (double)(r->begun_us - self->record[0].begun_us) / 1e6,
+                ember_status_name((enum ember_status)r->status), (double)r->took_us / 1e6,
+                self->why[i].text);
+    }
+}
+
 static int compare_u32(const void *a, const void *b) {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return x < y ? -1 : x > y;

@@ -81,6 +81,8 @@ uint32_t history_ended_ok(const history_t *self, uint64_t from_us, uint64_t to_u
 uint64_t history_settled_us(const history_t *self, uint64_t from_us, uint64_t to_us,
                             uint32_t slow_us);
 uint32_t history_stall_us(history_t *self); /* the machine's own delay so far */
+/* Of the first calls that did not end OK: when, how long, and what they were told. */
+void history_print_errors(const history_t *self, FILE *to);
 void history_print(const struct history_sums *sums, const char *name, FILE *to); /* one line */
 
 #endif

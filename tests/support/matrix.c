@@ -136,6 +136,7 @@ static void judge(const struct matrix_row *row, history_t *history, struct histo
     fflush(stdout);
     if (failed) {
         history_print(&sums, row->name, stderr);
+        history_print_errors(history, stderr);
         TEST_FAIL("promised: %s; at most %u ms added", row->pass, row->may_add_ms);
     }
 }
