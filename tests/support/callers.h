@@ -5,9 +5,9 @@
  *     callers_stop(&callers);            stops calling, waits until every call has ended
  *     history_check(history, &sums);
  *
- * Unless open_loop is set, even threads wait for each answer (ember_embed), odd ones do not and keep their rate whatever
- * happens (ember_embed_start). Gaps are exponential, as of callers who know nothing of each
- * other. */
+ * Unless open_loop is set, even threads wait for each answer (ember_embed), odd ones do not and
+ * keep their rate whatever happens (ember_embed_start). Gaps are exponential, as of callers who
+ * know nothing of each other. */
 #ifndef EMBER_TEST_CALLERS_H
 #define EMBER_TEST_CALLERS_H
 
