@@ -5,7 +5,7 @@
  *     whole_client.c   pool and pending of a client, as client/lib's loop does
  *     whole_sim_test.c time, faults, and what must hold
  *
- * A process has a clock of its own: simulated time plus an offset of its own, which a suspended host
+ * A process has a clock of its own: simulated time plus an offset, which a suspended host
  * lets jump forward. A frozen process does nothing; what is sent to it waits. */
 #ifndef EMBER_TEST_SIM_WHOLE_H
 #define EMBER_TEST_SIM_WHOLE_H
@@ -106,7 +106,7 @@ static inline void wake_by(struct process *p, uint64_t at_us) {
     p->wake_us = at_us < p->wake_us ? at_us : p->wake_us;
 }
 
-/* Text number `n`, which its bytes tell; some kill the worker that computes them, some take long. */
+/* Text number `n`, which its bytes tell; some kill the worker that computes them, some are slow. */
 bool text_is_poison(uint32_t n);
 bool text_is_slow(uint32_t n);
 struct view text_of(uint32_t n, char out[TEXT_ROOM]);
