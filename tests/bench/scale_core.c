@@ -101,7 +101,6 @@ static core_t *make(uint32_t workers, uint32_t clients, uint32_t tickets) {
     struct core_ops ops = {.to_worker = to_worker,
                            .to_client = to_client,
                            .forward = forward,
-                           .forward_too = forward,
                            .body = body,
                            .drop = drop,
                            .client_closed = closed,
