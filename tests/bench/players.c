@@ -147,9 +147,12 @@ static size_t take_frame(struct players *self, struct player *p, const uint8_t *
     }
     if (bytes - head < size)
         return 0;
-    if (data[0] & 4) { /* the command READY; others are not for us */
-        if (!p->open && size && data[head] == 5)
+    if (data[0] & 4) { /* READY opens the connection, PING wants PONG and its context back */
+        static const char pong[] = "\4PONG";
+        if (!p->open && size >= 6 && memcmp(data + head, "\5READY", 6) == 0)
             introduce(self, p);
+        else if (size == 7 && memcmp(data + head, "\4PING", 5) == 0) /* libzmq's has none */
+            put_frame(self, p, 4, pong, sizeof pong - 1);
     } else if (data[0] & 1) {
         CHECK(header_parse(data + head, size, &p->header) == HEADER_OK);
         p->has_header = true;

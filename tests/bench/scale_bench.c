@@ -27,6 +27,8 @@ enum {
     SLOTS = 8, /* requests at one worker */
     CREDIT = SLOTS * (1 + UP_BYTES / 64),
     LOSSES = 9,
+    SECOND = 1000 * 1000,
+    IDLE_US = 10 * 1000 * 1000, /* pings of all kinds included */
     IDS = 1 << 16,
 };
 
@@ -36,6 +38,7 @@ static struct real {
     struct players players;
     uint32_t n_clients, next_client;
     uint64_t answered, next_id;
+    uint32_t n_got;        /* dispatches since the last hold() */
     bool running, holding; /* holding: workers keep what they get */
     struct {
         uint32_t worker[2];
@@ -83,6 +86,7 @@ static void on_message(struct player *p, const struct header *header, const uint
             place = 0;
         r.held[number].worker[place] = p->number;
         r.held[number].ticket[place] = header->id;
+        r.n_got++;
         if (!r.holding)
             give(p, header->id);
     } else if (header->type == WIRE_CANCEL && r.holding) { /* answered by a second execution */
@@ -171,12 +175,14 @@ static int compare(const void *a, const void *b) {
 /* Every worker gets half of its window and keeps it. */
 static void hold(uint32_t n) {
     r.holding = true;
+    r.n_got = 0;
     for (uint32_t i = 0; i < n; i++) {
         ask();
         if (i % 64 == 0)
             players_turn(&r.players, 0);
     }
-    players_run(&r.players, 50 * 1000); /* longer, and they would look stuck */
+    for (uint64_t until = clock_us() + SECOND; r.n_got < n && clock_us() < until;)
+        players_turn(&r.players, 1); /* no longer than that takes, or they would look stuck */
 }
 
 /* Then all is answered: a request that two workers in a row die of would be refused as poison. */
@@ -239,9 +245,9 @@ static void real(uint32_t workers, uint32_t clients, uint32_t in_flight, double 
            (with_clients - before) / (clients - 1), with_all);
     printf("  %-44s %10.1f KB\n", "RSS per worker connection", (with_all - with_clients) / workers);
     double cpu = cpu_us(pid);
-    players_run(&r.players, 2 * 1000 * 1000);
+    players_run(&r.players, IDLE_US);
     printf("  %-44s %10.2f %% of a CPU\n", "broker with nothing to do",
-           (cpu_us(pid) - cpu) / 2e6 * 100);
+           (cpu_us(pid) - cpu) / IDLE_US * 100);
     measure_cpu(pid, in_flight, seconds);
     measure_losses(workers);
     printf("  %-44s %10.0f KB\n", "RSS at the end", rss_kb(pid));
