@@ -365,6 +365,11 @@ const struct frame_curve *guard_workers(const guard_t *self) {
     return &self->workers;
 }
 
+void guard_forget_secret(guard_t *self) {
+    explicit_bzero(self->clients.secret_key, sizeof self->clients.secret_key);
+    explicit_bzero(self->workers.secret_key, sizeof self->workers.secret_key);
+}
+
 bool guard_find(guard_t *self, const char *user, struct keyring_entry *out) {
     uint8_t key[CERT_KEY_BYTES];
     return user && cert_key_bytes(view_of(user), key) && guard_find_key(self, key, out);

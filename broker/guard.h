@@ -32,9 +32,11 @@ enum status guard_start(void *context, const char *dir, guard_t **out, struct er
 void guard_stop(
     guard_t **self); /* after its sockets were closed, before the context ends; or NULL */
 
-/* What a ROUTER of the broker is made with. Has the secret key: cleared by guard_stop(). */
+/* What a ROUTER of the broker is made with. Has the secret key until guard_forget_secret(), to be
+ * called when the sockets are made; libzmq keeps its own copy as long as they live. */
 const struct frame_curve *guard_clients(const guard_t *self);
 const struct frame_curve *guard_workers(const guard_t *self);
+void guard_forget_secret(guard_t *self);
 
 /* Whose User-Id this is, by what is in force now. False: nobody's. */
 bool guard_find(guard_t *self, const char *user, struct keyring_entry *out);

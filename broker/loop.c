@@ -243,6 +243,8 @@ static enum status open_sockets(loop_t *self, struct err *err) {
     self->back = self->front ? frame_socket(self->context, FRAME_WORKER_SIDE, WORKER_SENDS,
                                             self->guard ? guard_workers(self->guard) : NULL, err)
                              : NULL;
+    if (self->guard)
+        guard_forget_secret(self->guard);
     if (!self->back)
         return err ? err->status : STATUS_RESOURCE_EXHAUSTED;
     self->front_monitor =

@@ -441,6 +441,45 @@ static void test_others_sessions(void **state) {
     peer_close(&thief);
 }
 
+/* Two connections of one key have its limit together; another key is not concerned. */
+static void test_limits(void **state) {
+    (void)state;
+    struct cert small = {.role = CERT_CLIENT, .max_requests = 2};
+    struct peer one, two, big;
+    uint32_t good = 0;
+    size_t from = proc_log_bytes(&broker);
+    keys_add(&keys, "clients", "small", &small);
+    proc_signal(&broker, SIGHUP);
+    TEST_TRUE(proc_wait_log_from(&broker, from, "event=keys-loaded", RELOAD_MS * PROC_SLOW));
+    peer_dial(&one, clients, &small);
+    peer_dial(&two, clients, &small);
+    peer_dial(&big, clients, &other);
+    peer_hello(&one);
+    peer_hello(&two);
+    peer_hello(&big);
+    peer_request(&one, one.epoch, 1, "slow 1 " MARK);
+    peer_request(&one, one.epoch, 2, "slow 2 " MARK);
+    TEST_TRUE(!peer_hear(&one, WIRE_REPLY, NULL, 50)); /* both are there before the others */
+    peer_request(&two, two.epoch, 1, "slow 3 " MARK);
+    TEST_TRUE(peer_hear(&two, WIRE_REPLY, NULL, SOON_MS * PROC_SLOW));
+    TEST_EQ(two.header.status, STATUS_RESOURCE_EXHAUSTED);
+    peer_request(&big, big.epoch, 1, MARK);
+    for (int i = 0; i < 2; i++) {
+        TEST_TRUE(peer_hear(&one, WIRE_REPLY, NULL, SOON_MS * PROC_SLOW));
+        good += one.header.status == STATUS_OK;
+    }
+    TEST_EQ(good, 2);
+    TEST_TRUE(peer_hear(&big, WIRE_REPLY, NULL, SOON_MS * PROC_SLOW));
+    TEST_EQ(big.header.status, STATUS_OK);
+    peer_request(&two, two.epoch, 2, MARK); /* and there is room again */
+    TEST_TRUE(peer_hear(&two, WIRE_REPLY, NULL, SOON_MS * PROC_SLOW));
+    TEST_EQ(two.header.status, STATUS_OK);
+    peer_close(&one);
+    peer_close(&two);
+    peer_close(&big);
+    keys_take_away(&keys, "clients", "small");
+}
+
 /* What workers say and what a broker says, said by a client: none of it registers a worker, stops,
  * drains or re-routes anything. */
 static void test_types_of_others(void **state) {
@@ -733,19 +772,13 @@ static void test_logs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_right_keys),
-        cmocka_unit_test(test_wrong_keys),
-        cmocka_unit_test(test_wrong_worker),
-        cmocka_unit_test(test_others_sessions),
-        cmocka_unit_test(test_types_of_others),
-        cmocka_unit_test(test_new_key),
-        cmocka_unit_test(test_revoked),
-        cmocka_unit_test(test_revoked_worker),
-        cmocka_unit_test(test_sighup),
-        cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_refuses_to_start),
-        cmocka_unit_test(test_flood),
-        cmocka_unit_test(test_errors_without_texts),
+        cmocka_unit_test(test_right_keys),     cmocka_unit_test(test_wrong_keys),
+        cmocka_unit_test(test_wrong_worker),   cmocka_unit_test(test_others_sessions),
+        cmocka_unit_test(test_limits),         cmocka_unit_test(test_types_of_others),
+        cmocka_unit_test(test_new_key),        cmocka_unit_test(test_revoked),
+        cmocka_unit_test(test_revoked_worker), cmocka_unit_test(test_sighup),
+        cmocka_unit_test(test_broken),         cmocka_unit_test(test_refuses_to_start),
+        cmocka_unit_test(test_flood),          cmocka_unit_test(test_errors_without_texts),
         cmocka_unit_test(test_logs),
     };
     return proc_report(cmocka_run_group_tests(tests, setup, teardown));

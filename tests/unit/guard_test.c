@@ -230,6 +230,10 @@ static void test_ports(void **state) {
         }
     }
     struct guard_counts counts;
+    static const uint8_t nothing[CERT_KEY_BYTES];
+    guard_forget_secret(guard);
+    TEST_MEM_EQ(guard_clients(guard)->secret_key, nothing, sizeof nothing);
+    TEST_MEM_EQ(guard_workers(guard)->secret_key, nothing, sizeof nothing);
     guard_counts(guard, &counts);
     TEST_EQ(counts.keys, 3);
     TEST_TRUE(counts.admitted >= 3 && counts.refused >= 4);
