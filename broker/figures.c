@@ -161,6 +161,21 @@ static void peers(const struct snapshot *s, struct expose_text *out) {
            "Well-formed messages that make no sense where they came.", s->stats.unexpected);
 }
 
+static void keys(const struct snapshot *s, struct expose_text *out) {
+    const struct guard_counts *k = &s->frames.keys;
+    if (!s->frames.has_keys)
+        return;
+    simple(out, "ember_keys", "gauge", "Keys that are admitted.", k->keys);
+    simple(out, "ember_keys_refused_files", "gauge", "Certificates that are not understood.",
+           k->bad);
+    simple(out, "ember_keys_unreadable", "gauge",
+           "1: the certificates cannot be read, nobody new is admitted.", k->closed);
+    simple(out, "ember_handshakes_admitted_total", "counter", "Connections with a key that counts.",
+           k->admitted);
+    simple(out, "ember_handshakes_refused_total", "counter", "Connections with another key.",
+           k->refused);
+}
+
 static void per_service(const struct snapshot *s, struct expose_text *out, const char *name,
                         const char *type, const char *help,
                         double (*value)(const struct service_copy *)) {
@@ -222,6 +237,7 @@ void figures_page(figures_t *self, struct expose_text *out) {
     const struct snapshot *s = &self->now;
     requests(s, out);
     peers(s, out);
+    keys(s, out);
     simple(out, "ember_queue_size", "gauge", "Requests waiting for a worker.", s->queued);
     simple(out, "ember_queue_bytes", "gauge", "Their bodies.", s->queued_bytes);
     simple(out, "ember_in_flight", "gauge", "Requests at workers.", s->in_flight);

@@ -7,6 +7,7 @@
 #define EMBER_BROKER_FIGURES_H
 
 #include "core.h"
+#include "guard.h"
 
 enum { FIGURES_PUBLISH_US = 250 * 1000 };
 
@@ -15,6 +16,8 @@ struct figures_frames { /* what the loop counts itself */
     uint64_t cut;                        /* clients given up for what they left unread */
     uint64_t unread_bytes;               /* now, of all clients */
     uint64_t memory_bytes, memory_limit; /* 0: not known, none */
+    bool has_keys;                       /* --curve-dir; without, the rest is not told */
+    struct guard_counts keys;
 };
 
 typedef struct figures figures_t;

@@ -168,6 +168,9 @@ void loop_run(loop_t *self) {
         core_dispatch(self->core, self->now_us);
         if (self->figures && self->now_us >= self->publish_us) {
             self->frames.unread_bytes = self->unread.total;
+            self->frames.has_keys = self->guard != NULL;
+            if (self->guard)
+                guard_counts(self->guard, &self->frames.keys);
             figures_publish(self->figures, self->core, &self->frames, self->now_us);
             self->publish_us = self->now_us + FIGURES_PUBLISH_US;
         }

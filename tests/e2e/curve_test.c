@@ -1,170 +1,8 @@
-/* curve_test.c - keys, with the real programs: who gets in where, what each role may, and what
- * happens when certificates come, go or are broken while everything runs.
- *
- * One broker and one worker serve all tests; "web" and "other" are clients, "boss" an operator. All
- * texts hold MARK, and at the end no log of any process holds it, or a secret key. */
-#include "support/keys.h"
-#include "support/proc.h"
+/* curve_test.c - keys, with the real programs: who gets in where, what each role may, what a client
+ * with a key can do to others, and what the tool writes. */
+#include "support/curve_rig.h"
 
-#include "base/clock.h"
-#include "wire/codec.h"
-#include "wire/session.h"
-
-#include <dirent.h>
-#include <ember/ember.h>
-
-#define MARK "GEHEIM-4711"
-
-enum {
-    SOON_MS = 5000,
-    RELOAD_MS = 3000, /* a certificate that comes or goes counts by then */
-    NEVER_MS = 400,
-    BROKER_MB = 256,
-    FLOOD = 100,
-};
-
-static struct keys keys;
-static struct cert web, other, boss, worker, stranger;
-static char web_at[KEYS_PATH], other_at[KEYS_PATH], boss_at[KEYS_PATH], worker_at[KEYS_PATH];
-static char stranger_at[KEYS_PATH], server_at[KEYS_PATH], wrong_server_at[KEYS_PATH];
-static char clients[64], workers[64];
-static struct proc broker, worker_proc, tool;
-static void *context;
-
-/* ---- the programs */
-
-static void start_broker(void) {
-    proc_start(&broker, "broker",
-               (const char *[]){PROC_BROKER, "--clients", clients, "--workers", workers, "--http",
-                                "off", "--log-level", "debug", "--curve-dir", keys.dir, NULL});
-    TEST_TRUE(proc_wait_log(&broker, "event=started", SOON_MS * PROC_SLOW));
-}
-
-static void start_worker(const char *key) {
-    proc_start(&worker_proc, "worker",
-               (const char *[]){PROC_WORKER_FAKE,
-                                "--name",
-                                "w1",
-                                "--threads",
-                                "1",
-                                "--http",
-                                "off",
-                                "--redis",
-                                "off",
-                                "--weights-cache",
-                                "off",
-                                "--model",
-                                "m=fake:dim=8,slow=slow:300000,nan=nan",
-                                "--broker",
-                                workers,
-                                "--curve-key",
-                                key,
-                                "--curve-server-key",
-                                server_at,
-                                NULL});
-}
-
-static int setup(void **state) {
-    (void)state;
-    struct cert wrong = {.role = CERT_SERVER};
-    char text[CERT_FILE_BYTES];
-    keys_make(&keys);
-    web = other = boss = worker = stranger = (struct cert){.role = CERT_ANY};
-    keys_add(&keys, "clients", "web", &web);
-    keys_add(&keys, "clients", "other", &other);
-    keys_add(&keys, "operators", "boss", &boss);
-    keys_add(&keys, "workers", "w1", &worker);
-    TEST_TRUE(cert_make_keys(&stranger) && cert_make_keys(&wrong));
-    keys_secret(&keys, "web", &web, web_at);
-    keys_secret(&keys, "other", &other, other_at);
-    keys_secret(&keys, "boss", &boss, boss_at);
-    keys_secret(&keys, "w1", &worker, worker_at);
-    keys_secret(&keys, "stranger", &stranger, stranger_at);
-    snprintf(server_at, sizeof server_at, "%s/server.key", keys.dir);
-    snprintf(wrong_server_at, sizeof wrong_server_at, "%s/wrong.key", keys.dir);
-    keys_write(wrong_server_at, text, cert_print(&wrong, false, text), 0644);
-    snprintf(clients, sizeof clients, "tcp://127.0.0.1:%u", port_free());
-    snprintf(workers, sizeof workers, "tcp://127.0.0.1:%u", port_free());
-    context = frame_context();
-    start_broker();
-    start_worker(worker_at);
-    TEST_TRUE(proc_wait_log(&broker, "event=worker-ready", SOON_MS * PROC_SLOW));
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    zmq_ctx_term(context);
-    proc_stop_all(NULL);
-    keys_remove(&keys);
-    return 0;
-}
-
-/* ---- calls */
-
-static ember_t *open_with(const char *endpoint, const char *key, const char *server_key) {
-    struct ember_options options = EMBER_OPTIONS_INIT;
-    struct ember_error error;
-    ember_t *ember = NULL;
-    options.key_file = key;
-    options.server_key_file = server_key;
-    options.timeout_ms = 10 * SOON_MS * PROC_SLOW; /* long: an answer before it is no time-out */
-    if (ember_open(endpoint, &options, &ember, &error) != EMBER_OK)
-        TEST_FAIL("open: %s", error.message);
-    return ember;
-}
-
-static enum ember_status embed(ember_t *ember, const char *text, struct ember_error *error) {
-    ember_result_t *result = NULL;
-    error->message[0] = '\0';
-    enum ember_status status = ember_embed(ember, &(const char *){text}, 1, NULL, &result, error);
-    ember_result_destroy(&result);
-    return status;
-}
-
-static enum ember_status once(const char *endpoint, const char *key, const char *server_key,
-                              struct ember_error *error) {
-    ember_t *ember = open_with(endpoint, key, server_key);
-    enum ember_status status = embed(ember, MARK " once", error);
-    ember_close(&ember);
-    return status;
-}
-
-static void expect_ok(ember_t *ember) {
-    struct ember_error error;
-    if (embed(ember, MARK " ok", &error) != EMBER_OK)
-        TEST_FAIL("%s: %s", ember_status_name(error.status), error.message);
-}
-
-static enum ember_status ask_status(ember_t *ember, uint32_t *n_workers) {
-    ember_report_t *report = NULL;
-    struct ember_error error;
-    enum ember_status status = ember_report(ember, 0, &report, &error);
-    for (*n_workers = 0; report && ember_report_worker(report, *n_workers);)
-        ++*n_workers;
-    ember_report_destroy(&report);
-    return status;
-}
-
-static void expect_workers(uint32_t want, uint32_t ms) {
-    ember_t *ember = open_with(clients, boss_at, server_at);
-    uint32_t n = UINT32_MAX;
-    for (uint64_t end_us = clock_us() + ms * 1000ull; clock_us() < end_us; usleep(20000)) {
-        TEST_EQ(ask_status(ember, &n), EMBER_OK);
-        if (n == want)
-            break;
-    }
-    ember_close(&ember);
-    TEST_EQ(n, want);
-}
-
-/* ---- tests */
-
-static int run_tool(const char *const *argv) {
-    proc_start(&tool, "tool", argv);
-    TEST_TRUE(proc_wait(&tool, 2 * SOON_MS * PROC_SLOW));
-    return tool.status;
-}
+enum { BROKER_MB = 256, FLOOD = 100 };
 
 static void test_right_keys(void **state) {
     (void)state;
@@ -304,114 +142,6 @@ static void test_wrong_worker(void **state) {
     expect_workers(1, SOON_MS);
 }
 
-/* ---- peers played by hand, with keys */
-
-struct peer {
-    void *socket;
-    uint64_t epoch;
-    uint16_t service;
-    struct header header; /* of the last message heard */
-    struct arena arena;
-};
-
-static void peer_dial(struct peer *self, const char *endpoint, const struct cert *cert) {
-    struct err err;
-    struct frame_curve curve = keys_curve(cert, &keys.server);
-    memset(self, 0, sizeof *self);
-    self->socket = frame_socket(context, FRAME_CLIENT, 64, &curve, &err);
-    TEST_TRUE(self->socket && zmq_connect(self->socket, endpoint) == 0);
-}
-
-static void peer_close(struct peer *self) {
-    zmq_close(self->socket);
-    arena_done(&self->arena);
-}
-
-static bool peer_try(struct peer *self, struct header header, struct view body, uint32_t ms) {
-    uint64_t end_us = clock_us() + ms * 1000ull;
-    do {
-        zmq_msg_t msg;
-        TEST_TRUE(frame_body(&msg, body));
-        if (frame_send_dealer(self->socket, &header, &msg) == FRAME_OK)
-            return true;
-        usleep(2000);
-    } while (clock_us() < end_us);
-    return false;
-}
-
-static void peer_say(struct peer *self, struct header header, struct view body) {
-    TEST_TRUE(peer_try(self, header, body, SOON_MS * PROC_SLOW));
-}
-
-/* Waits for a message of this type; its body goes to the arena, to be read from *body. */
-static bool peer_hear(struct peer *self, uint8_t type, struct view *body, uint32_t ms) {
-    for (uint64_t end_us = clock_us() + ms * 1000ull; clock_us() < end_us;) {
-        zmq_msg_t msg;
-        enum header_verdict verdict;
-        if (frame_recv_dealer(self->socket, &self->header, &msg, &verdict) != FRAME_OK) {
-            usleep(1000);
-            continue;
-        }
-        bool found = self->header.type == type;
-        if (found && body) {
-            arena_done(&self->arena);
-            TEST_TRUE(arena_init(&self->arena, 64 + zmq_msg_size(&msg)));
-            char *copy = arena_take(&self->arena, zmq_msg_size(&msg) + 1);
-            memcpy(copy, zmq_msg_data(&msg), zmq_msg_size(&msg));
-            *body = view_make(copy, zmq_msg_size(&msg));
-        }
-        zmq_msg_close(&msg);
-        if (found)
-            return true;
-    }
-    return false;
-}
-
-static void peer_say_hello(struct peer *self) {
-    struct wire_service_name want = {.model = view_of("m"), .task = WIRE_TASK_EMBED};
-    struct wire_hello hello = {.protocol_min = WIRE_PROTOCOL,
-                               .protocol_max = WIRE_PROTOCOL,
-                               .name = view_of("by-hand"),
-                               .version = view_of("0"),
-                               .want = &want,
-                               .n_want = 1};
-    struct wire_out out = {0};
-    TEST_EQ(session_hello_encode(&hello, &out), STATUS_OK);
-    peer_say(self, (struct header){.type = WIRE_HELLO}, wire_out_view(&out));
-    wire_out_done(&out);
-}
-
-static void peer_hello(struct peer *self) {
-    struct wire_welcome welcome;
-    struct arena arena;
-    struct view body;
-    peer_say_hello(self);
-    TEST_TRUE(peer_hear(self, WIRE_WELCOME, &body, SOON_MS * PROC_SLOW));
-    TEST_EQ(self->header.status, 0);
-    TEST_TRUE(arena_init(&arena, session_arena_bytes(body.bytes)));
-    TEST_EQ(session_welcome_decode(body, &arena, &welcome, NULL), STATUS_OK);
-    self->epoch = welcome.session;
-    self->service = (uint16_t)welcome.services[0].number;
-    arena_done(&arena);
-}
-
-static void peer_request(struct peer *self, uint64_t epoch, uint64_t id, const char *text) {
-    struct view texts[] = {view_of(text)};
-    struct wire_embed_request ask = {.texts = texts, .n_texts = 1};
-    struct wire_out out = {0};
-    TEST_EQ(codec_embed_request_encode(&ask, &out), STATUS_OK);
-    peer_say(self,
-             (struct header){.type = WIRE_REQUEST,
-                             .lane = WIRE_LANE_NORMAL,
-                             .attempt = 1,
-                             .id = id,
-                             .epoch = epoch,
-                             .budget_us = SOON_MS * 1000u * PROC_SLOW,
-                             .service = self->service},
-             wire_out_view(&out));
-    wire_out_done(&out);
-}
-
 /* An admitted client that knows another's session number and request ids can neither take its
  * answers nor end its requests. */
 static void test_others_sessions(void **state) {
@@ -532,158 +262,6 @@ static void test_types_of_others(void **state) {
     ember_close(&ember);
 }
 
-/* ---- certificates come and go */
-
-static void test_new_key(void **state) {
-    (void)state;
-    struct ember_error error;
-    TEST_EQ(once(clients, stranger_at, server_at, &error), EMBER_UNAUTHENTICATED);
-    keys_put(&keys, "clients", "stranger", &stranger);
-    enum ember_status status = EMBER_UNAUTHENTICATED;
-    uint64_t end_us = clock_us() + RELOAD_MS * 1000ull * PROC_SLOW;
-    while (status == EMBER_UNAUTHENTICATED && clock_us() < end_us)
-        status = once(clients, stranger_at, server_at, &error);
-    TEST_EQ(status, EMBER_OK);
-    keys_take_away(&keys, "clients", "stranger");
-}
-
-static void wait_for(ember_t *ember, enum ember_status want) {
-    struct ember_error error;
-    enum ember_status status;
-    uint64_t end_us = clock_us() + RELOAD_MS * 1000ull * PROC_SLOW;
-    while ((status = embed(ember, MARK " again", &error)) != want && clock_us() < end_us)
-        usleep(10000);
-    if (status != want)
-        TEST_FAIL("%s: %s", ember_status_name(status), error.message);
-}
-
-static void test_revoked(void **state) {
-    (void)state;
-    ember_t *gone = open_with(clients, web_at, server_at);
-    ember_t *stays = open_with(clients, other_at, server_at);
-    struct peer by_hand;
-    struct view body;
-    peer_dial(&by_hand, clients, &web);
-    peer_hello(&by_hand);
-    expect_ok(gone);
-    expect_ok(stays);
-    keys_take_away(&keys, "clients", "web");
-    wait_for(gone, EMBER_UNAUTHENTICATED);
-    TEST_ROW("a connection that stays has no session, and gets none");
-    TEST_TRUE(peer_hear(&by_hand, WIRE_WELCOME, &body, SOON_MS * PROC_SLOW));
-    TEST_EQ(by_hand.header.status, STATUS_UNAUTHENTICATED);
-    peer_request(&by_hand, by_hand.epoch, 1, MARK);
-    TEST_TRUE(!peer_hear(&by_hand, WIRE_REPLY, NULL, NEVER_MS));
-    peer_say_hello(&by_hand);
-    TEST_TRUE(peer_hear(&by_hand, WIRE_WELCOME, &body, SOON_MS * PROC_SLOW));
-    TEST_EQ(by_hand.header.status, STATUS_UNAUTHENTICATED);
-    TEST_ROW("others are not touched");
-    expect_ok(stays);
-    TEST_ROW("and back");
-    keys_put(&keys, "clients", "web", &web);
-    wait_for(gone, EMBER_OK);
-    peer_close(&by_hand);
-    ember_close(&gone);
-    ember_close(&stays);
-}
-
-static void test_revoked_worker(void **state) {
-    (void)state;
-    size_t from = proc_log_bytes(&broker);
-    keys_take_away(&keys, "workers", "w1");
-    TEST_TRUE(proc_wait_log_from(&broker, from, "event=worker-closed", RELOAD_MS * PROC_SLOW));
-    expect_workers(0, SOON_MS);
-    keys_put(&keys, "workers", "w1", &worker);
-    expect_workers(1, 2 * SOON_MS * PROC_SLOW);
-}
-
-static void test_sighup(void **state) {
-    (void)state;
-    size_t from = proc_log_bytes(&broker);
-    proc_signal(&broker, SIGHUP);
-    TEST_TRUE(proc_wait_log_from(&broker, from, "event=keys-loaded", SOON_MS * PROC_SLOW));
-}
-
-/* A bad file admits nobody, is named, and harms nobody else; a directory that cannot be read admits
- * nobody new and cuts nobody off. */
-static void test_broken(void **state) {
-    (void)state;
-    char path[KEYS_PATH], folder[KEYS_PATH], away[KEYS_PATH];
-    ember_t *ember = open_with(clients, web_at, server_at);
-    expect_ok(ember);
-    size_t from = proc_log_bytes(&broker);
-    keys_path(&keys, "clients", "half", path);
-    keys_write(path, "curve\n    public-key = \"", 24, 0644);
-    TEST_TRUE(proc_wait_log_from(&broker, from, "event=key-file-refused", RELOAD_MS * PROC_SLOW));
-    TEST_TRUE(proc_wait_log_from(&broker, from, "half.key", SOON_MS));
-    expect_ok(ember);
-    from = proc_log_bytes(&broker);
-    keys_put(&keys, "workers", "both", &other);
-    TEST_TRUE(proc_wait_log_from(&broker, from, "one key is both", RELOAD_MS * PROC_SLOW));
-    expect_ok(ember);
-    keys_take_away(&keys, "workers", "both");
-    keys_take_away(&keys, "clients", "half");
-    from = proc_log_bytes(&broker);
-    snprintf(folder, sizeof folder, "%s/clients", keys.dir);
-    snprintf(away, sizeof away, "%s/away", keys.dir);
-    TEST_TRUE(rename(folder, away) == 0);
-    TEST_TRUE(proc_wait_log_from(&broker, from, "event=keys-unreadable", RELOAD_MS * PROC_SLOW));
-    expect_ok(ember);
-    struct peer late;
-    peer_dial(&late, clients, &other);
-    TEST_TRUE(!peer_try(&late, (struct header){.type = WIRE_PING}, view_make(NULL, 0), NEVER_MS));
-    from = proc_log_bytes(&broker);
-    TEST_TRUE(rename(away, folder) == 0);
-    TEST_TRUE(proc_wait_log_from(&broker, from, "event=keys-loaded", RELOAD_MS * PROC_SLOW));
-    peer_hello(&late);
-    peer_close(&late);
-    expect_ok(ember);
-    ember_close(&ember);
-}
-
-static void test_refuses_to_start(void **state) {
-    (void)state;
-    static struct proc twin;
-    static const struct {
-        const char *row, *folder, *name;
-        bool duplicate;
-        const char *says;
-    } rows[] = {
-        {"a bad file", "clients", "bad", false, "bad.key"},
-        {"a key in two roles", "operators", "twice", true, "one key is both"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        TEST_ROW(rows[i].row);
-        char path[KEYS_PATH];
-        keys_path(&keys, rows[i].folder, rows[i].name, path);
-        if (rows[i].duplicate)
-            keys_put(&keys, rows[i].folder, rows[i].name, &web);
-        else
-            keys_write(path, "x", 1, 0644);
-        proc_start(&twin, "twin",
-                   (const char *[]){PROC_BROKER, "--clients", "tcp://127.0.0.1:*", "--workers",
-                                    "tcp://127.0.0.1:*", "--http", "off", "--curve-dir", keys.dir,
-                                    NULL});
-        TEST_TRUE(proc_wait(&twin, SOON_MS * PROC_SLOW));
-        TEST_EQ(twin.status, 2);
-        TEST_TRUE(proc_wait_log(&twin, rows[i].says, SOON_MS));
-        keys_take_away(&keys, rows[i].folder, rows[i].name);
-    }
-    TEST_ROW("no directory");
-    proc_start(&twin, "twin",
-               (const char *[]){PROC_BROKER, "--clients", "tcp://127.0.0.1:*", "--workers",
-                                "tcp://127.0.0.1:*", "--http", "off", "--curve-dir", "/nowhere",
-                                NULL});
-    TEST_TRUE(proc_wait(&twin, SOON_MS * PROC_SLOW));
-    TEST_EQ(twin.status, 1);
-    TEST_ROW("a port for others without keys is warned of");
-    proc_start(&twin, "twin",
-               (const char *[]){PROC_BROKER, "--clients", "tcp://0.0.0.0:*", "--workers",
-                                "tcp://127.0.0.1:*", "--http", "off", NULL});
-    TEST_TRUE(proc_wait_log(&twin, "event=open-port endpoint=\"tcp://0.0.0.0", SOON_MS));
-    proc_kill(&twin);
-}
-
 /* Strangers knock all the time: who is in is served, and the broker's memory stays bounded. */
 static void test_flood(void **state) {
     (void)state;
@@ -740,46 +318,56 @@ static void test_errors_without_texts(void **state) {
     ember_close(&ember);
 }
 
-/* Last: what everybody printed. */
-static void test_logs(void **state) {
+/* What `ember keygen` writes is what a broker reads, for its owner alone, and never written over. */
+static void test_keygen(void **state) {
     (void)state;
-    const struct cert *all[] = {&web, &other, &boss, &worker, &stranger, &keys.server};
-    DIR *dir = opendir(proc_dir());
-    uint32_t n = 0;
-    TEST_TRUE(dir != NULL);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char path[512];
-        snprintf(path, sizeof path, "%s/%.255s", proc_dir(), entry->d_name);
-        FILE *f = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
-        if (!f)
-            continue;
-        n++;
-        char line[8192], key[CERT_KEY_TEXT];
-        while (fgets(line, sizeof line, f)) {
-            if (strstr(line, MARK))
-                TEST_FAIL("%s: %s", entry->d_name, line);
-            for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-                cert_key_text(all[i]->secret_key, key);
-                if (strstr(line, key))
-                    TEST_FAIL("%s: a secret key", entry->d_name);
-            }
-        }
-        fclose(f);
+    static const struct {
+        const char *role, *folder;
+        enum cert_role want;
+    } rows[] = {{"server", NULL, CERT_SERVER},
+                {"client", "clients", CERT_CLIENT},
+                {"worker", "workers", CERT_WORKER},
+                {"operator", "operators", CERT_OPERATOR}};
+    char dir[KEYS_PATH - 64], secret[KEYS_PATH], public[KEYS_PATH];
+    snprintf(dir, sizeof dir, "%s/made", keys.dir);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].role);
+        const char *argv[] = {PROC_CLI, "keygen", "--role",     rows[i].role, "--dir",
+                              dir,      "--name", rows[i].role, NULL};
+        snprintf(secret, sizeof secret, "%s/%s.key_secret", dir, rows[i].role);
+        snprintf(public, sizeof public, "%s/%s%s%s.key", dir, rows[i].folder ? rows[i].folder : "",
+                 rows[i].folder ? "/" : "", rows[i].role);
+        struct cert mine, theirs, again;
+        struct stat info;
+        struct err err = {.text = ""};
+        TEST_EQ(run_tool(argv), 0);
+        if (cert_load_secret(secret, &mine, &err) != STATUS_OK ||
+            cert_load_public(public, &theirs, &err) != STATUS_OK)
+            TEST_FAIL("%s", err.text);
+        TEST_EQ(mine.role, rows[i].want);
+        TEST_EQ(theirs.role, rows[i].want);
+        TEST_STR_EQ(theirs.name, rows[i].role);
+        TEST_MEM_EQ(mine.public_key, theirs.public_key, CERT_KEY_BYTES);
+        TEST_TRUE(stat(secret, &info) == 0 && (info.st_mode & 0777) == 0600);
+        TEST_EQ(run_tool(argv), 1);
+        TEST_EQ(cert_load_secret(secret, &again, &err), STATUS_OK);
+        TEST_MEM_EQ(mine.secret_key, again.secret_key, CERT_KEY_BYTES);
+        TEST_TRUE(unlink(secret) == 0); /* the public one is still there: nothing new is left */
+        TEST_EQ(run_tool(argv), 1);
+        TEST_TRUE(stat(secret, &info) != 0);
     }
-    closedir(dir);
-    TEST_TRUE(n >= 3);
+    TEST_ROW("a name that leads elsewhere");
+    TEST_EQ(run_tool((const char *[]){PROC_CLI, "keygen", "--dir", dir, "--name", "../x", NULL}),
+            2);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_right_keys),     cmocka_unit_test(test_wrong_keys),
-        cmocka_unit_test(test_wrong_worker),   cmocka_unit_test(test_others_sessions),
-        cmocka_unit_test(test_limits),         cmocka_unit_test(test_types_of_others),
-        cmocka_unit_test(test_new_key),        cmocka_unit_test(test_revoked),
-        cmocka_unit_test(test_revoked_worker), cmocka_unit_test(test_sighup),
-        cmocka_unit_test(test_broken),         cmocka_unit_test(test_refuses_to_start),
-        cmocka_unit_test(test_flood),          cmocka_unit_test(test_errors_without_texts),
-        cmocka_unit_test(test_logs),
+        cmocka_unit_test(test_right_keys),   cmocka_unit_test(test_wrong_keys),
+        cmocka_unit_test(test_wrong_worker), cmocka_unit_test(test_others_sessions),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_types_of_others),
+        cmocka_unit_test(test_flood),        cmocka_unit_test(test_errors_without_texts),
+        cmocka_unit_test(test_keygen),       cmocka_unit_test(curve_logs),
     };
-    return proc_report(cmocka_run_group_tests(tests, setup, teardown));
+    return proc_report(cmocka_run_group_tests(tests, curve_start, curve_stop));
 }

@@ -108,6 +108,18 @@ static void test_page(void **state) {
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         TEST_HAS(page.data, lines[i]);
+    TEST_TRUE(!strstr(page.data, "ember_keys")); /* it has none */
+    expose_text_done(&page);
+    struct figures_frames with = {.has_keys = true,
+                                  .keys = {.keys = 5, .bad = 2, .admitted = 7, .refused = 9}};
+    figures_publish(figures, core, &with, 2500000);
+    page = (struct expose_text){0};
+    figures_page(figures, &page);
+    static const char *const of_keys[] = {
+        "\nember_keys 5\n", "\nember_keys_refused_files 2\n", "\nember_keys_unreadable 0\n",
+        "\nember_handshakes_admitted_total 7\n", "\nember_handshakes_refused_total 9\n"};
+    for (size_t i = 0; i < sizeof of_keys / sizeof *of_keys; i++)
+        TEST_HAS(page.data, of_keys[i]);
     expose_text_done(&page);
     figures_stop(&figures);
     core_destroy(&core);
