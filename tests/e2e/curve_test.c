@@ -318,7 +318,8 @@ static void test_errors_without_texts(void **state) {
     ember_close(&ember);
 }
 
-/* What `ember keygen` writes is what a broker reads, for its owner alone, and never written over. */
+/* What `ember keygen` writes is what a broker reads, for its owner alone, and never written
+ * over. */
 static void test_keygen(void **state) {
     (void)state;
     static const struct {
