@@ -120,6 +120,7 @@ static void check_line(const struct line *line) {
     }
     CHECK(cost == line->cost && weights == line->weights && n == line->waiting.n);
     CHECK(n || (!line->due && !line->earned16 && line->keeps == CORE_NONE));
+    CHECK(n || line->aside == CORE_NONE);
 }
 
 static void check_accounts(const core_t *self) {

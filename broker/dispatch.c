@@ -16,7 +16,8 @@
  * Room: a smaller request does not overtake a larger one for ever. A line whose next request finds
  * room nowhere, though a smaller one would, has the best such worker kept for it: lines of its own
  * lane and lower ones get nothing more there, and when it is due nobody does. A line keeps one
- * worker at most, and gives it back with its next dispatch. */
+ * worker at most, and gives it back when that request has left; meanwhile its other accounts' turns
+ * go on at other workers. */
 #include "core_state.h"
 
 enum { SHARE_ONE = 16, MEAN_SHIFT = 6, LAG_MIN = 256 };
@@ -71,7 +72,7 @@ static void keep(core_t *self, struct line *line, uint32_t worker) {
 static void give_back(core_t *self, struct line *line) {
     struct fleet_load *load = kept_by(self, line);
     uint32_t worker = line->keeps;
-    line->keeps = CORE_NONE;
+    line->keeps = line->aside = CORE_NONE;
     if (!load)
         return;
     load->keeper = 0;
@@ -174,7 +175,7 @@ static void spend(core_t *self, struct line *line, uint32_t work) {
 
 static void send(core_t *self, struct line *line, struct ticket *t, uint32_t worker,
                  uint64_t now_us) {
-    uint32_t work = t->work;
+    uint32_t work = t->work, flow = t->flow;
     line_pay(&self->flows, line, t, now_us); /* while it still is in its flow */
     if (run_start(self, t, worker, now_us) != CORE_SENT) {
         line_refund(&self->flows, t); /* and that worker gets nothing more */
@@ -187,7 +188,8 @@ static void send(core_t *self, struct line *line, struct ticket *t, uint32_t wor
     spend(self, line, work);
     int64_t mean16 = self->mean16;
     self->mean16 = (uint32_t)(mean16 + ((int64_t)work * 16 - mean16) / (1 << MEAN_SHIFT));
-    give_back(self, line);
+    if (line->aside == CORE_NONE || line->aside == flow)
+        give_back(self, line);
     passed(self, line, worker, work, now_us);
 }
 
@@ -201,18 +203,52 @@ static bool put_off(core_t *self, struct ticket *t, const struct fleet_wish *wis
     return true;
 }
 
+/* The request that a worker is kept for, when that worker has room for it now; else NULL. */
+static struct ticket *aside_fits(core_t *self, struct line *line, uint64_t now_us) {
+    const struct fleet_load *load = kept_by(self, line);
+    if (!load)
+        line->aside = CORE_NONE;
+    if (line->aside == CORE_NONE || !load->open || !load->credit)
+        return NULL;
+    struct ticket *t = line_aside(&self->flows, line, now_us);
+    bool fits = !load->n || load->cost + t->cost <= load->credit;
+    bool may = t->deadline_us > now_us && run_where(self, t) != line->keeps;
+    return fits && may ? t : NULL;
+}
+
+/* Its next request found no room. True: a worker is kept for it, and other accounts may go on at
+ * others. */
+static bool set_aside(core_t *self, struct line *line, const struct ticket *t,
+                      const struct fleet_wish *wish) {
+    if (wish->almost == FLEET_NONE || due_at(self, line, wish->almost) || kept_by(self, line))
+        return false;
+    keep(self, line, wish->almost);
+    bool others = line->flows.n > 1 && self->fleet.services[line->service].n_members > 1;
+    line->aside = others ? t->flow : CORE_NONE;
+    return line->aside != CORE_NONE;
+}
+
 /* False: nobody has room for the next of this line. */
 static bool dispatch_one(core_t *self, struct line *line, uint64_t now_us) {
-    struct ticket *t = next_of(self, line, now_us);
+    struct ticket *t = aside_fits(self, line, now_us);
+    if (t) {
+        send(self, line, t, line->keeps, now_us);
+        return true;
+    }
+    t = next_of(self, line, now_us);
     while (t) {
         struct fleet_wish wish = {.cost = t->cost, .lane = line->lane, .avoid = run_where(self, t)};
+        bool runs = wish.avoid != FLEET_NONE;
+        if (!runs && line->aside != CORE_NONE && line->aside != t->flow)
+            wish.avoid = line->keeps;
         uint32_t worker = fleet_choose(&self->fleet, line->service, &wish);
         if (worker == FLEET_NONE) {
-            if (put_off(self, t, &wish))
+            if (runs && put_off(self, t, &wish))
                 return true;
-            if (wish.almost != FLEET_NONE && !due_at(self, line, wish.almost))
-                keep(self, line, wish.almost);
-            return false;
+            if (!set_aside(self, line, t, &wish))
+                return false;
+            t = next_of(self, line, now_us);
+            continue;
         }
         struct line *due = due_at(self, line, worker);
         if (!due) {

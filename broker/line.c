@@ -40,8 +40,11 @@ void flows_done(struct flows *self) {
 }
 
 void line_init(struct line *self, uint16_t service, uint8_t lane) {
-    *self =
-        (struct line){.service = service, .lane = lane, .keeps = UINT32_MAX, .mean16 = SIXTEENTHS};
+    *self = (struct line){.service = service,
+                          .lane = lane,
+                          .keeps = UINT32_MAX,
+                          .aside = UINT32_MAX,
+                          .mean16 = SIXTEENTHS};
     queue_init(&self->waiting);
     queue_init(&self->flows);
 }
@@ -97,6 +100,8 @@ static void flow_end(struct flows *self, struct line *line, struct flow *f) {
     while (*at != index)
         at = &self->items[*at].same_bucket;
     *at = f->same_bucket;
+    if (line->aside == index)
+        line->aside = UINT32_MAX;
     queue_remove(&line->flows, &f->turn);
     queue_remove(&self->accounts->items[f->account].flows[f->lane], &f->owned);
     line->weights -= f->weight;
@@ -180,6 +185,14 @@ struct ticket *line_next(struct flows *flows, struct line *self, uint64_t now_us
         struct ticket *t = next_of(flows, f, now_us);
         if (self->flows.n == 1)
             return t;
+        if (self->aside == (uint32_t)(f - flows->items)) {
+            queue_remove(&self->flows, &f->turn);
+            queue_push(&self->flows, &f->turn);
+            if (self->flows.n > 2)
+                continue;
+            f = QUEUE_ITEM(queue_head(&self->flows), struct flow, turn);
+            return next_of(flows, f, now_us); /* nobody else to be fair to */
+        }
         if (!f->granted) {
             f->granted = true;
             f->deficit += rounds * line_quantum(self) * f->weight;
@@ -190,11 +203,15 @@ struct ticket *line_next(struct flows *flows, struct line *self, uint64_t now_us
         f->granted = false;
         queue_remove(&self->flows, &f->turn);
         queue_push(&self->flows, &f->turn);
-        if (in_vain == self->flows.n) {
+        if (in_vain + (self->aside != UINT32_MAX) >= self->flows.n) {
             in_vain = 0;
             rounds *= 2;
         }
     }
+}
+
+struct ticket *line_aside(struct flows *flows, const struct line *self, uint64_t now_us) {
+    return next_of(flows, &flows->items[self->aside], now_us);
 }
 
 void line_pay(struct flows *flows, struct line *self, const struct ticket *t, uint64_t now_us) {

@@ -67,6 +67,7 @@ struct line {
     uint64_t clock;    /* work it was given, beside other lines of its lane */
     uint64_t earned16; /* of higher lanes' work that passed it, in sixteenths */
     uint32_t keeps;    /* a worker that is kept for its next request; may be out of date */
+    uint32_t aside;    /* the flow whose next request waits for that worker; or UINT32_MAX */
     bool due;          /* it has earned its next request */
 };
 
@@ -80,9 +81,13 @@ void line_init(struct line *self, uint16_t service, uint8_t lane);
 void line_push(struct flows *flows, struct line *self, struct ticket *t, bool again);
 void line_remove(struct flows *flows, struct line *self, struct ticket *t);
 
-/* Whose turn it is; the line is not empty. Asking again gives the same answer until something
+/* Whose turn it is; the line is not empty. The flow that is set aside is passed over if there is
+ * another. Asking again gives the same answer until something
  * changes. */
 struct ticket *line_next(struct flows *flows, struct line *self, uint64_t now_us);
+
+/* The next ticket of the flow that is set aside, which there is. */
+struct ticket *line_aside(struct flows *flows, const struct line *self, uint64_t now_us);
 
 /* The ticket is about to leave for a worker: its flow pays. */
 void line_pay(struct flows *flows, struct line *self, const struct ticket *t, uint64_t now_us);

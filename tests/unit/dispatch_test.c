@@ -242,6 +242,26 @@ static void test_one_worker_is_kept(void **state) {
     TEST_TRUE(n_given[1][WIRE_LANE_NORMAL] >= 500);
 }
 
+/* Nor does a large request hold up other accounts' small ones in its own line, while a second
+ * worker has room for them. The large ones' share is what one worker that empties itself each
+ * time gives. */
+static void test_large_ones_are_set_aside(void **state) {
+    (void)state;
+    workers[1] = join(2);
+    ask(0, 0, WIRE_LANE_NORMAL, 100, 200);
+    ask(2, 0, WIRE_LANE_NORMAL, 2, 8000);
+    work(30);
+    while (by_client[0] <
+           10000) { /* one worker empties itself for a large one, the other does not */
+        work(1);
+        const struct fleet_load *loads = core_fleet(core)->loads;
+        TEST_TRUE(loads[workers[0]].cost >= WINDOW - 2 || loads[workers[1]].cost >= WINDOW - 2);
+    }
+    double ratio = (double)by_client[0] / (double)by_client[2];
+    if (ratio < 0.55 || ratio > 1.25)
+        TEST_FAIL("ratio %.2f", ratio);
+}
+
 static void test_a_kept_worker_dies(void **state) {
     (void)state;
     ask(0, 1, WIRE_LANE_NORMAL, 2, 200);
@@ -294,10 +314,15 @@ static void test_job_beside_a_person(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_lanes_age),          TEST(test_high_goes_first),
-        TEST(test_services_share),     TEST(test_small_ones_do_not_overtake_for_ever),
-        TEST(test_one_worker_is_kept), TEST(test_a_kept_worker_dies),
-        TEST(test_accounts),           TEST(test_job_beside_a_person),
+        TEST(test_lanes_age),
+        TEST(test_high_goes_first),
+        TEST(test_services_share),
+        TEST(test_small_ones_do_not_overtake_for_ever),
+        TEST(test_one_worker_is_kept),
+        TEST(test_a_kept_worker_dies),
+        TEST(test_large_ones_are_set_aside),
+        TEST(test_accounts),
+        TEST(test_job_beside_a_person),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
