@@ -1,6 +1,6 @@
-/* curve_rig.h - a broker and a worker with keys, as real processes, for tests of keys: a client "web",
- * another "other", an operator "boss", the worker "w1", and a stranger's key that is not admitted.
- * Peers can be played by hand on sockets of their own.
+/* curve_rig.h - a broker and a worker with keys, as real processes, for tests of keys: a client
+ * "web", another "other", an operator "boss", the worker "w1", and a stranger's key that is not
+ * admitted. Peers can be played by hand on sockets of their own.
  *
  * All texts hold MARK; curve_logs() is to be the last test. Threads: one. */
 #ifndef EMBER_TEST_CURVE_RIG_H
