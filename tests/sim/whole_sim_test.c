@@ -317,6 +317,12 @@ static void start(uint64_t seed, uint64_t steps, bool verbose) {
         client_start(i);
 }
 
+static void replace_workers(void) {
+    for (uint32_t i = 0; i < WORKERS; i++)
+        if (s.worker[i].alive)
+            worker_kill(i);
+}
+
 /* Faults stop; what was killed comes back, and what is slow is replaced. */
 static void heal(void) {
     TRACE("healed");
@@ -325,11 +331,7 @@ static void heal(void) {
     s.net.slow = 0;
     for (uint32_t i = 0; i < PEERS * BROKERS; i++)
         s.net.links[i].stall_until_us = s.now_us;
-    for (uint32_t i = 0; i < WORKERS; i++)
-        if (s.worker[i].alive) {
-            worker_kill(i);
-            s.worker[i].restart_us = s.now_us + 50 * MS;
-        }
+    replace_workers();
 }
 
 static void run_until(uint64_t until_us) {
@@ -358,6 +360,10 @@ static void run(uint64_t seed, uint64_t steps, bool verbose) {
     run_until(s.now_us + CALM_US);
     for (uint32_t i = 0; i < CLIENTS; i++)
         EXPECT(s.client[i].alive && client_open(i) == 0);
+    for (uint32_t i = 0; i < s.n_brokers; i++)
+        EXPECT(core_fleet(broker_core(i))->n_workers == WORKERS);
+    replace_workers(); /* some may be suspect, and without requests they cannot show that they work */
+    run_until(s.now_us + 3 * SECOND);
     for (uint32_t i = 0; i < CLIENTS; i++)
         client_probe(i, PROBES);
     run_until(s.now_us + 6 * SECOND);
