@@ -334,7 +334,7 @@ void broker_kill(uint32_t i) {
     greet_done(&self->greet);
     p->alive = false;
     p->wake_us = UINT64_MAX;
-    p->restart_us = s.now_us + below(3000) * (uint64_t)MS;
+    p->restart_us = s.now_us + (s.healed ? 50 : below(3000)) * (uint64_t)MS;
 }
 
 void broker_drain(uint32_t i) {

@@ -352,6 +352,23 @@ static void finish(void) {
     net_done(&s.net);
 }
 
+/* While those calls are on their way: it may cost them time, not their success. */
+static void one_fault(void) {
+    uint32_t kind = below(s.n_brokers > 1 ? 5 : 3), b = below(s.n_brokers), w = below(WORKERS);
+    run_until(s.now_us + below(4 * MS));
+    uint32_t link = link_of(below(PEERS), b);
+    if (kind == 0)
+        worker_kill(w);
+    else if (kind == 1)
+        worker_drain(w);
+    else if (kind == 2 && s.net.links[link].up)
+        net_break(&s.net, link, true, s.now_us);
+    else if (kind == 3)
+        broker_kill(b);
+    else if (kind == 4)
+        broker_drain(b);
+}
+
 static void run(uint64_t seed, uint64_t steps, bool verbose) {
     start(seed, steps, verbose);
     while (s.step < steps)
@@ -366,6 +383,7 @@ static void run(uint64_t seed, uint64_t steps, bool verbose) {
     run_until(s.now_us + 3 * SECOND);
     for (uint32_t i = 0; i < CLIENTS; i++)
         client_probe(i, PROBES);
+    one_fault();
     run_until(s.now_us + 6 * SECOND);
     for (uint32_t i = 0; i < CLIENTS; i++)
         client_check_calm(i);
