@@ -1,6 +1,6 @@
 /* scale_bench.c - a broker with many peers: its core alone, and the program over loopback.
  *
- *     scale_bench [--workers 1000] [--clients 10000] [--in-flight 1024] [--seconds 3; 0: alone]
+ *     scale_bench [--workers 1000] [--clients 10000] [--in-flight 1024] [--seconds 3]
  *
  * Alone: no sockets, no bodies; what a decision costs, and what tables take. Real: ember-broker, all
  * peers played by one thread (players.h); requests of 200 bytes from clients in turn, answers of

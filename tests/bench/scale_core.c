@@ -1,4 +1,4 @@
-/* scale_core.c - see scale_core.h. Sends do nothing but remember what a worker was given, so what is
+/* scale_core.c - see scale_core.h. Sends only remember what a worker was given, so what is
  * measured is the core alone. Times are the least of several rounds: the machine may be shared. */
 #include "scale_core.h"
 

@@ -255,7 +255,7 @@ static struct net_body *encode(struct client *self, const struct call *call) {
 
 /* New texts, or for equal bodies those of a little while ago. */
 static void choose_texts(struct call *call) {
-    bool equal = below(100) < s.equal_percent && s.n_texts > 8;
+    bool equal = !call->probe && below(100) < s.equal_percent && s.n_texts > 8;
     call->n_texts = equal || chance(800) ? 1 : 1 + below(TEXTS_MAX);
     for (uint32_t i = 0; i < call->n_texts; i++) {
         EXPECT(s.n_texts < TEXTS);
