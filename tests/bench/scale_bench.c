@@ -2,7 +2,7 @@
  *
  *     scale_bench [--workers 1000] [--clients 10000] [--in-flight 1024] [--seconds 3]
  *
- * Alone: no sockets, no bodies; what a decision costs, and what tables take. Real: ember-broker, all
+ * Alone: no sockets; what a decision costs, and what tables take. Real: ember-broker, all
  * peers played by one thread (players.h); requests of 200 bytes from clients in turn, answers of
  * 1,600 at once. Both tell the time from the loss of a worker to the moment all it had is with
  * others: alone that of the calls, real from close() to the last DISPATCH. */

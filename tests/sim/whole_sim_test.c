@@ -379,7 +379,7 @@ static void run(uint64_t seed, uint64_t steps, bool verbose) {
         EXPECT(s.client[i].alive && client_open(i) == 0);
     for (uint32_t i = 0; i < s.n_brokers; i++)
         EXPECT(core_fleet(broker_core(i))->n_workers == WORKERS);
-    replace_workers(); /* some may be suspect, and without requests they cannot show that they work */
+    replace_workers(); /* without requests those that are suspect cannot show that they work */
     run_until(s.now_us + 3 * SECOND);
     for (uint32_t i = 0; i < CLIENTS; i++)
         client_probe(i, PROBES);
