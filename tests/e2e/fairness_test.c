@@ -1,12 +1,12 @@
-/* fairness_test.c - a client that asks for a hundred thousand texts at once, and one that asks for a
- * single text now and then: what the second has to wait for the first.
+/* fairness_test.c - a client that asks for a hundred thousand texts at once, and one that asks
+ * for a single text now and then: what the second has to wait for the first.
  *
  *     e2e_fairness_test [--long]
  *
- * Two workers of one thread and 0.5 ms a text, asleep; a batch of sixteen takes about 9 ms. The bulk
- * call has a thousand requests under way, so that the broker's queue, not the caller's, is where it
- * waits. Promised: the 95th percentile of the single texts is at most 1.5 times what it is on an
- * idle system, and one batch, in a lane of their own as in the same one. */
+ * Two workers of one thread and 0.5 ms a text, asleep; a batch of sixteen takes about 9 ms. The
+ * bulk call has a thousand requests under way, so that the broker's queue, not the caller's, is
+ * where it waits. Promised: the 95th percentile of the single texts is at most 1.5 times what it
+ * is on an idle system, and one batch, in a lane of their own as in the same one. */
 #include "support/rig.h"
 
 #include "base/clock.h"
