@@ -175,6 +175,7 @@ static void on_ready(struct broker *self, const struct net_message *m, uint64_t 
         self->workers[worker] = fresh;
     }
     header.epoch = core_cfg(self->core)->id;
+    header.credit = core_demand(self->core, worker);
     if (send_bytes(&fresh, &header, greet_ready_ok(&self->greet, self->core, worker)) == CORE_GONE)
         core_worker_lost(self->core, worker, "disconnected", now_us);
 }
