@@ -113,7 +113,12 @@ static void succeed(core_t *self, struct ticket *old, struct ticket *next) {
     }
 }
 
-/* The ticket is being sent: it leads, and whoever waits for the same follows. */
+static uint8_t larger(uint8_t a, uint8_t b) {
+    return a > b ? a : b;
+}
+
+/* The ticket is being sent: it leads, and whoever waits for the same follows. What workers died of
+ * before is the body, not the ticket it was sent for. */
 void coalesce_gather(core_t *self, struct ticket *t) {
     if (t->leader == CORE_NONE)
         return;
@@ -127,6 +132,7 @@ void coalesce_gather(core_t *self, struct ticket *t) {
         struct ticket *twin = QUEUE_ITEM(item, struct ticket, twin);
         if (twin->state != TICKET_WAITING)
             continue;
+        t->deaths = larger(t->deaths, twin->deaths);
         ticket_leave(self, twin);
         ticket_follow(self, twin);
     }
@@ -140,7 +146,8 @@ void coalesce_scatter(core_t *self, struct ticket *t) {
         struct ticket *twin = QUEUE_ITEM(item, struct ticket, twin);
         if (twin->state != TICKET_FOLLOWING)
             continue;
-        twin->attempts = t->attempts < LIMIT_ATTEMPTS ? t->attempts : LIMIT_ATTEMPTS - 1;
+        uint8_t most = t->attempts < LIMIT_ATTEMPTS ? t->attempts : LIMIT_ATTEMPTS - 1;
+        twin->attempts = larger(twin->attempts, most); /* it may have gone through more before */
         twin->deaths = t->deaths;
         ticket_leave(self, twin);
         ticket_wait(self, twin, true);
@@ -162,7 +169,7 @@ bool coalesce_hand_over(core_t *self, struct ticket *t) {
         if (next->runs[i] != CORE_NONE)
             self->runs[next->runs[i]].ticket = ticket_slot(self, next);
     }
-    next->attempts = t->attempts;
+    next->attempts = larger(next->attempts, t->attempts);
     next->deaths = t->deaths;
     next->alone = t->alone;
     next->hedged = t->hedged;

@@ -171,6 +171,7 @@ void ticket_follow(core_t *self, struct ticket *t);           /* its leader's ru
 void ticket_back(core_t *self, struct ticket *t);   /* the first in its line, its twins in theirs */
 void ticket_fly(core_t *self, struct ticket *t);    /* it has a run */
 void ticket_fly_on(core_t *self, struct ticket *t); /* it has one, and waits for no other */
+void ticket_stay(core_t *self, struct ticket *t);   /* the same: there will be no second one */
 void ticket_leave(core_t *self, struct ticket *t);  /* out of any of these; runs stay */
 void ticket_unplace(core_t *self, struct ticket *t); /* the same, and runs end */
 void ticket_reply(core_t *self, struct ticket *t, enum status status, const char *text);

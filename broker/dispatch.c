@@ -199,16 +199,17 @@ static bool put_off(core_t *self, struct ticket *t, const struct fleet_wish *wis
     struct fleet_wish any = {.cost = wish->cost, .lane = wish->lane, .avoid = FLEET_NONE};
     if (wish->avoid == FLEET_NONE || fleet_choose(&self->fleet, t->service, &any) == FLEET_NONE)
         return false;
-    ticket_fly_on(self, t);
+    ticket_stay(self, t);
     return true;
 }
 
-/* The request that a worker is kept for, when that worker has room for it now; else NULL. */
+/* The request that a worker is kept for, when that worker has room for it now; else NULL. A worker
+ * that may be given nothing any more is kept for nobody: its flow is passed over no longer. */
 static struct ticket *aside_fits(core_t *self, struct line *line, uint64_t now_us) {
     const struct fleet_load *load = kept_by(self, line);
-    if (!load)
-        line->aside = CORE_NONE;
-    if (line->aside == CORE_NONE || !load->open || !load->credit)
+    if (!load || !load->open || !load->credit)
+        give_back(self, line);
+    if (line->aside == CORE_NONE)
         return NULL;
     struct ticket *t = line_aside(&self->flows, line, now_us);
     bool fits = !load->n || load->cost + t->cost <= load->credit;
@@ -258,7 +259,7 @@ static bool dispatch_one(core_t *self, struct line *line, uint64_t now_us) {
         struct ticket *first = next_of(self, due, now_us);
         const struct fleet_load *load = &self->fleet.loads[worker];
         if (first && run_where(self, first) == worker) {
-            ticket_fly_on(self, first);
+            ticket_stay(self, first);
             continue;
         }
         if (first && load->n && load->cost + first->cost > load->credit) {

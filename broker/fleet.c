@@ -118,13 +118,22 @@ static void copy_model(struct fleet_model *out, const struct wire_model *in) {
     out->labels = in->labels;
 }
 
-/* Enter the worker into every service of one model. */
+static bool serves(const struct fleet_worker *w, uint32_t service) {
+    for (uint32_t i = 0; i < w->n_services; i++)
+        if (w->services[i] == service)
+            return true;
+    return false;
+}
+
+/* Enter the worker into every service of one model; of a model it names twice, once. */
 static bool serve(struct fleet *self, uint32_t worker, const struct fleet_model *model) {
     struct fleet_worker *w = &self->workers[worker];
     for (enum wire_task task = WIRE_TASK_NONE + 1; task < WIRE_TASKS; task++) {
         if (!(model->tasks & 1U << task))
             continue;
         uint32_t number = fleet_number(self, view_of(model->name), task, true);
+        if (number && serves(w, number))
+            continue;
         if (!number || w->n_services == FLEET_WORKER_SERVICES ||
             !add_member(&self->services[number], worker, self->loads[worker].fast))
             return false;

@@ -70,7 +70,6 @@ static void recover(core_t *self, struct fleet_worker *w, bool all, uint64_t now
         struct ticket *t = &self->tickets[QUEUE_ITEM(item, const struct run, place)->ticket];
         if (!may_run_again(t))
             continue;
-        self->stats.recovered++;
         ticket_leave(self, t);
         ticket_wait(self, t, true);
     }
@@ -95,7 +94,7 @@ static void overtake(core_t *self, struct fleet_worker *w, uint64_t now_us) {
         item = queue_next(&w->in_flight, item);
         uint64_t p95_us = tempo_p95_us(tempo_of(self, run), run->load);
         if (p95_us == UINT64_MAX || now_us - run->sent_us <= p95_us || t->hedged ||
-            !may_run_again(t) || self->services[t->service].queued)
+            t->deadline_us <= now_us || !may_run_again(t) || self->services[t->service].queued)
             continue;
         uint32_t worker = idle_for(self, t);
         if (worker == FLEET_NONE)

@@ -124,6 +124,10 @@ void probation_go(core_t *self, uint64_t now_us) {
             ticket_back(self, t);
             continue;
         }
+        if (t->deadline_us <= now_us) {
+            ticket_reply(self, t, STATUS_DEADLINE_EXCEEDED, "its time ran out while it waited");
+            continue;
+        }
         if (self->cell != CORE_NONE && self->fleet.loads[self->cell].n)
             return; /* it has something to finish */
         if (self->cell == CORE_NONE || !can_serve(self, self->cell, t->service))

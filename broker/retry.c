@@ -14,6 +14,13 @@ bool retry_take(struct retry *self) {
     return true;
 }
 
+void retry_return(struct retry *self) {
+    if (!self->again[self->at])
+        return; /* taken in an earlier second, where it soon is forgotten */
+    self->again[self->at]--;
+    self->again_sum--;
+}
+
 void retry_turn(struct retry *self, uint64_t seconds) {
     if (seconds > RETRY_SECONDS)
         seconds = RETRY_SECONDS;

@@ -35,6 +35,7 @@ static inline void retry_asked(struct retry *self) { /* a request came in */
 
 void retry_forced(struct retry *self);
 bool retry_take(struct retry *self);                   /* false: not now; nothing is counted */
+void retry_return(struct retry *self);                 /* what was taken was not used */
 void retry_turn(struct retry *self, uint64_t seconds); /* so many seconds are over */
 
 #endif

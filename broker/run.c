@@ -47,6 +47,7 @@ static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_
         self->watched_us = now_us;
         self->watch_us = now_us + HEDGE_LOOK_US;
     }
+    self->stats.recovered += t->state == TICKET_WAITING && ticket_runs(t);
     if (t->state != TICKET_IN_FLIGHT)
         ticket_fly_on(self, t);
     coalesce_gather(self, t);

@@ -135,6 +135,11 @@ void ticket_fly_on(core_t *self, struct ticket *t) {
     ticket_fly(self, t);
 }
 
+void ticket_stay(core_t *self, struct ticket *t) {
+    retry_return(&self->retry);
+    ticket_fly_on(self, t);
+}
+
 void ticket_unplace(core_t *self, struct ticket *t) {
     ticket_leave(self, t);
     for (uint32_t i = 0; i < TICKET_RUNS; i++)
@@ -205,7 +210,7 @@ void ticket_reply(core_t *self, struct ticket *t, enum status status, const char
 
 void ticket_shed(core_t *self, struct ticket *t, uint32_t retry_after_ms, const char *text) {
     if (ticket_runs(t)) { /* it only waits for a second execution: the first may still do */
-        ticket_fly_on(self, t);
+        ticket_stay(self, t);
         return;
     }
     self->services[t->service].shed++;
@@ -257,7 +262,7 @@ void ticket_back(core_t *self, struct ticket *t) {
 void ticket_reply_all(core_t *self, struct ticket *t, enum status status, const char *text) {
     while (!queue_empty(&t->twins)) {
         struct ticket *twin = QUEUE_ITEM(queue_head(&t->twins), struct ticket, twin);
-        twin->attempts = t->attempts;
+        twin->attempts = t->attempts > twin->attempts ? t->attempts : twin->attempts;
         ticket_reply(self, twin, status, text);
     }
     ticket_reply(self, t, status, text);

@@ -24,6 +24,7 @@ static struct {
     uint32_t worker;
 } sent[SENT_MAX];
 static uint32_t n_sent, done;
+static uint32_t fails = CORE_NONE;                          /* a worker that answers INTERNAL */
 static uint64_t by_lane[2][WIRE_LANES], by_client[CLIENTS]; /* cost given, by service and lane */
 static uint32_t n_given[2][WIRE_LANES];
 static struct { uint32_t client, cost; } asked[LIMIT_TICKETS]; /* by slot */
@@ -146,8 +147,12 @@ static void ask(uint32_t client, int service, uint8_t lane, uint32_t cost, uint3
 static void work(uint32_t n) {
     core_dispatch(core, now_us);
     for (; n > 0 && done < n_sent; n--, done++) {
-        struct header header = {
-            .type = WIRE_RESULT, .credit = WINDOW, .id = sent[done].id, .epoch = 9};
+        enum status status = sent[done].worker == fails ? STATUS_INTERNAL : STATUS_OK;
+        struct header header = {.type = WIRE_RESULT,
+                                .status = (uint8_t)status,
+                                .credit = WINDOW,
+                                .id = sent[done].id,
+                                .epoch = 9};
         now_us += 100;
         TEST_TRUE(core_worker_heard(core, sent[done].worker, &header, now_us));
         core_worker_frame(core, sent[done].worker, &header, now_us);
@@ -277,6 +282,27 @@ static void test_a_kept_worker_dies(void **state) {
     TEST_EQ(core_queued(core) + core_in_flight(core), 0);
 }
 
+/* A worker that was kept and then is trusted no more is no place to wait for: the flow that was set
+ * aside goes to the other one. */
+static void test_a_kept_worker_is_suspect(void **state) {
+    (void)state;
+    workers[1] = join(2);
+    ask(2, 0, WIRE_LANE_NORMAL, 2, 8000);
+    work(4);
+    ask(0, 0, WIRE_LANE_NORMAL, 36, 2);
+    const struct fleet_load *loads = core_fleet(core)->loads;
+    while (!loads[0].keeper && !loads[1].keeper)
+        work(1);
+    fails = loads[0].keeper ? 0 : 1;
+    uint64_t before = by_client[0];
+    while (core_fleet(core)->workers[fails].state != FLEET_SUSPECT)
+        work(1);
+    TEST_EQ(by_client[0], before);
+    work(1000);
+    fails = CORE_NONE;
+    TEST_EQ(by_client[0], before + 72);
+}
+
 /* Weights 1 and 3, and two sessions of one account that have one share together. */
 static void test_accounts(void **state) {
     (void)state;
@@ -321,6 +347,7 @@ int main(void) {
         TEST(test_one_worker_is_kept),
         TEST(test_a_kept_worker_dies),
         TEST(test_large_ones_are_set_aside),
+        TEST(test_a_kept_worker_is_suspect),
         TEST(test_accounts),
         TEST(test_job_beside_a_person),
     };

@@ -52,10 +52,23 @@ static void test_time_gives_back(void **state) {
     TEST_EQ(take_all(&r), 100);
 }
 
+static void test_what_is_not_used(void **state) {
+    (void)state;
+    struct retry self = {0};
+    uint32_t all = take_all(&self);
+    retry_return(&self);
+    TEST_TRUE(retry_take(&self));
+    TEST_TRUE(!retry_take(&self));
+    retry_turn(&self, 1);
+    retry_return(&self); /* of a second that is over: nothing to give back now */
+    TEST_EQ(self.again_sum, all);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_share_and_floor),
         cmocka_unit_test(test_time_gives_back),
+        cmocka_unit_test(test_what_is_not_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

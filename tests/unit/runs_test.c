@@ -831,6 +831,122 @@ static void test_demand(void **state) {
     TEST_EQ(core_demand(core, w), demand);
 }
 
+/* ---------------------------------------------------------------- time that is over */
+
+/* Deadlines are looked at by ticks of the wheel: some are over by a part of one, unseen yet. */
+static void test_no_time_left(void **state) {
+    (void)state;
+    TEST_ROW("a second execution");
+    for (uint32_t over = 0; over < 20; over++) {
+        begin(true, false);
+        uint32_t c = client();
+        worker(1);
+        worker(2);
+        learn(c, 512, 5 * MS);
+        now += 500;
+        ask_for(c, 1, (struct ask){.body = "a", .budget_us = 9500 + 50 * over});
+        dispatch();
+        for (int i = 0; i < 120; i++) {
+            now += 100;
+            core_tick(core, now);
+            dispatch();
+        }
+        for (uint32_t i = 0; i < n_sent; i++)
+            TEST_TRUE(sent[i].header.budget_us <= S);
+    }
+    TEST_ROW("a request that is held");
+    begin(false, false);
+    uint32_t c = client();
+    ask_for(c, 1, (struct ask){.body = "a", .budget_us = 100 * MS + 300});
+    ask_for(c, 2, (struct ask){.body = "b", .budget_us = 100 * MS + 300});
+    for (uint64_t i = 0; i < 2; i++) {
+        worker(1 + i);
+        dispatch();
+        core_worker_lost(core, 0, "test", now);
+    }
+    TEST_EQ(core_queued(core), 2);
+    forget();
+    now += 100 * MS + 500;
+    core_tick(core, now);
+    worker(3);
+    dispatch();
+    TEST_EQ(n_sent, 0);
+    expect("c0 REPLY 2 DEADLINE_EXCEEDED; c0 REPLY 1 DEADLINE_EXCEEDED");
+}
+
+static void test_a_model_named_twice(void **state) {
+    (void)state;
+    begin(false, false);
+    struct wire_model m[2];
+    for (int i = 0; i < 2; i++)
+        m[i] = (struct wire_model){.name = view_of("m"), .tasks = 1U << WIRE_TASK_EMBED};
+    struct wire_ready ready = {.uuid = 5, .name = view_of("w"), .models = m, .n_models = 2};
+    uint32_t w = CORE_NONE, c = client();
+    TEST_EQ(core_ready(core, &w, &ready, CREDIT, now, NULL), STATUS_OK);
+    core_check(core);
+    ask(c, 1, "a");
+    dispatch();
+    core_worker_lost(core, w, "test", now);
+    core_check(core);
+}
+
+/* A request that only looks stuck, with nobody else to give it to, costs nothing. */
+static void test_nowhere_else(void **state) {
+    (void)state;
+    begin(false, false);
+    uint32_t c = client();
+    worker(1);
+    learn(c, 128, 5 * MS);
+    ask(c, 1, "slow");
+    dispatch();
+    for (uint64_t i = 0; i < 400; i++) {
+        ask(c, 10 + i, "x");
+        dispatch();
+        go(5 * MS);
+        answers(n_sent - 1, STATUS_OK);
+        n_sent = 1;
+        n_did = 0;
+    }
+    TEST_EQ(core_stats(core)->recovered, 0);
+    TEST_EQ(core_stats(core)->retries_denied, 0);
+}
+
+/* Whoever of a group is sent, what its workers went through is forgotten by none. */
+static void test_a_group_remembers(void **state) {
+    (void)state;
+    TEST_ROW("it ran once; that another was given back unstarted does not undo it");
+    begin(false, true);
+    uint32_t c = client(), d = client();
+    worker(1);
+    ask_for(c, 1, (struct ask){.body = "a", .lane = WIRE_LANE_BULK});
+    dispatch();
+    core_worker_lost(core, 0, "test", now);
+    worker(2);
+    ask_for(d, 2, (struct ask){.body = "a", .lane = WIRE_LANE_HIGH});
+    dispatch();
+    TEST_EQ(sent[1].header.lane, WIRE_LANE_HIGH);
+    says(0, WIRE_NACK, 0, sent[1].header.id);
+    forget();
+    core_worker_lost(core, 0, "test", now);
+    go(6 * S); /* nobody comes back */
+    TEST_EQ(core_stats(core)->replied[STATUS_UNKNOWN_OUTCOME], 1);
+
+    TEST_ROW("two workers died of the body, whoever it was sent for");
+    begin(false, true);
+    c = client();
+    d = client();
+    worker(1);
+    ask_for(c, 1, (struct ask){.body = "poison", .lane = WIRE_LANE_BULK});
+    dispatch();
+    core_worker_lost(core, 0, "test", now);
+    worker(2);
+    ask_for(d, 2, (struct ask){.body = "poison", .lane = WIRE_LANE_HIGH});
+    dispatch();
+    core_worker_lost(core, 0, "test", now);
+    TEST_EQ(core_stats(core)->poisoned, 1);
+    TEST_EQ(core_stats(core)->replied[STATUS_INTERNAL], 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stuck_worker),
@@ -852,6 +968,10 @@ int main(void) {
         cmocka_unit_test(test_groups_are_bounded),
         cmocka_unit_test(test_drain_with_company),
         cmocka_unit_test(test_demand),
+        cmocka_unit_test(test_no_time_left),
+        cmocka_unit_test(test_a_model_named_twice),
+        cmocka_unit_test(test_nowhere_else),
+        cmocka_unit_test(test_a_group_remembers),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     core_destroy(&core);
