@@ -102,7 +102,8 @@ static enum status write_file(const char *path, const struct cert *cert, bool se
     ok = close(fd) == 0 && ok && give_name(temp, path);
     if (ok)
         return STATUS_OK;
-    enum status st = err_errno(err, STATUS_UNAVAILABLE, "write '%s'", path);
+    enum status st = err_errno(err, errno == EEXIST ? STATUS_ALREADY_EXISTS : STATUS_UNAVAILABLE,
+                               "write '%s'", path);
     unlink(temp);
     return st;
 }
@@ -180,6 +181,8 @@ int cmd_keygen(int argc, char **argv) {
         snprintf(s.name, sizeof s.name, "server");
     if (!cert_name_ok(view_of(s.name)))
         return cli_usage(&cli, "--name NAME is 1 to %d of A-Z a-z 0-9 . _ -", LIMIT_NAME_BYTES);
+    if (!server && strcmp(s.name, "server") == 0) /* its files would be those of the brokers */
+        return cli_usage(&cli, "only a server is called server");
     if (!client && roles[s.role] != CERT_OPERATOR &&
         (s.max_requests || s.max_bytes || s.max_cost || s.weight))
         return cli_usage(&cli, "limits are for clients and operators");

@@ -360,6 +360,9 @@ static void test_keygen(void **state) {
     TEST_ROW("a name that leads elsewhere");
     TEST_EQ(run_tool((const char *[]){PROC_CLI, "keygen", "--dir", dir, "--name", "../x", NULL}),
             2);
+    TEST_ROW("a client by the name of the brokers' own files");
+    TEST_EQ(run_tool((const char *[]){PROC_CLI, "keygen", "--dir", dir, "--name", "server", NULL}),
+            2);
 }
 
 int main(void) {

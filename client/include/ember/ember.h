@@ -36,10 +36,10 @@
  * the function that takes them, also by ember_*_start(). `out` is written on success only, `error`
  * on failure only; `error` may be NULL, and so may every `options`.
  *
- * Versions: options start with their size, so that a program built against an older header runs
- * with a newer library. Initialise them with their _INIT macro; zero in a field means its
- * default. Structs of a report (ember_*_info) carry no size and may grow with a minor version, for
- * which a program that reads them is compiled again. */
+ * Versions: options start with their size, and so do ember_model and ember_broker_view, so that a
+ * program built against an older header runs with a newer library. Initialise them with their _INIT
+ * macro; zero in an option means its default. Structs of a report (ember_*_info) carry no size and
+ * may grow with a minor version, for which a program that reads them is compiled again. */
 #ifndef EMBER_EMBER_H
 #define EMBER_EMBER_H
 
@@ -170,7 +170,8 @@ struct ember_options {
  * At most 8. What a broker costs, for EMBER_POLICY_CHEAPEST, stands behind it in any unit:
  * "tcp://eu:5555#cost=0.2"; without it 1. It seeds random(3), which libzmq takes its connection
  * ids from and never seeds itself.
- *   EMBER_INVALID_ARGUMENT    an endpoint or option that makes no sense,
+ *   EMBER_INVALID_ARGUMENT    an endpoint or option that makes no sense, a certificate of another
+ *                             role, one without its secret or with it where none belongs,
  *   EMBER_UNAVAILABLE         a key file cannot be read,
  *   EMBER_PERMISSION_DENIED   others can read the secret one,
  *   EMBER_DATA_LOSS           it is no certificate,
@@ -488,8 +489,7 @@ struct ember_broker_view {
 #define EMBER_BROKER_VIEW_INIT EMBER_INIT_SIZE(struct ember_broker_view)
 
 /* The i-th of them, those of `endpoints` first. OUT_OF_RANGE: there are not so many. It asks
- * nobody.
- * */
+ * nobody. */
 EMBER_API enum ember_status ember_view_broker(ember_t *self, size_t i,
                                               struct ember_broker_view *out,
                                               struct ember_error *error);
@@ -511,7 +511,9 @@ struct ember_model_info {
     uint32_t labels; /* of the head */
 };
 struct ember_worker_info {
-    const char *name, *host, *version, *state, *tier, *redis; /* redis: "off", "up", "down" */
+    const char *name, *host, *version;
+    const char *state; /* "live", "suspect" (given nothing new until it answers), "draining" */
+    const char *tier, *redis; /* redis: "off", "up", "down" */
     double hourly_cost;
     uint32_t threads, credit, in_flight, silent_ms;
     uint32_t queued, running, oldest_us, service_us;
