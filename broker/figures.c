@@ -1,5 +1,8 @@
 /* figures.c - a copy of the core's figures, and the pages made of it. See figures.h.
  *
+ * A page of many services takes milliseconds to write; the core waits for none of it: what is shown
+ * is a copy, and the lock that the core takes is held only while that is made.
+ *
  * Ready means: serving, and at least one worker is connected, so that a balancer in front of
  * several brokers sends nobody to one that would let him wait. */
 #include "figures.h"
@@ -34,6 +37,8 @@ struct figures {
     pthread_mutex_t lock;
     uint64_t started_us;
     struct snapshot now; /* under lock */
+    pthread_mutex_t page_lock;
+    struct snapshot shown; /* under page_lock: what the page at hand is made of */
 };
 
 void figures_publish(figures_t *self, const core_t *core, const struct figures_frames *frames,
@@ -233,8 +238,11 @@ static void per_lane(const struct snapshot *s, struct expose_text *out) {
 }
 
 void figures_page(figures_t *self, struct expose_text *out) {
+    pthread_mutex_lock(&self->page_lock);
     pthread_mutex_lock(&self->lock);
-    const struct snapshot *s = &self->now;
+    self->shown = self->now;
+    pthread_mutex_unlock(&self->lock);
+    const struct snapshot *s = &self->shown;
     requests(s, out);
     peers(s, out);
     keys(s, out);
@@ -266,7 +274,7 @@ void figures_page(figures_t *self, struct expose_text *out) {
     expose_family(out, "ember_build_info", "gauge", "Always 1; the label tells the version.");
     expose_u64(out, "ember_build_info", "program=\"ember-broker\",version=\"" EMBER_VERSION "\"",
                1);
-    pthread_mutex_unlock(&self->lock);
+    pthread_mutex_unlock(&self->page_lock);
 }
 
 static void on_metrics(void *arg, struct expose_text *out) {
@@ -292,6 +300,7 @@ enum status figures_start(const char *listen, const core_t *core, uint64_t now_u
     if (!self)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
     pthread_mutex_init(&self->lock, NULL);
+    pthread_mutex_init(&self->page_lock, NULL);
     self->started_us = now_us;
     figures_publish(self, core, &(struct figures_frames){0}, now_us);
     struct expose_cfg cfg = {
@@ -308,6 +317,7 @@ void figures_stop(figures_t **self) {
     if (!*self)
         return;
     expose_stop(&(*self)->server);
+    pthread_mutex_destroy(&(*self)->page_lock);
     pthread_mutex_destroy(&(*self)->lock);
     free(*self);
     *self = NULL;
