@@ -113,9 +113,11 @@ static void overtake(core_t *self, struct fleet_worker *w, uint64_t now_us) {
 static void look(core_t *self, uint32_t worker, uint64_t now_us) {
     struct fleet_worker *w = &self->fleet.workers[worker];
     const struct link *head = queue_head(&w->in_flight);
-    if (!head || w->doomed || w->kept)
+    if (!head || w->doomed)
         return;
     const struct run *oldest = QUEUE_ITEM(head, const struct run, place);
+    if (self->tickets[oldest->ticket].alone)
+        return; /* on trial there, and nowhere else */
     bool stuck = is_stuck(self, oldest, now_us), gets_on = w->answered_us > oldest->sent_us;
     uint64_t doubt_us = w->doubt_us;
     w->doubt_us = 0;

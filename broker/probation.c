@@ -114,6 +114,15 @@ static bool can_serve(const core_t *self, uint32_t worker, uint32_t service) {
     return false;
 }
 
+/* It has something to finish; but what it had before it was kept is waited for only as long as it
+ * is trusted to get on. */
+static bool is_busy(const core_t *self, uint32_t worker) {
+    const struct fleet_worker *w = &self->fleet.workers[worker];
+    const struct link *head = queue_head(&w->in_flight);
+    return head && (w->state == FLEET_LIVE ||
+                    self->tickets[QUEUE_ITEM(head, const struct run, place)->ticket].alone);
+}
+
 void probation_go(core_t *self, uint64_t now_us) {
     if (self->cell != CORE_NONE && !self->fleet.workers[self->cell].kept)
         self->cell = CORE_NONE; /* it left */
@@ -128,8 +137,8 @@ void probation_go(core_t *self, uint64_t now_us) {
             ticket_reply(self, t, STATUS_DEADLINE_EXCEEDED, "its time ran out while it waited");
             continue;
         }
-        if (self->cell != CORE_NONE && self->fleet.loads[self->cell].n)
-            return; /* it has something to finish */
+        if (self->cell != CORE_NONE && is_busy(self, self->cell))
+            return;
         if (self->cell == CORE_NONE || !can_serve(self, self->cell, t->service))
             keep(self, find_cell(self, t->service));
         if (self->cell != CORE_NONE && !self->fleet.loads[self->cell].n) {

@@ -947,6 +947,46 @@ static void test_a_group_remembers(void **state) {
     TEST_EQ(core_stats(core)->replied[STATUS_INTERNAL], 2);
 }
 
+/* The worker that was to be emptied for what is held does not get on: another one is. */
+static void test_the_kept_worker_is_stuck(void **state) {
+    (void)state;
+    begin(false, false);
+    uint32_t c = client(), w = worker(1);
+    learn(c, 128, 5 * MS);
+    ask(c, 1, "a");
+    ask(c, 2, "b");
+    dispatch();
+    core_worker_lost(core, w, "test", now);
+    w = worker(2);
+    dispatch();
+    uint32_t other = worker(3), kept = worker(4);
+    ask(c, 3, "z");
+    ask(c, 4, "y");
+    dispatch();
+    core_worker_lost(core, w, "test", now);
+    dispatch();
+    if (!core_fleet(core)->workers[kept].kept)
+        kept = other;
+    TEST_TRUE(core_fleet(core)->workers[kept].kept);
+    TEST_EQ(core_queued(core), 2);
+    for (uint32_t i = n_sent - 2; i < n_sent; i++)
+        if (sent[i].worker != kept)
+            answers(i, STATUS_OK);
+    forget();
+    for (uint64_t i = 0; i < 60; i++) { /* it says that it lives, and answers nothing */
+        ask(c, 20 + i, "n");
+        dispatch();
+        go(5 * MS);
+        for (; n_sent > 0; n_sent--)
+            if (sent[n_sent - 1].worker != kept)
+                answers(n_sent - 1, STATUS_OK);
+        n_did = 0;
+    }
+    go(100 * MS);
+    TEST_EQ(core_queued(core), 0);
+    TEST_EQ(core_fleet(core)->workers[kept].state, FLEET_SUSPECT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stuck_worker),
@@ -960,6 +1000,7 @@ int main(void) {
         cmocka_unit_test(test_poison),
         cmocka_unit_test(test_bystanders),
         cmocka_unit_test(test_held_requests_can_go),
+        cmocka_unit_test(test_the_kept_worker_is_stuck),
         cmocka_unit_test(test_equal_requests),
         cmocka_unit_test(test_the_first_goes),
         cmocka_unit_test(test_answers_that_are_not_shared),
