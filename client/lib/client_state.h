@@ -54,6 +54,7 @@ bool client_may_have_run(const ember_call_t *call);
 void client_finish(struct client *self, ember_call_t *call, const struct ember_error *error);
 void client_finish_err(struct client *self, ember_call_t *call, const struct err *err);
 void client_cancel_copies(struct client *self, struct part *part); /* of one that is out */
+void client_cancel_given_up(struct client *self); /* after pending_sent(), pending_refused() */
 
 /* The session is gone: its requests go elsewhere, its numbers mean nothing any more. */
 void client_lost(struct client *self, uint32_t at, uint64_t now_us);

@@ -31,7 +31,6 @@ void dial_on(struct dial *self, uint64_t now_us) {
 void dial_off(struct dial *self) {
     self->state = DIAL_OFF;
     self->session = 0;
-    self->waiting_us = 0;
 }
 
 void dial_fail(struct dial *self, bool alone, uint64_t now_us) {
@@ -44,27 +43,16 @@ void dial_fail(struct dial *self, bool alone, uint64_t now_us) {
     uint64_t cap = alone ? DIAL_PAUSE_ALONE_US : DIAL_PAUSE_MOST_US;
     self->failures++;
     self->session = 0;
-    self->waiting_us = 0;
     enter(self, DIAL_DOWN, now_us + hash_next(&self->random) % ((most < cap ? most : cap) + 1));
-}
-
-static uint64_t patience_us(const struct dial *self) {
-    uint64_t idle = SILENCES * self->heartbeat_us;
-    return self->waiting_us && self->patience_us < idle ? self->patience_us : idle;
-}
-
-/* When the present silence began. */
-static uint64_t silence_us(const struct dial *self) {
-    return self->waiting_us > self->heard_us ? self->waiting_us : self->heard_us;
 }
 
 /* The next moment at which something is due while up: a question, or giving up. */
 static uint64_t up_due_us(const struct dial *self, bool *give_up) {
-    uint64_t patience = patience_us(self), period = patience / SILENCES;
+    uint64_t period = self->heartbeat_us;
     *give_up = false;
     if (!self->first_us)
-        return silence_us(self) + period;
-    uint64_t end = self->first_us + patience - period, again = self->asked_us + period;
+        return self->heard_us + period;
+    uint64_t end = self->first_us + (SILENCES - 1) * period, again = self->asked_us + period;
     *give_up = end <= again;
     return *give_up ? end : again;
 }
@@ -120,20 +108,6 @@ void dial_asked(struct dial *self, uint64_t now_us) {
         self->first_us = now_us;
 }
 
-void dial_sent(struct dial *self, uint64_t attempt_us, uint64_t now_us) {
-    uint64_t patience = attempt_us > DIAL_PATIENCE_LEAST_US ? attempt_us : DIAL_PATIENCE_LEAST_US;
-    if (!self->waiting_us) {
-        self->waiting_us = now_us;
-        self->patience_us = patience;
-    } else if (patience < self->patience_us) {
-        self->patience_us = patience;
-    }
-}
-
-void dial_idle(struct dial *self) {
-    self->waiting_us = 0;
-}
-
 void dial_heard(struct dial *self, uint64_t now_us) {
     self->heard_us = now_us;
     self->asked_us = self->first_us = 0;
@@ -151,7 +125,6 @@ void dial_welcome(struct dial *self, uint64_t session, uint64_t heartbeat_us, ui
 
 void dial_unknown(struct dial *self, uint64_t now_us) {
     if (self->state == DIAL_UP) {
-        self->waiting_us = 0;
         self->session = 0;
         enter(self, DIAL_OPENING, now_us);
     }

@@ -10,10 +10,9 @@
  *   '-- not wanted any more, from every state
  *
  * Silence. A broker that says nothing for `heartbeat` is asked (PING); after three such periods it
- * is given up. While requests are in flight the period shrinks to a third of what the strictest of
- * them can wait before it is sent to another broker, so that a broker that stands still is given up
- * in time for all of them. Silence that nobody has asked about does not count: a process that was
- * stopped for a minute asks first.
+ * is given up. However short of time requests are, the period stays: a broker that was held up for
+ * a moment is not lost, and who is in a hurry asks a second one (pending.h). Silence that nobody
+ * has asked about does not count: a process that was stopped for a minute asks first.
  *
  * Threads: owner only. */
 #ifndef EMBER_CLIENT_DIAL_H
@@ -26,7 +25,6 @@ enum {
     DIAL_PAUSE_FIRST_US = 50 * 1000,
     DIAL_PAUSE_MOST_US = 2 * 1000 * 1000,
     DIAL_PAUSE_ALONE_US = 500 * 1000, /* the cap while no other broker is up */
-    DIAL_PATIENCE_LEAST_US = 100 * 1000,
 };
 
 enum dial_state { DIAL_OFF, DIAL_DOWN, DIAL_OPENING, DIAL_GREETING, DIAL_UP };
@@ -41,15 +39,13 @@ enum dial_want {
 
 struct dial {
     enum dial_state state;
-    uint32_t failures;   /* in a row; a connection that lasted a second ends the row */
-    uint64_t session;    /* from the last WELCOME; 0: none */
-    uint64_t since_us;   /* of the present state; when down: when to open */
-    uint64_t heard_us;   /* last message of this session */
-    uint64_t asked_us;   /* last PING since then; 0: none */
-    uint64_t first_us;   /* first PING since then; 0: none */
-    uint64_t waiting_us; /* since when something is in flight; 0: nothing is */
+    uint32_t failures; /* in a row; a connection that lasted a second ends the row */
+    uint64_t session;  /* from the last WELCOME; 0: none */
+    uint64_t since_us; /* of the present state; when down: when to open */
+    uint64_t heard_us; /* last message of this session */
+    uint64_t asked_us; /* last PING since then; 0: none */
+    uint64_t first_us; /* first PING since then; 0: none */
     uint64_t heartbeat_us;
-    uint64_t patience_us; /* of what is in flight */
     uint64_t random;
 };
 
@@ -66,11 +62,6 @@ uint64_t dial_wake_us(const struct dial *self);
 void dial_opened(struct dial *self, uint64_t now_us);
 void dial_greeted(struct dial *self, uint64_t now_us);
 void dial_asked(struct dial *self, uint64_t now_us);
-
-/* A request was sent that goes to another broker, too, after attempt_us; nothing is in flight any
- * more. */
-void dial_sent(struct dial *self, uint64_t attempt_us, uint64_t now_us);
-void dial_idle(struct dial *self);
 
 void dial_heard(struct dial *self, uint64_t now_us); /* any sound message */
 void dial_welcome(struct dial *self, uint64_t session, uint64_t heartbeat_us, uint64_t now_us);

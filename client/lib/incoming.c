@@ -60,12 +60,15 @@ static void on_bad_reply(struct client *self, uint32_t at, struct part *part, en
     ember_call_t *call = part->call;
     struct ember_error error;
     call_error(part, status, body, &self->arena, &error);
+    pool_answered(&self->pool, at, now_us);
     if (!(call->flags & EMBER_NO_RETRY) &&
         pending_refused(&self->pending, &part->item, at, status, error.retry_after_ms, now_us) ==
             PENDING_TRY_AGAIN) {
+        client_cancel_given_up(self);
         call->refusal = error;
         return;
     }
+    client_cancel_given_up(self);
     client_finish(self, call, &error);
 }
 

@@ -27,6 +27,16 @@ void client_cancel_copies(struct client *self, struct part *part) {
     }
 }
 
+void client_cancel_given_up(struct client *self) {
+    struct pending_copy copy;
+    uint64_t id;
+    if (!pending_given_up(&self->pending, &id, &copy) || !pool_up(&self->pool, copy.broker) ||
+        self->pool.brokers[copy.broker].dial.session != copy.session)
+        return;
+    struct header header = {.type = WIRE_CANCEL, .id = id, .epoch = copy.session};
+    frame_send_dealer(self->brokers[copy.broker].conn.socket, &header, NULL);
+}
+
 static void release_parts(struct client *self, ember_call_t *call) {
     for (uint32_t i = 0; i < call->next_part; i++) {
         pending_remove(&self->pending, &call->parts[i].item);
@@ -242,6 +252,7 @@ static bool advance(struct client *self, struct part *part, uint32_t at, uint64_
     if (sent != FRAME_OK)
         return false;
     pending_sent(&self->pending, &part->item, at, self->pool.brokers[at].dial.session, now_us);
+    client_cancel_given_up(self);
     return true;
 }
 

@@ -1,10 +1,10 @@
-/* pending.c - a heap for time, a table of slots for answers, four queues for order.
+/* pending.c - a heap for time, a table of slots for answers, five queues for order.
  *
  * Invariants, checked by the simulations in tests/unit/pending_test.c and pool_sim_test.c:
  *   - an item that is in has one heap place and one slot, and is in the queue of its state
  *     (resting: none);
- *   - it has one copy or two when in flight, one when overdue, otherwise none; two copies are on
- *     two brokers; the copies on a broker are what pool.c counts as outstanding there;
+ *   - it has one copy or two when in flight or stranded, one when overdue, otherwise none; two
+ *     copies are on two brokers; pool.c counts the copies on a broker as outstanding there;
  *   - heap[0] is the soonest; wake_us <= deadline_us for every item;
  *   - ids rise with each one issued, so none is issued twice. */
 #include "pending.h"
@@ -19,8 +19,11 @@ enum {
     REST_FIRST_US = 10 * 1000,
     REST_DOUBLINGS = 7, /* 10 ms .. 1.28 s */
     REST_LEAST_US = 1000,
-    PARKED_US = 20 * 1000, /* a second copy is put off */
-    OVERDUE_LOOK = 8,      /* so many are tried: who waits for a broker must not stop all */
+    REST_SHORTEST_US = 20 * 1000, /* with less time left than that there is no more resting */
+    PARKED_US = 20 * 1000,        /* a second copy is put off */
+    PROBE_US = 100 * 1000,        /* what goes to a stuck broker goes to another one after that */
+    CHECK_LEAST_US = 10 * 1000,
+    OVERDUE_LOOK = 8, /* so many are tried: who waits for a broker must not stop all */
 };
 
 void pending_init(struct pending *self, struct pool *pool, uint64_t seed) {
@@ -29,6 +32,7 @@ void pending_init(struct pending *self, struct pool *pool, uint64_t seed) {
     queue_init(&self->parked);
     queue_init(&self->in_flight);
     queue_init(&self->overdue);
+    queue_init(&self->stranded);
 }
 
 void pending_done(struct pending *self) {
@@ -120,6 +124,8 @@ static struct queue *queue_of(struct pending *self, uint8_t state) {
         return &self->in_flight;
     case PENDING_OVERDUE:
         return &self->overdue;
+    case PENDING_STRANDED:
+        return &self->stranded;
     default:
         return NULL; /* out, resting */
     }
@@ -158,11 +164,84 @@ static bool drop_copy(struct pending *self, struct pending_item *item, uint32_t 
     return false;
 }
 
-/* In flight on one broker from now on: when the second one is due. */
-static void await_alone(struct pending *self, struct pending_item *item, uint64_t now_us) {
+/* How long a broker may take with it before another is asked. */
+static uint64_t patience_us(const struct pending *self, const struct pending_item *item,
+                            uint32_t broker, uint64_t now_us) {
     uint64_t left_us = item->deadline_us > now_us ? item->deadline_us - now_us : 0;
-    uint64_t until = now_us + pool_attempt_us(self->pool, left_us);
-    wake_at(self, item, item->single ? item->deadline_us : until);
+    return pool_probing(self->pool, broker) ? PROBE_US : pool_attempt_us(self->pool, left_us);
+}
+
+/* In flight from now on, the last copy of all: when another one is due. */
+static void await(struct pending *self, struct pending_item *item, uint64_t now_us) {
+    uint32_t broker = item->copies[item->n_copies - 1].broker;
+    wake_at(self, item,
+            item->single ? item->deadline_us : now_us + patience_us(self, item, broker, now_us));
+}
+
+/* ---- brokers that do not answer */
+
+static bool all_stuck(const struct pending *self, const struct pending_item *item) {
+    for (uint32_t i = 0; i < item->n_copies; i++)
+        if (!self->pool->brokers[item->copies[i].broker].stuck)
+            return false;
+    return item->n_copies > 0;
+}
+
+static uint64_t half_us(const struct pending_item *item) {
+    return item->first_us + (item->deadline_us - item->first_us) / 2;
+}
+
+/* It is owed a copy on another broker whatever the budget says. */
+static bool owed(const struct pending *self, const struct pending_item *item, uint64_t now_us) {
+    if (item->single || item->n_copies == 0)
+        return false;
+    if (all_stuck(self, item))
+        return true;
+    if (item->saved || now_us < half_us(item))
+        return false;
+    for (uint32_t i = 0; i < item->n_copies; i++)
+        if (!pool_silent(self->pool, item->copies[i].broker, item->copies[i].sent_us, now_us))
+            return false;
+    return true;
+}
+
+static void note_late(struct pending *self, struct pending_item *item) {
+    for (uint32_t i = 0; i < item->n_copies && !item->single; i++) {
+        struct pending_copy *copy = &item->copies[i];
+        if (!copy->late)
+            pool_timed_out(self->pool, copy->broker, copy->sent_us);
+        copy->late = true;
+    }
+}
+
+/* The attempt's time is over, or its copies are to be looked after again: at half of its time, and
+ * at half of what is left, and so on. */
+static void look_after(struct pending *self, struct pending_item *item, uint64_t now_us) {
+    note_late(self, item);
+    if (owed(self, item, now_us)) {
+        enter(self, item, PENDING_STRANDED, false);
+        wake_at(self, item, item->deadline_us);
+        return;
+    }
+    if (item->n_copies == 1 && item->state != PENDING_OVERDUE)
+        enter(self, item, PENDING_OVERDUE, false);
+    uint64_t half = half_us(item), left = item->deadline_us - now_us;
+    uint64_t next = left > 2 * CHECK_LEAST_US ? now_us + left / 2 : item->deadline_us;
+    wake_at(self, item, half > now_us ? half : next);
+}
+
+/* What waits for brokers that are stuck since now. */
+static void strand(struct pending *self, struct queue *queue) {
+    struct link *at = queue_head(queue);
+    while (at) {
+        struct link *next = queue_next(queue, at);
+        struct pending_item *item = QUEUE_ITEM(at, struct pending_item, link);
+        if (!item->single && all_stuck(self, item)) {
+            enter(self, item, PENDING_STRANDED, false);
+            wake_at(self, item, item->deadline_us);
+        }
+        at = next;
+    }
 }
 
 /* ---- in and out */
@@ -220,6 +299,7 @@ static struct pending_item *next_overdue(struct pending *self, uint32_t *broker,
     for (uint32_t i = 0; at && i < OVERDUE_LOOK; i++) {
         struct pending_item *item = QUEUE_ITEM(at, struct pending_item, link);
         *broker = pool_pick(self->pool, copies_bits(item) | item->refused_by, now_us);
+        self->paid = true;
         if (*broker != POOL_NONE)
             return item;
         at = queue_next(&self->overdue, at);
@@ -227,53 +307,107 @@ static struct pending_item *next_overdue(struct pending *self, uint32_t *broker,
     return NULL;
 }
 
+/* The first of those stranded that another broker takes. A broker that refused it may have it
+ * again: the others say nothing at all. */
+static struct pending_item *next_stranded(struct pending *self, uint32_t *broker, uint64_t now_us) {
+    struct link *at = queue_head(&self->stranded), *next;
+    for (uint32_t looks = 0; at && looks < OVERDUE_LOOK; at = next) {
+        struct pending_item *item = QUEUE_ITEM(at, struct pending_item, link);
+        next = queue_next(&self->stranded, at);
+        if (!owed(self, item, now_us)) { /* one of them has begun to answer */
+            enter(self, item, PENDING_IN_FLIGHT, false);
+            await(self, item, now_us);
+            continue;
+        }
+        looks++;
+        uint32_t has = copies_bits(item), avoid = has | item->refused_by;
+        *broker = pool_pick(self->pool, pool_elsewhere(self->pool, avoid) ? avoid : has, now_us);
+        if (*broker == POOL_NONE)
+            continue;
+        self->paid = !pool_trusted(self->pool, *broker, now_us);
+        if (!self->paid || pool_may_spend(self->pool, now_us))
+            return item;
+    }
+    return NULL;
+}
+
 struct pending_item *pending_next(struct pending *self, uint32_t *broker, uint64_t now_us) {
-    struct pending_item *item = next_overdue(self, broker, now_us);
-    if (item)
-        return item;
-    item = head_of(&self->ready);
+    struct pending_item *item = next_stranded(self, broker, now_us);
     if (!item)
-        return NULL;
-    if (!pool_elsewhere(self->pool, item->refused_by))
-        item->refused_by = 0; /* who had not refused it is gone */
-    *broker = pool_pick(self->pool, item->refused_by, now_us);
-    return *broker != POOL_NONE ? item : NULL;
+        item = next_overdue(self, broker, now_us);
+    if (!item && (item = head_of(&self->ready))) {
+        if (!pool_elsewhere(self->pool, item->refused_by))
+            item->refused_by = 0; /* who had not refused it is gone */
+        *broker = POOL_NONE;
+        if (!item->sendings && !item->single)
+            *broker = pool_probe(self->pool, item->refused_by, now_us);
+        if (*broker == POOL_NONE)
+            *broker = pool_pick(self->pool, item->refused_by, now_us);
+        item = *broker != POOL_NONE ? item : NULL;
+    }
+    if (item)
+        self->offered = *broker;
+    return item;
+}
+
+static void give_up(struct pending *self, struct pending_item *item, uint32_t i) {
+    self->given_up = item->copies[i];
+    self->given_up_id = item->id;
+    drop_copy(self, item, item->copies[i].broker);
+}
+
+bool pending_given_up(struct pending *self, uint64_t *id, struct pending_copy *out) {
+    *id = self->given_up_id;
+    *out = self->given_up;
+    self->given_up_id = 0;
+    return *id != 0;
 }
 
 void pending_sent(struct pending *self, struct pending_item *item, uint32_t broker,
                   uint64_t session, uint64_t now_us) {
-    bool second = item->state == PENDING_OVERDUE;
-    CHECK((second || item->state == PENDING_READY) && item->n_copies == (second ? 1 : 0));
+    CHECK((item->state == PENDING_READY) == (item->n_copies == 0));
+    bool first = item->state == PENDING_READY, stranded = item->state == PENDING_STRANDED;
+    CHECK(first || stranded || item->state == PENDING_OVERDUE);
+    item->saved |= stranded && !all_stuck(self, item);
+    if (item->n_copies == PENDING_COPIES) /* and a third broker: the older one goes */
+        give_up(self, item, item->copies[1].sent_us < item->copies[0].sent_us);
+    if (!item->sendings) {
+        item->first_us = now_us;
+        pool_count(self->pool, now_us);
+    }
+    if (!first && self->paid)
+        pool_spend(self->pool, now_us);
     item->copies[item->n_copies++] =
         (struct pending_copy){.session = session, .sent_us = now_us, .broker = broker};
-    uint64_t left_us = item->deadline_us > now_us ? item->deadline_us - now_us : 0;
-    pool_sent(self->pool, broker, pool_attempt_us(self->pool, left_us), now_us);
+    pool_sent(self->pool, broker, now_us);
     enter(self, item, PENDING_IN_FLIGHT, false);
-    if (second) {
-        pool_spend(self->pool, now_us);
-        wake_at(self, item, item->deadline_us);
-    } else {
-        if (!item->sendings)
-            pool_count(self->pool, now_us);
-        await_alone(self, item, now_us);
-    }
+    await(self, item, now_us);
     if (item->sendings < UINT16_MAX)
         item->sendings++;
 }
 
 void pending_park(struct pending *self, struct pending_item *item, uint64_t now_us) {
-    if (item->state == PENDING_READY)
+    if (item->state == PENDING_READY) {
+        uint32_t broker = self->offered;
+        item->parked_at = (uint8_t)broker;
         enter(self, item, PENDING_PARKED, false);
-    else if (item->state == PENDING_OVERDUE) {
+        wake_at(self, item,
+                item->single ? item->deadline_us
+                             : now_us + patience_us(self, item, broker, now_us));
+    } else if (item->state == PENDING_OVERDUE || item->state == PENDING_STRANDED) {
         enter(self, item, PENDING_IN_FLIGHT, false);
         wake_at(self, item, now_us + PARKED_US);
     }
 }
 
+static void unpark(struct pending *self, struct pending_item *item) {
+    enter(self, item, PENDING_READY, true);
+    wake_at(self, item, item->deadline_us);
+}
+
 void pending_unpark(struct pending *self) {
     while (!queue_empty(&self->parked)) /* last first, each in front of the one before */
-        enter(self, QUEUE_ITEM(self->parked.ends.prev, struct pending_item, link), PENDING_READY,
-              true);
+        unpark(self, QUEUE_ITEM(self->parked.ends.prev, struct pending_item, link));
 }
 
 /* One of its brokers is gone. */
@@ -285,7 +419,9 @@ static void bereave(struct pending *self, struct pending_item *item, uint32_t br
         enter(self, item, PENDING_READY, true);
         wake_at(self, item, item->deadline_us);
     } else {
-        await_alone(self, item, now_us);
+        if (item->state != PENDING_IN_FLIGHT)
+            enter(self, item, PENDING_IN_FLIGHT, false);
+        await(self, item, now_us);
     }
 }
 
@@ -302,6 +438,7 @@ static void bereave_all(struct pending *self, struct queue *queue, uint32_t brok
 void pending_lost(struct pending *self, uint32_t broker, uint64_t now_us) {
     bereave_all(self, &self->in_flight, broker, now_us);
     bereave_all(self, &self->overdue, broker, now_us); /* those were sent before the others */
+    bereave_all(self, &self->stranded, broker, now_us);
 }
 
 /* ---- answers */
@@ -334,6 +471,18 @@ static uint64_t rest_us(struct pending *self, uint32_t refusals, uint32_t retry_
     return REST_LEAST_US + hash_next(&self->random) % ((uint64_t)REST_FIRST_US << doublings);
 }
 
+/* Until when it rests; 0: there is no time for it. An advice beyond its deadline is a guess about
+ * the queue: it is asked again with half of its time left, and so on, rather than given up with
+ * seconds to go. */
+static uint64_t rest_until(struct pending *self, const struct pending_item *item,
+                           uint32_t retry_after_ms, uint64_t now_us) {
+    uint64_t until = now_us + rest_us(self, item->refusals, retry_after_ms);
+    if (until < item->deadline_us)
+        return until;
+    uint64_t left = item->deadline_us > now_us ? item->deadline_us - now_us : 0;
+    return left < REST_SHORTEST_US ? 0 : now_us + left / 2 + hash_next(&self->random) % (left / 4);
+}
+
 /* Whether another broker is asked at once. Not executed: it costs nobody anything. Too busy, or
  * perhaps executed: only from the retry budget, and the first once a request. */
 static bool goes_elsewhere(struct pending *self, struct pending_item *item, enum status status,
@@ -360,13 +509,18 @@ enum pending_verdict pending_refused(struct pending *self, struct pending_item *
                                      uint64_t now_us) {
     bool again = not_now(status, retry_after_ms);
     drop_copy(self, item, broker);
+    pool_answered(self->pool, broker, now_us);
+    if (all_stuck(self, item)) /* nothing is to be expected from the other one */
+        give_up(self, item, 0);
     if (again || status == STATUS_NOT_FOUND) {
         item->refused_by |= (uint8_t)(1u << broker);
         bool busy = status == STATUS_RESOURCE_EXHAUSTED;
         pool_refused(self->pool, broker, busy ? (uint64_t)retry_after_ms * 1000 : 0, now_us);
         if (item->n_copies > 0) { /* the other broker may do better */
             item->refusals++;
-            await_alone(self, item, now_us);
+            if (item->state != PENDING_IN_FLIGHT)
+                enter(self, item, PENDING_IN_FLIGHT, false);
+            await(self, item, now_us);
             return PENDING_TRY_AGAIN;
         }
         if (goes_elsewhere(self, item, status, now_us)) {
@@ -376,8 +530,8 @@ enum pending_verdict pending_refused(struct pending *self, struct pending_item *
             return PENDING_TRY_AGAIN;
         }
     }
-    uint64_t until = again ? now_us + rest_us(self, item->refusals, retry_after_ms) : 0;
-    if (!again || until >= item->deadline_us) {
+    uint64_t rest = again ? rest_until(self, item, retry_after_ms, now_us) : 0;
+    if (!rest) {
         pending_remove(self, item);
         return PENDING_FINAL;
     }
@@ -385,31 +539,53 @@ enum pending_verdict pending_refused(struct pending *self, struct pending_item *
     item->refused_by = 0;
     enter(self, item, PENDING_RESTING, false);
     new_id(self, item, slot_of(item->id));
-    wake_at(self, item, until);
+    wake_at(self, item, rest);
     return PENDING_TRY_AGAIN;
 }
 
 /* ---- time */
 
+/* The time of an item that is not its deadline. */
+static void wake(struct pending *self, struct pending_item *item, uint64_t now_us) {
+    if (item->state == PENDING_IN_FLIGHT || item->state == PENDING_OVERDUE) {
+        look_after(self, item, now_us);
+        return;
+    }
+    CHECK(item->state == PENDING_RESTING || item->state == PENDING_PARKED);
+    if (item->state == PENDING_PARKED) { /* no word about its service: as good as no answer */
+        pool_timed_out(self->pool, item->parked_at, now_us);
+        item->refused_by |= (uint8_t)(1u << item->parked_at);
+    }
+    enter(self, item, PENDING_READY, false);
+    wake_at(self, item, item->deadline_us);
+}
+
 struct pending_item *pending_expired(struct pending *self, uint64_t now_us) {
     while (self->n && self->heap[0]->wake_us <= now_us) {
         struct pending_item *item = self->heap[0];
         if (item->deadline_us <= now_us) {
+            note_late(self, item);
             pending_remove(self, item);
             return item;
         }
-        CHECK(item->state == PENDING_RESTING || item->state == PENDING_IN_FLIGHT);
-        bool rested = item->state == PENDING_RESTING;
-        enter(self, item, rested ? PENDING_READY : PENDING_OVERDUE, false);
-        wake_at(self, item, item->deadline_us);
+        wake(self, item, now_us);
+    }
+    if (pool_judge(self->pool, now_us)) {
+        strand(self, &self->overdue); /* those were sent before the others */
+        strand(self, &self->in_flight);
     }
     return NULL;
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
 uint64_t pending_wake_us(const struct pending *self, uint64_t now_us) {
-    uint64_t wake = self->n ? self->heap[0]->wake_us : UINT64_MAX;
-    if (queue_empty(&self->overdue) || pool_may_spend(self->pool, now_us))
+    uint64_t wake =
+        sooner(self->n ? self->heap[0]->wake_us : UINT64_MAX, pool_judge_us(self->pool));
+    bool none = queue_empty(&self->overdue) && queue_empty(&self->stranded);
+    if (none || pool_may_spend(self->pool, now_us))
         return wake; /* with a budget they go as soon as there is a broker */
-    uint64_t spend_us = pool_spend_us(self->pool, now_us);
-    return spend_us < wake ? spend_us : wake;
+    return sooner(wake, pool_spend_us(self->pool, now_us));
 }

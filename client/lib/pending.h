@@ -13,9 +13,14 @@
  *                 |  elsewhere is   |
  *                 '-----------------'  its rest is over
  *
- *   parked   the broker has not numbered its service yet; goes back to the front when it has.
+ *   parked   the broker has not numbered its service yet; goes back to the front when it has. After
+ *            the attempt's time another one is asked.
  *   overdue  in flight on one broker, due on a second one as soon as there is one and the retry
  *            budget allows.
+ *   stranded in flight on brokers that are stuck, or, once a request, with half of its time gone,
+ *            on some that have answered nothing since it was sent nor lately: due on another one
+ *            that is trusted (pool_trusted()), without the budget. Who has two copies gives up the
+ *            older one for it.
  *   resting  refused for now; comes back after the broker's advice or a growing pause, with jitter.
  * From every state a request leaves at its deadline.
  *
@@ -47,19 +52,22 @@ enum pending_state {
     PENDING_PARKED,
     PENDING_IN_FLIGHT,
     PENDING_OVERDUE,
+    PENDING_STRANDED,
     PENDING_RESTING
 };
 
 struct pending_copy {
     uint64_t session, sent_us;
     uint32_t broker;
+    bool late; /* its attempt's time is over, and the pool knows */
 };
 
 struct pending_item { /* lives inside its owner; fields are read, not written */
     struct link link;
     uint64_t id;
     uint64_t deadline_us;
-    uint64_t wake_us; /* deadline, end of its rest, or when a second copy is due */
+    uint64_t first_us; /* first sending */
+    uint64_t wake_us;  /* deadline, end of its rest, or when to look after its copies */
     struct pending_copy copies[PENDING_COPIES]; /* [n_copies] */
     uint32_t heap_at;
     uint32_t refusals; /* answers that said "not now" */
@@ -68,17 +76,23 @@ struct pending_item { /* lives inside its owner; fields are read, not written */
     uint8_t refused_by; /* bits: brokers that refused it since it last rested */
     bool single;        /* never sent to a second broker while the first may answer */
     bool spilled;       /* too much for one broker, taken to another: only once */
+    bool saved;         /* had its second copy at half of its time: only once */
+    uint8_t parked_at;  /* the broker it waits for */
 };
 
 struct pending {
     struct pool *pool;
-    struct queue ready, parked, in_flight, overdue; /* in_flight in the order of sending */
-    struct pending_item **heap;                     /* [n] by wake_us, soonest first */
+    struct queue ready, parked, in_flight, overdue, stranded; /* in_flight: as they were sent */
+    struct pending_item **heap;                               /* [n] by wake_us, soonest first */
     uint32_t n, heap_room;
     struct pending_item **slots; /* [n_slots] */
     uint16_t *free_slots;        /* [n_free], a stack */
     uint32_t n_slots, n_free;
-    uint64_t issued; /* ids */
+    uint64_t issued;  /* ids */
+    uint32_t offered; /* by the last pending_next(): the broker */
+    bool paid;        /* and whether the copy is paid from the retry budget */
+    struct pending_copy given_up;
+    uint64_t given_up_id; /* 0: none */
     uint64_t random;
 };
 
@@ -95,8 +109,11 @@ void pending_remove(struct pending *self, struct pending_item *item); /* out alr
 struct pending_item *pending_next(struct pending *self, uint32_t *broker, uint64_t now_us);
 void pending_sent(struct pending *self, struct pending_item *item, uint32_t broker,
                   uint64_t session, uint64_t now_us);
-/* The broker does not know its service yet: put aside until pending_unpark(), or, if it is in
- * flight elsewhere, for a moment. */
+/* After pending_sent() and pending_refused(): the copy that was given up for a better one and is to
+ * be cancelled. False: none was. */
+bool pending_given_up(struct pending *self, uint64_t *id, struct pending_copy *out);
+/* The broker that pending_next() named does not know its service yet: put aside until
+ * pending_unpark(), or, if it is in flight elsewhere, for a moment. */
 void pending_park(struct pending *self, struct pending_item *item, uint64_t now_us);
 void pending_unpark(struct pending *self); /* all of them, in their order */
 
@@ -120,6 +137,7 @@ bool pending_copy_left(struct pending_item *item, struct pending_copy *out);
 /* An answer that is no result, from one of its brokers.
  *   PENDING_FINAL      the item is out: no use in trying, or no time.
  *   PENDING_TRY_AGAIN  it is ready (elsewhere), resting, or still in flight on the other broker.
+ * One that comes too late to be kept is not: half of the time left is waited for then.
  * "Not now" is UNAVAILABLE and UNKNOWN_OUTCOME, RESOURCE_EXHAUSTED with an advice when to come back
  * (without one a size is meant), and NOT_FOUND while there is a broker that was not asked. */
 enum pending_verdict { PENDING_FINAL, PENDING_TRY_AGAIN };

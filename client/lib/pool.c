@@ -139,7 +139,8 @@ bool pool_usable(const struct pool *self, uint32_t at) {
 
 bool pool_used(const struct pool *self, uint32_t at, uint64_t now_us) {
     bool its_turn = self->cfg.policy == POOL_LEAST_LATENCY || self->current == at;
-    return pool_usable(self, at) && its_turn && now_us >= self->brokers[at].shy_until_us;
+    const struct pool_broker *b = &self->brokers[at];
+    return pool_usable(self, at) && its_turn && !b->stuck && now_us >= b->shy_until_us;
 }
 
 bool pool_any_up(const struct pool *self) {
@@ -163,8 +164,7 @@ void pool_sample(struct pool_broker *b, uint64_t us) {
     b->latency_us = sorted[n / 2];
 }
 
-/* A connection that is lost, or could not be made: how long the next one has to last. */
-static void less_steady(struct pool_broker *b, uint64_t now_us) {
+void pool_less_steady(struct pool_broker *b, uint64_t now_us) {
     bool was_up = b->dial.state == DIAL_UP;
     if (was_up && b->steady_us && now_us < b->up_since_us + MINUTE_US)
         b->steady_us = b->steady_us < STEADY_MOST_US / 2 ? b->steady_us * 2 : STEADY_MOST_US;
@@ -182,7 +182,7 @@ static void down(struct pool *self, uint32_t at, uint64_t now_us) {
     struct pool_broker *b = &self->brokers[at];
     if (pool_up(self, at))
         self->up_us = now_us;
-    less_steady(b, now_us);
+    pool_less_steady(b, now_us);
     bool alone = true;
     for (uint32_t i = 0; i < self->n; i++)
         alone &= i == at || !pool_up(self, i);
@@ -253,7 +253,7 @@ static uint32_t wanted_bits(const struct pool *self, uint64_t now_us) {
         if (enough && i != self->current)
             continue;
         bits |= 1u << i;
-        good += pool_usable(self, i) || promising(b, now_us);
+        good += (pool_usable(self, i) && !b->stuck) || promising(b, now_us);
     }
     return bits;
 }
@@ -283,7 +283,7 @@ static void tend(struct pool *self, uint32_t at, bool wanted, uint64_t now_us) {
     }
 }
 
-enum pool_want pool_next(struct pool *self, uint32_t stuck, uint32_t *at, uint64_t now_us) {
+enum pool_want pool_next(struct pool *self, uint32_t busy, uint32_t *at, uint64_t now_us) {
     uint32_t wanted = wanted_bits(self, now_us);
     for (uint32_t i = 0; i < self->n; i++) {
         struct pool_broker *b = &self->brokers[i];
@@ -300,7 +300,7 @@ enum pool_want pool_next(struct pool *self, uint32_t stuck, uint32_t *at, uint64
             return POOL_OPEN;
         if (want == DIAL_PING)
             return POOL_PING;
-        if (want == DIAL_HELLO && !(stuck & 1u << i))
+        if (want == DIAL_HELLO && !(busy & 1u << i))
             return POOL_HELLO;
     }
     return POOL_NOTHING;
@@ -411,7 +411,8 @@ void pool_welcome(struct pool *self, uint32_t at, const struct pool_welcome *wel
     b->id = welcome->id;
     uint32_t window = welcome->in_flight;
     b->window = window && window < POOL_WINDOW ? window : POOL_WINDOW;
-    b->why[0] = '\0';
+    if (!b->stuck)
+        b->why[0] = '\0';
     b->denied = false;
     dial_welcome(&b->dial, welcome->session, welcome->heartbeat_us, now_us);
     self->up_us = now_us;
@@ -449,6 +450,8 @@ const char *pool_state_name(const struct pool *self, uint32_t at) {
         return "same";
     if (b->dial.state == DIAL_UP && (b->leaving || b->forgotten))
         return "leaving";
+    if (b->dial.state == DIAL_UP && b->stuck)
+        return "stuck";
     return names[b->dial.state];
 }
 

@@ -34,10 +34,18 @@
  * each such answer in a row up to 2 s, while another one is there. Without this it would look like
  * the fastest of all.
  *
+ * A broker that takes requests and answers none, though it greets and answers PING, is stuck:
+ * after five attempts in a row that timed out, with no answer for some time (pool_trust.c). It
+ * gets no new requests but one a second, as a probe, until it answers one; what is out there
+ * alone goes to another broker at once. When all brokers are stuck, the one that answered last is
+ * used.
+ *
  * Retry budget: 10 % of the requests sent plus 10 a second, at most POOL_BUDGET saved up. It pays
- * for second copies of slow requests and for RESOURCE_EXHAUSTED taken elsewhere: what could double
- * an overload. Requests of a lost broker are sent again without it, since nothing runs twice then
- * but what the broker had in its hands, and refusals that say "not executed" cost nothing.
+ * for second copies of slow requests and for RESOURCE_EXHAUSTED taken elsewhere: what could
+ * double an overload. Requests of a lost broker, or of one that is stuck, are sent again without
+ * it, since nothing runs twice then but what the broker had in its hands, and refusals that say
+ * "not executed" cost nothing. Who takes them has answered something lately, or has less than
+ * four in flight.
  *
  * Brokers are named by their place, 0..POOL_MAX-1, which stays theirs until CLOSE of a forgotten
  * one. Threads: owner only. Memory: none beyond the struct. */
@@ -96,6 +104,12 @@ struct pool_broker {                    /* fields are read, not written */
     uint64_t reply_at_us, replies;
     uint64_t shy_until_us;    /* "not now" answers */
     uint32_t shy;             /* of them in a row */
+    bool stuck;               /* takes requests and answers none */
+    uint32_t timeouts;        /* attempts that timed out there since its last answer */
+    uint64_t silent_us;       /* sending of the first of these */
+    uint64_t waiting_us;      /* since when something is in flight there */
+    uint64_t answered_us;     /* last answer to a request, good or not; 0: none yet */
+    uint64_t probe_us;        /* stuck: when the next request may go there */
     uint64_t good_since_us;   /* cheapest: within 80 % of the limit; 0: it is not */
     char why[POOL_WHY_BYTES]; /* what was wrong the last time; "": nothing */
 };
@@ -118,7 +132,7 @@ enum pool_want {
     POOL_NOTHING,
     POOL_OPEN,  /* a fresh socket to broker `at`; then pool_opened(), or pool_failed() */
     POOL_HELLO, /* as soon as the socket takes it; then pool_greeted(). While it does not, ask
-                   pool_next() with `stuck` to get at the other brokers */
+                   pool_next() with `busy` to get at the other brokers */
     POOL_PING,  /* with now_us for an id; then pool_asked() */
     POOL_CLOSE, /* close the socket: what was in flight there is lost (pending_lost()); say BYE
                    first when pool_up() says that it is our choice. Then pool_closed() */
@@ -128,9 +142,9 @@ void pool_init(struct pool *self, const struct pool_cfg *cfg, uint64_t seed, uin
 /* One of the given endpoints, before the first pool_next(). A second time: ignored. False: full. */
 bool pool_give(struct pool *self, const char *endpoint, double cost);
 
-/* What to do now, for broker *at; call until POOL_NOTHING. `stuck`: bits of brokers whose HELLO
+/* What to do now, for broker *at; call until POOL_NOTHING. `busy`: bits of brokers whose HELLO
  * waits for the socket. pool_wake_us(): when to ask next, UINT64_MAX: never. */
-enum pool_want pool_next(struct pool *self, uint32_t stuck, uint32_t *at, uint64_t now_us);
+enum pool_want pool_next(struct pool *self, uint32_t busy, uint32_t *at, uint64_t now_us);
 uint64_t pool_wake_us(const struct pool *self, uint64_t now_us);
 
 void pool_opened(struct pool *self, uint32_t at, uint64_t now_us);
@@ -176,7 +190,7 @@ bool pool_elsewhere(const struct pool *self, uint32_t avoid);
 
 uint64_t pool_attempt_us(const struct pool *self, uint64_t left_us);
 
-void pool_sent(struct pool *self, uint32_t at, uint64_t attempt_us, uint64_t now_us);
+void pool_sent(struct pool *self, uint32_t at, uint64_t now_us);
 /* It is not in flight there any more, whatever the reason. */
 void pool_ended(struct pool *self, uint32_t at);
 /* A good reply, and how long the worker had it (0: not known). */
@@ -184,6 +198,23 @@ void pool_replied(struct pool *self, uint32_t at, uint64_t sent_us, uint64_t wor
                   uint64_t now_us);
 /* "Not now": no worker, no such model (retry_after_us 0), or too busy. */
 void pool_refused(struct pool *self, uint32_t at, uint64_t retry_after_us, uint64_t now_us);
+
+/* ---- who does what he is asked: pool_trust.c */
+
+/* No answer in the attempt's time to what was sent then; an answer of any kind. */
+void pool_timed_out(struct pool *self, uint32_t at, uint64_t sent_us);
+void pool_answered(struct pool *self, uint32_t at, uint64_t now_us);
+/* It has answered nothing for some time, nor since then. */
+bool pool_silent(const struct pool *self, uint32_t at, uint64_t sent_us, uint64_t now_us);
+/* True: some broker is stuck from now on. pool_judge_us(): when to call that, UINT64_MAX: never. */
+bool pool_judge(struct pool *self, uint64_t now_us);
+uint64_t pool_judge_us(const struct pool *self);
+/* It may be sent what is recovered from elsewhere without the retry budget. */
+bool pool_trusted(const struct pool *self, uint32_t at, uint64_t now_us);
+/* A stuck broker that is due a new request; POOL_NONE: none is. It has had it then. */
+uint32_t pool_probe(struct pool *self, uint32_t avoid, uint64_t now_us);
+/* What is sent there is a probe: it is stuck, and there are others. */
+bool pool_probing(const struct pool *self, uint32_t at);
 
 void pool_count(struct pool *self, uint64_t now_us); /* a request is sent for the first time */
 bool pool_may_spend(const struct pool *self, uint64_t now_us);
@@ -201,6 +232,12 @@ static inline bool pool_candidate(const struct pool_broker *b) { /* worth a conn
 }
 
 void pool_sample(struct pool_broker *b, uint64_t us); /* of its latency */
+/* A connection that is lost, or of no use: how long the next one has to last. */
+void pool_less_steady(struct pool_broker *b, uint64_t now_us);
+/* Bits: usable, not avoided, and not stuck unless all that are usable are. */
+uint32_t pool_choice(const struct pool *self, uint32_t avoid);
+/* Of brokers that are all stuck the one that answered last, if any did; any others: all. */
+uint32_t pool_least_bad(const struct pool *self, uint32_t set);
 
 /* ---- for people */
 

@@ -1,7 +1,7 @@
 /* pool_pick.c - which of the usable brokers gets a request, and how many may go out twice; see
  * pool.h.
  *
- *      usable --> not avoided --> not shy (if any is not) --> policy --> room in its window?
+ *      usable --> not stuck --> not avoided --> not shy (if any is not) --> policy --> room?
  *
  * A full window is not passed over with `order` and `cheapest`: their point is who gets the work,
  * and brokers share their workers, so that the next one has no more to offer. */
@@ -27,14 +27,6 @@ static uint64_t sooner(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static uint32_t usable_bits(const struct pool *self) {
-    uint32_t bits = 0;
-    for (uint32_t i = 0; i < self->n; i++)
-        if (pool_usable(self, i))
-            bits |= 1u << i;
-    return bits;
-}
-
 /* ---- choosing */
 
 static uint64_t latency_of(const struct pool_broker *b) {
@@ -48,8 +40,14 @@ static uint64_t reply_time(const struct pool_broker *b, uint64_t now_us) {
     return base + ((b->reply_us - base) >> (age < 31 ? age : 31));
 }
 
+/* As long as it is silent with something in flight, a reply takes at least that long there now:
+ * else a broker that swallows all would look like the fastest. */
 static uint64_t load_of(const struct pool_broker *b, uint64_t now_us) {
-    return (b->outstanding + UINT64_C(1)) * reply_time(b, now_us);
+    uint64_t us = reply_time(b, now_us);
+    uint64_t since_us = b->answered_us > b->waiting_us ? b->answered_us : b->waiting_us;
+    if (b->outstanding && now_us > since_us + us)
+        us = now_us - since_us;
+    return (b->outstanding + UINT64_C(1)) * us;
 }
 
 /* The i-th set bit of `set`, which has more than i. */
@@ -167,11 +165,13 @@ static void judge_cheapest(struct pool *self, uint32_t set, uint64_t now_us) {
 }
 
 uint32_t pool_pick(struct pool *self, uint32_t avoid, uint64_t now_us) {
-    uint32_t usable = usable_bits(self), set = usable & ~avoid, keen = 0;
+    uint32_t all = pool_choice(self, 0), set = pool_least_bad(self, all) & ~avoid, keen = 0;
+    if (!set)
+        set = all & ~avoid;
     if (self->cfg.policy == POOL_ORDER)
-        judge_order(self, usable, now_us);
+        judge_order(self, all, now_us);
     else if (self->cfg.policy == POOL_CHEAPEST)
-        judge_cheapest(self, usable, now_us);
+        judge_cheapest(self, all, now_us);
     for (uint32_t i = 0; i < self->n; i++)
         if (now_us >= self->brokers[i].shy_until_us)
             keen |= 1u << i;
@@ -192,7 +192,7 @@ uint32_t pool_pick(struct pool *self, uint32_t avoid, uint64_t now_us) {
 }
 
 bool pool_elsewhere(const struct pool *self, uint32_t avoid) {
-    return (usable_bits(self) & ~avoid) != 0;
+    return pool_choice(self, avoid) != 0;
 }
 
 /* ---- requests */
@@ -203,15 +203,16 @@ uint64_t pool_attempt_us(const struct pool *self, uint64_t left_us) {
     return left_us / 3 > ATTEMPT_LEAST_US ? left_us / 3 : ATTEMPT_LEAST_US;
 }
 
-void pool_sent(struct pool *self, uint32_t at, uint64_t attempt_us, uint64_t now_us) {
-    self->brokers[at].outstanding++;
-    dial_sent(&self->brokers[at].dial, attempt_us, now_us);
+void pool_sent(struct pool *self, uint32_t at, uint64_t now_us) {
+    struct pool_broker *b = &self->brokers[at];
+    if (!b->outstanding++)
+        b->waiting_us = now_us;
 }
 
 void pool_ended(struct pool *self, uint32_t at) {
     struct pool_broker *b = &self->brokers[at];
-    if (b->outstanding && --b->outstanding == 0)
-        dial_idle(&b->dial);
+    if (b->outstanding)
+        b->outstanding--;
 }
 
 void pool_replied(struct pool *self, uint32_t at, uint64_t sent_us, uint64_t worker_us,
@@ -225,6 +226,7 @@ void pool_replied(struct pool *self, uint32_t at, uint64_t sent_us, uint64_t wor
     b->reply_us = b->reply_us ? (uint32_t)((int64_t)b->reply_us + step) : us;
     b->reply_at_us = now_us;
     b->replies++;
+    pool_answered(self, at, now_us);
     b->shy = 0;
     b->shy_until_us = 0;
 }

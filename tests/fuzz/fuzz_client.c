@@ -77,7 +77,8 @@ static void send_ready(void) {
     uint32_t at;
     for (uint32_t i = 0; i < WANTS_MAX && (item = pending_next(&f.pending, &at, f.now_us)); i++) {
         CHECK(at < POOL_MAX && pool_up(&f.pool, at) && f.open[at]);
-        CHECK(f.there[item - f.items] && item->n_copies < PENDING_COPIES);
+        CHECK(f.there[item - f.items] &&
+              (item->n_copies < PENDING_COPIES || item->state == PENDING_STRANDED));
         uint8_t how = bytes_u8(&f.in);
         if (how >= 250) { /* the socket is full */
             return;

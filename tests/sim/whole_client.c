@@ -86,6 +86,18 @@ static void cancel_copies(struct client *self, struct call *call) {
     }
 }
 
+/* The copy that made room for a better one. */
+static void cancel_given_up(struct client *self, struct call *call) {
+    struct pending_copy copy;
+    uint64_t id;
+    if (!pending_given_up(&self->pending, &id, &copy))
+        return;
+    call->out &= ~(1u << copy.broker);
+    struct header header = {.type = WIRE_CANCEL, .id = id, .epoch = copy.session};
+    if (pool_up(&self->pool, copy.broker) && session_at(self, copy.broker) == copy.session)
+        send_out(self, copy.broker, &header, NULL);
+}
+
 /* The one outcome. */
 static void finish(struct client *self, struct call *call, enum status status) {
     const struct process *p = process_of(self);
@@ -222,6 +234,7 @@ static bool advance(struct client *self, struct call *call, uint32_t at, uint64_
     if (!send_out(self, at, &header, call->body))
         return false;
     pending_sent(&self->pending, &call->item, at, session_at(self, at), now_us);
+    cancel_given_up(self, call);
     call->out |= 1u << at;
     EXPECT(__builtin_popcount(call->out) <= 2);
     EXPECT(call->item.n_copies <= PENDING_COPIES);
@@ -337,8 +350,10 @@ static void on_reply(struct client *self, uint32_t at, const struct net_message 
     struct wire_error error = {0};
     if (body.bytes)
         EXPECT(codec_error_decode(body, &self->arena, &error, NULL) == STATUS_OK);
-    if (pending_refused(&self->pending, item, at, status, error.retry_after_ms, now_us) ==
-        PENDING_TRY_AGAIN)
+    enum pending_verdict verdict =
+        pending_refused(&self->pending, item, at, status, error.retry_after_ms, now_us);
+    cancel_given_up(self, call);
+    if (verdict == PENDING_TRY_AGAIN)
         return;
     finish(self, call, status);
 }

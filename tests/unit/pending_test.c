@@ -159,7 +159,7 @@ static void test_second_copy(void **state) {
     TEST_EQ(item.copies[1].broker, 1);
     TEST_EQ(pool.spent, 1);
     TEST_TRUE(send_next(SECOND) == NULL);
-    TEST_EQ(pending_wake_us(&p, SECOND), 3 * SECOND);
+    TEST_EQ(pending_wake_us(&p, SECOND), SECOND + 2 * SECOND / 3); /* is that one late, too? */
     TEST_ROW("the first answer wins, the other copy is to be cancelled");
     TEST_TRUE(pending_find(&p, item.id, 1, session_of(1)) == &item);
     pending_answered(&p, &item, 1);
@@ -229,6 +229,98 @@ static void test_second_copy_and_a_loss(void **state) {
     TEST_TRUE(send_next(3 * SECOND) == &item);
     TEST_EQ(item.copies[0].broker, 2);
     TEST_EQ(item.sendings, 3);
+}
+
+enum { MANY = 200 };
+static struct pending_item many[MANY];
+
+/* 200 requests at the first of two brokers, attempts and time as they pass; every `pace_us` that
+ * broker answers one, and the other one everything at once. Returns how many were not answered. */
+static uint32_t overdue_at_first(uint64_t pace_us) {
+    enum { TICK = 10000 };
+    uint32_t left = MANY;
+    begin(2, POOL_ORDER);
+    pool.cfg.attempt_us = SECOND / 2;
+    for (int i = 0; i < MANY; i++)
+        TEST_TRUE(pending_add(&p, &many[i], false, 4 * (uint64_t)SECOND));
+    for (uint64_t t = 0; t <= 4 * (uint64_t)SECOND; t += TICK) {
+        while (pending_expired(&p, t))
+            continue;
+        send_all(t);
+        bool answers = pace_us && t % pace_us == 0;
+        for (int i = 0; i < MANY; i++) {
+            bool first = answers && pending_sent_us(&many[i], 0) < t;
+            if (many[i].state == PENDING_OUT || (!pending_sent_us(&many[i], 1) && !first))
+                continue;
+            answers = answers && !first;
+            pending_answered(&p, &many[i], !first);
+            pool_replied(&pool, !first, t, 0, t);
+            left--;
+        }
+    }
+    return left;
+}
+
+/* A broker that swallows is left by all, an overloaded one only within the budget. */
+static void test_swallowed_or_slow(void **state) {
+    (void)state;
+    TEST_ROW("it answers nothing");
+    TEST_EQ(overdue_at_first(0), 0);
+    TEST_TRUE(pool.brokers[0].stuck);
+    TEST_TRUE(pool.spent <= 10 + 20 + 10); /* until the other one has answered */
+    TEST_ROW("it answers, slowly");
+    TEST_TRUE(overdue_at_first(SECOND / 10) > 80);
+    TEST_TRUE(!pool.brokers[0].stuck);
+    TEST_TRUE(pool.spent >= 20 && pool.spent <= 10 + 20 + 40); /* start, a tenth, 10/s */
+    TEST_EQ(pool.brokers[1].replies, pool.spent);
+}
+
+/* One request a second goes to a broker that is stuck, and to another one soon after. */
+static void test_probe(void **state) {
+    (void)state;
+    static struct pending_item items[3];
+    overdue_at_first(0);
+    uint64_t t = 5 * (uint64_t)SECOND;
+    for (int i = 0; i < 3; i++)
+        TEST_TRUE(pending_add(&p, &items[i], false, t + 3 * SECOND));
+    send_all(t);
+    TEST_EQ(items[0].copies[0].broker, 0);
+    TEST_EQ(items[1].copies[0].broker, 1);
+    TEST_EQ(items[2].copies[0].broker, 1);
+    uint64_t spent = pool.spent;
+    TEST_TRUE(pending_expired(&p, t + SECOND / 10) == NULL);
+    send_all(t + SECOND / 10);
+    TEST_EQ(items[0].n_copies, 2);
+    TEST_EQ(items[0].copies[1].broker, 1);
+    TEST_EQ(pool.spent, spent);
+    TEST_ROW("neither a WELCOME nor a PONG clears it, an answer does");
+    pool_heard(&pool, 0, t);
+    TEST_TRUE(pool.brokers[0].stuck);
+    TEST_STR_EQ(pool_state_name(&pool, 0), "stuck");
+    pending_answered(&p, &items[0], 0);
+    pool_replied(&pool, 0, t, 0, t + SECOND / 10);
+    TEST_TRUE(!pool.brokers[0].stuck);
+    TEST_ROW("order: it is the first again when it is steady");
+    TEST_EQ(pool_pick(&pool, 0, t + SECOND), 1);
+    TEST_EQ(pool_pick(&pool, 0, t + 60 * (uint64_t)SECOND), 0);
+}
+
+static void test_all_stuck(void **state) {
+    (void)state;
+    begin(2, POOL_ORDER);
+    pool_answered(&pool, 1, 1);
+    for (uint32_t at = 0; at < 2; at++)
+        for (int i = 0; i < 5; i++)
+            pool_timed_out(&pool, at, 1);
+    TEST_TRUE(pool_judge_us(&pool) <= 2 * SECOND);
+    TEST_TRUE(!pool_judge(&pool, pool_judge_us(&pool) - 1));
+    TEST_TRUE(pool_judge(&pool, 2 * SECOND));
+    TEST_TRUE(!pool_judge(&pool, 2 * SECOND));
+    TEST_TRUE(pool.brokers[0].stuck && pool.brokers[1].stuck);
+    TEST_EQ(pool_pick(&pool, 0, 2 * SECOND), 1); /* it did answer once */
+    TEST_EQ(pool_pick(&pool, 2, 2 * SECOND), 0);
+    TEST_TRUE(pool_elsewhere(&pool, 1) && !pool_elsewhere(&pool, 3));
+    TEST_EQ(pool_judge_us(&pool), UINT64_MAX);
 }
 
 static void test_refused_elsewhere(void **state) {
@@ -309,10 +401,15 @@ static void test_refused_by_one_of_two(void **state) {
     TEST_EQ(pending_refused(&p, &item, 1, STATUS_UNAVAILABLE, 0, SECOND), PENDING_TRY_AGAIN);
     TEST_EQ(item.state, PENDING_IN_FLIGHT);
     TEST_EQ(item.n_copies, 1);
+    TEST_TRUE(pending_expired(&p, SECOND + SECOND / 3) == NULL);
+    TEST_TRUE(send_next(SECOND + SECOND / 3) == NULL); /* the other one has refused it */
     TEST_TRUE(pending_expired(&p, 2 * SECOND) == NULL);
-    TEST_TRUE(send_next(2 * SECOND) == NULL); /* overdue, but the other one has refused it */
+    TEST_TRUE(send_next(2 * SECOND) == &item); /* but this one says nothing at all */
+    TEST_EQ(pool.spent, 1);
     TEST_EQ(pending_refused(&p, &item, 0, STATUS_INVALID_ARGUMENT, 0, 2 * SECOND), PENDING_FINAL);
     TEST_EQ(item.state, PENDING_OUT);
+    TEST_TRUE(pending_copy_left(&item, &copy));
+    TEST_EQ(copy.broker, 1);
     TEST_TRUE(!pending_copy_left(&item, &copy));
 }
 
@@ -335,7 +432,9 @@ static void test_refused(void **state) {
         {"too large", STATUS_RESOURCE_EXHAUSTED, 0, 0, false, 0, 0},
         {"wrong", STATUS_INVALID_ARGUMENT, 0, 0, false, 0, 0},
         {"broken", STATUS_INTERNAL, 50, 0, false, 0, 0},
-        {"advice beyond the deadline", STATUS_UNAVAILABLE, 1000, 0, false, 0, 0},
+        {"advice beyond the deadline", STATUS_UNAVAILABLE, 1000, 0, true, SECOND / 2,
+         3 * SECOND / 4},
+        {"no time for half of it", STATUS_UNAVAILABLE, 1000, SECOND - 19999, false, 0, 0},
         {"no time left", STATUS_UNAVAILABLE, 0, SECOND - 1, false, 0, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -429,6 +528,9 @@ int main(void) {
         TEST(test_second_copy),
         TEST(test_second_copy_waits),
         TEST(test_second_copy_and_a_loss),
+        TEST(test_swallowed_or_slow),
+        TEST(test_probe),
+        TEST(test_all_stuck),
         TEST(test_refused_elsewhere),
         TEST(test_busy_goes_elsewhere_once),
         TEST(test_refused_by_one_of_two),

@@ -1,10 +1,12 @@
-/* pool_sim_test.c - the client's two machines, pool and pending, against brokers that die, freeze,
- * restart, flap, drain, refuse and are slow, from a seed and in virtual time. What must hold:
+/* pool_sim_test.c - the client's two machines, pool and pending, against brokers that die,
+ * freeze, restart, flap, drain, refuse, are slow, or greet and answer PING and no request, from a
+ * seed and in virtual time. What must hold:
  *   - each request ends once, with an answer or at its deadline, never later than a tick after it;
  *   - no request is out on more than two brokers, nor twice on one;
  *   - what the pool counts as outstanding is what is out, and within the broker's window;
  *   - sendings paid from the retry budget stay within it;
- *   - while one broker stays sound, every request with time enough is answered;
+ *   - while one broker stays sound, every request with time enough (three attempts and an
+ *     execution) is answered, however many others swallow what they are sent;
  *   - the world is never asked to do anything more often than a few times a tick (no busy loop).
  * EMBER_SIM_SEED runs one seed alone, EMBER_SIM_SEEDS so many. */
 #include "pending.h"
@@ -40,7 +42,7 @@ struct broker {
     uint64_t life; /* which start of it */
     uint64_t session;
     uint64_t conn; /* the client's connection; 0: none */
-    uint64_t down_until_us, frozen_until_us, refuses_until_us, slow_until_us;
+    uint64_t down_until_us, frozen_until_us, refuses_until_us, slow_until_us, lame_until_us;
     bool draining;
 };
 
@@ -52,7 +54,8 @@ struct sim {
     struct message wire[WIRE];
     uint32_t n_wire, n_given, sound; /* sound: never at fault; BROKERS: none */
     uint64_t seed, random, now_us, conns, begun;
-    uint32_t started, ended, answered, expired, refused, dropped, seconds, failed_over;
+    uint32_t started, ended, answered, expired, refused, dropped, seconds, failed_over, swallowed,
+        unpaid, given_up;
 };
 
 static uint32_t below(struct sim *sim, uint32_t n) {
@@ -85,6 +88,10 @@ static uint64_t hop_us(struct sim *sim, const struct broker *b) {
     return 50 + below(sim, 500) + slow;
 }
 
+static uint64_t later(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
 static bool listens(const struct sim *sim, const struct broker *b) {
     return sim->now_us >= b->down_until_us;
 }
@@ -104,7 +111,7 @@ static void fault(struct sim *sim) {
     if (at == sim->sound)
         return;
     uint64_t us = 1 + below(sim, below(sim, 2) ? 100 * MS : 4 * SECOND);
-    switch (below(sim, 6)) {
+    switch (below(sim, 7)) {
     case 0:
         b->down_until_us = sim->now_us + us;
         break_conn(sim, at);
@@ -120,6 +127,9 @@ static void fault(struct sim *sim) {
         break;
     case 4:
         b->slow_until_us = sim->now_us + us;
+        break;
+    case 5:
+        b->lame_until_us = later(b->lame_until_us, sim->now_us + us);
         break;
     default:
         b->draining = true;
@@ -145,6 +155,9 @@ static void at_broker(struct sim *sim, const struct message *m) {
         back.kind = PONG;
     } else if (!known) {
         return; /* instead of WHO_ARE_YOU: silence is the worse case */
+    } else if (sim->now_us < b->lame_until_us) {
+        sim->swallowed++;
+        return;
     } else if (sim->now_us < b->refuses_until_us || b->draining) {
         static const enum status words[] = {STATUS_UNAVAILABLE, STATUS_RESOURCE_EXHAUSTED,
                                             STATUS_NOT_FOUND, STATUS_UNKNOWN_OUTCOME};
@@ -173,6 +186,16 @@ static void end(struct sim *sim, struct request *r) {
     sim->ended++;
 }
 
+/* The copy that was given up, if one was: of that item, and on another broker. */
+static void cancel(struct sim *sim, uint64_t id, uint32_t not_at) {
+    struct pending_copy copy;
+    uint64_t of;
+    if (!pending_given_up(&sim->pending, &of, &copy))
+        return;
+    MUST(sim, of == id && copy.broker != not_at);
+    sim->given_up++;
+}
+
 static void on_reply(struct sim *sim, uint32_t place, const struct message *m) {
     struct pending_item *item = pending_find(&sim->pending, m->id, place, m->session);
     if (!item) {
@@ -191,8 +214,10 @@ static void on_reply(struct sim *sim, uint32_t place, const struct message *m) {
     }
     sim->refused++;
     uint32_t after_ms = m->status == STATUS_RESOURCE_EXHAUSTED ? 1 + below(sim, 50) : 0;
-    if (pending_refused(&sim->pending, item, place, (enum status)m->status, after_ms,
-                        sim->now_us) == PENDING_FINAL) {
+    enum pending_verdict verdict =
+        pending_refused(&sim->pending, item, place, (enum status)m->status, after_ms, sim->now_us);
+    cancel(sim, m->id, place);
+    if (verdict == PENDING_FINAL) {
         bool early = sim->sound < BROKERS && r->given_us >= ENOUGH_US;
         MUST(sim, !early || m->status == STATUS_NOT_FOUND); /* the sound one would have done it */
         end(sim, r);
@@ -303,7 +328,8 @@ static void send_ready(struct sim *sim) {
     uint32_t place;
     while ((item = pending_next(&sim->pending, &place, sim->now_us))) {
         MUST(sim, pool_usable(&sim->pool, place));
-        sim->seconds += item->n_copies == 1;
+        sim->seconds += item->n_copies >= 1;
+        sim->unpaid += item->n_copies >= 1 && !sim->pending.paid;
         sim->failed_over += item->n_copies == 0 && item->sendings > 0;
         if (below(sim, 40) == 0) {
             pending_park(&sim->pending, item, sim->now_us);
@@ -312,6 +338,7 @@ static void send_ready(struct sim *sim) {
         pending_sent(&sim->pending, item, place, sim->pool.brokers[place].dial.session,
                      sim->now_us);
         send(sim, place, OK_REPLY, item->id);
+        cancel(sim, item->id, place);
     }
 }
 
@@ -325,7 +352,8 @@ static void check(struct sim *sim) {
         MUST(sim, i == 0 || sim->pending.heap[(i - 1) / 2]->wake_us <= item->wake_us);
         MUST(sim, sim->pending.slots[item->id & 0xffff] == item);
         MUST(sim, item->deadline_us > sim->now_us);
-        bool flies = item->state == PENDING_IN_FLIGHT || item->state == PENDING_OVERDUE;
+        bool flies = item->state == PENDING_IN_FLIGHT || item->state == PENDING_OVERDUE ||
+                     item->state == PENDING_STRANDED;
         MUST(sim, flies ? item->n_copies >= 1 && item->n_copies <= 2 : item->n_copies == 0);
         MUST(sim, item->state != PENDING_OVERDUE || item->n_copies == 1);
         MUST(sim, item->n_copies < 2 || item->copies[0].broker != item->copies[1].broker);
@@ -413,6 +441,9 @@ static void run(struct sim *sim, uint64_t seed) {
         snprintf(endpoint, sizeof endpoint, "tcp://b%u:1", i);
         pool_give(&sim->pool, endpoint, 1 + below(sim, 3));
     }
+    for (uint32_t i = 0; i < BROKERS; i++) /* some never do what they are asked */
+        if (i != sim->sound && below(sim, 4) == 0)
+            sim->brokers[i].lame_until_us = UINT64_MAX;
     uint64_t start_us = 0, fault_us = below(sim, 300 * MS), steps = 0;
     while (sim->ended < REQUESTS) {
         MUST(sim, steps++ < 400000);
@@ -447,17 +478,23 @@ static void test_simulation(void **state) {
         sum.dropped += sim->dropped;
         sum.seconds += sim->seconds;
         sum.failed_over += sim->failed_over;
+        sum.swallowed += sim->swallowed;
+        sum.unpaid += sim->unpaid;
+        sum.given_up += sim->given_up;
         sum.begun += sim->now_us / SECOND;
         free(sim);
     }
     printf("%llu seeds, %llu s: %u answered, %u expired, %u refusals, %u late answers, %u second "
-           "copies, %u sent again\n",
+           "copies (%u unpaid), %u sent again, %u swallowed, %u "
+           "given up\n",
            (unsigned long long)n, (unsigned long long)sum.begun, sum.answered, sum.expired,
-           sum.refused, sum.dropped, sum.seconds, sum.failed_over);
+           sum.refused, sum.dropped, sum.seconds, sum.unpaid, sum.failed_over, sum.swallowed,
+           sum.given_up);
     TEST_ROW("each way was taken often");
     if (n >= 100)
         TEST_TRUE(sum.answered > 50 * n && sum.expired > n && sum.refused > 10 * n &&
-                  sum.dropped > n && sum.seconds > n && sum.failed_over > 10 * n);
+                  sum.dropped > n && sum.seconds > n && sum.failed_over > 10 * n &&
+                  sum.unpaid > n && sum.swallowed > 5 * n);
 }
 
 int main(void) {

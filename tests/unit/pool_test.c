@@ -119,7 +119,7 @@ static void test_forgetting(void **state) {
     run(1, MS);
     TEST_EQ(known(), 3);
     TEST_ROW("it comes back without it");
-    pool_sent(&pool, 2, SECOND, MS);
+    pool_sent(&pool, 2, MS);
     run_until(ALL, MS, 200 * MS);
     TEST_EQ(known(), 2);
     TEST_TRUE(!pool_usable(&pool, 2));
@@ -183,7 +183,7 @@ static void test_order(void **state) {
     TEST_EQ(pool.brokers[2].dial.state, DIAL_OFF);
     TEST_ROW("a full window is waited for");
     pool.brokers[0].window = 1;
-    pool_sent(&pool, 0, SECOND, back_us + 20 * SECOND);
+    pool_sent(&pool, 0, 0);
     TEST_EQ(pool_pick(&pool, 0, back_us + 20 * SECOND), POOL_NONE);
 }
 
@@ -240,7 +240,7 @@ static void test_start(void **state) {
 static void test_leaving(void **state) {
     (void)state;
     begin(&(struct pool_cfg){.policy = POOL_ORDER}, 2, ALL);
-    pool_sent(&pool, 0, SECOND, 0);
+    pool_sent(&pool, 0, 0);
     pool_goaway(&pool, 0, 0);
     TEST_TRUE(pool_up(&pool, 0) && !pool_usable(&pool, 0));
     TEST_EQ(pool_pick(&pool, 0, 0), 1);
@@ -251,7 +251,7 @@ static void test_leaving(void **state) {
     TEST_HAS(pool.brokers[0].why, "shutting down");
     TEST_ROW("not for ever");
     begin(&(struct pool_cfg){.policy = POOL_ORDER}, 2, ALL);
-    pool_sent(&pool, 0, 100 * SECOND, 0);
+    pool_sent(&pool, 0, 0);
     pool_goaway(&pool, 0, 0);
     for (uint64_t t = 0; t < 3 * SECOND; t += 100 * MS)
         pool_heard(&pool, 0, t);
@@ -279,7 +279,7 @@ static void share(uint32_t n, const uint32_t *us, uint32_t *got) {
         }
         uint32_t at = pool_pick(&pool, 0, SECOND);
         TEST_TRUE(at < n);
-        pool_sent(&pool, at, SECOND, SECOND);
+        pool_sent(&pool, at, SECOND);
         ring[sent % 8] = at;
         got[at]++;
     }
@@ -313,7 +313,7 @@ static void test_least_latency(void **state) {
     TEST_ROW("full ones are passed over");
     begin(&(struct pool_cfg){.policy = POOL_LEAST_LATENCY}, 2, ALL);
     pool.brokers[0].window = 1;
-    pool_sent(&pool, 0, SECOND, 0);
+    pool_sent(&pool, 0, 0);
     TEST_EQ(pool_pick(&pool, 0, 0), 1);
     TEST_EQ(pool_pick(&pool, 2, 0), POOL_NONE);
 }
