@@ -283,11 +283,8 @@ void ticket_result(core_t *self, struct run *run, uint8_t code, uint64_t now_us)
             return; /* the other may say better */
         if (second)
             coalesce_scatter(self, t); /* it waits for another execution already */
-        else if (early && t->attempts < LIMIT_ATTEMPTS)
-            ticket_back(self, t);
         else if (early) /* its own time is not over */
-            ticket_reply_all(self, t, STATUS_UNKNOWN_OUTCOME,
-                             "its executions had less time than it has itself");
+            ticket_back(self, t);
         else
             ticket_reply_all(self, t, STATUS_INTERNAL, "the worker's status is unknown");
         return;
