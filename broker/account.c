@@ -100,6 +100,11 @@ void account_leave(struct accounts *self, uint32_t account) {
     self->n--;
 }
 
+uint32_t account_sessions(struct accounts *self, uint64_t key) {
+    uint32_t index = find(self, key);
+    return index == ACCOUNT_NONE ? 0 : self->items[index].sessions;
+}
+
 /* 0, 1, ... 7, then eight steps for each power of two. */
 static uint16_t rank_of(uint64_t backlog) {
     if (backlog < STEPS)

@@ -61,6 +61,7 @@ void accounts_done(struct accounts *self);
  * which is the caller's to keep. Of sessions that tell different limits the last one counts. */
 uint32_t account_join(struct accounts *self, uint64_t key, const struct account_limits *limits);
 void account_leave(struct accounts *self, uint32_t account);
+uint32_t account_sessions(struct accounts *self, uint64_t key); /* of a key, not 0; now */
 
 /* A request is held from admission to its answer, and waits for part of that time. */
 static inline void account_hold(struct accounts *self, uint32_t account, uint32_t bytes,

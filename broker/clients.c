@@ -99,6 +99,10 @@ enum status core_hello(core_t *self, uint32_t *client, uint64_t epoch, uint64_t 
     if (!self->n_free_clients && self->high_clients == self->cfg.max_clients)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "there are %u clients already",
                        self->cfg.max_clients);
+    if (who && who->account && self->cfg.max_key_sessions &&
+        account_sessions(&self->accounts, who->account) >= self->cfg.max_key_sessions)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "there are %u sessions of this key already",
+                       self->cfg.max_key_sessions);
     *client =
         self->n_free_clients ? self->free_clients[--self->n_free_clients] : self->high_clients++;
     self->n_clients++;

@@ -80,6 +80,7 @@ struct core_cfg {
     uint32_t max_client_tickets; /* requests of one account, waiting or in flight */
     uint64_t max_client_bytes;   /* of their bodies; 0: no limit, here and below */
     uint64_t max_client_cost;    /* of them, weighted as above */
+    uint32_t max_key_sessions;   /* sessions of one account that is a key; 0: no limit */
     uint64_t queue_target_us;    /* an account that waits longer, see line.h; 0: for ever */
     uint64_t heartbeat_us; /* workers speak this often; silence of CORE_SILENT_BEATS is death */
     uint64_t

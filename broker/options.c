@@ -40,6 +40,8 @@ static const struct cfg_row rows[] = {
              "bodies of one client, waiting or at a worker; 0: no limit"),
     CFG_U32("max-cost-per-client", S, max_client_cost, "1000000", 0, 4e9, "COST",
             "the same, in cost; 0: no limit"),
+    CFG_U32("max-sessions-per-key", S, max_key_sessions, "4096", 0, LIMIT_PEERS, "N",
+            "connections with one client key; 0: no limit"),
     CFG_SIZE("max-unread-bytes", S, max_unread, "64M", 1 << 20, 64.0 * (1 << 30),
              "replies one client may leave unread: beyond a quarter of it new requests are\n"
              "refused, beyond all of it the client is cut off"),
@@ -114,6 +116,7 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
                  .max_client_tickets = s->max_client,
                  .max_client_bytes = s->max_client_bytes,
                  .max_client_cost = s->max_client_cost,
+                 .max_key_sessions = s->max_key_sessions,
                  .queue_target_us = s->queue_target_us,
                  .heartbeat_us = s->heartbeat_us,
                  .no_worker_grace_us = s->grace_us,

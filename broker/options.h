@@ -14,7 +14,7 @@ struct options {
     char http[CFG_TEXT_MAX], curve_dir[CFG_TEXT_MAX], name[LIMIT_NAME_BYTES + 1],
         default_model[LIMIT_NAME_BYTES + 1];
     uint32_t max_queued, max_client, hedge, coalesce, log_level;
-    uint32_t max_queued_cost, max_client_cost;
+    uint32_t max_queued_cost, max_client_cost, max_key_sessions;
     uint64_t max_client_bytes, queue_target_us;
     uint64_t max_queued_bytes, max_unread, memory_limit, heartbeat_us, grace_us, drain_us;
 };

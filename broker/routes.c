@@ -83,16 +83,15 @@ static enum status add_alias(struct routes *self, const char *from, const char *
 
 enum status routes_add(struct routes *self, const char *text, struct err *err) {
     const char *equals = strchr(text, '=');
-    if (!equals && !self->n)
+    if (!equals)
         return err_set(err, STATUS_INVALID_ARGUMENT, "'%.80s' is no route: ALIAS=MODEL:WEIGHT,...",
                        text);
-    enum status status = equals ? add_alias(self, text, equals, err) : STATUS_OK;
-    const char *at = equals ? equals + 1 : text;
+    enum status status = add_alias(self, text, equals, err);
+    const char *at = equals + 1;
     for (bool more = true; status == STATUS_OK && more;) {
-        const char *comma = strchr(at, ',');
-        const char *end = comma ? comma : at + strlen(at);
+        const char *end = at + strcspn(at, ",+");
         status = add_target(&self->route[self->n - 1], at, end, err);
-        more = comma != NULL;
+        more = *end != '\0';
         at = end + 1;
     }
     return status;

@@ -38,8 +38,8 @@ struct routes {
     uint32_t n;
 };
 
-/* Adds "ALIAS = MODEL[:WEIGHT], MODEL[:WEIGHT] ..."; a weight that is not told is 1. A text without
- * '=' adds targets to the route before, so that a list that was cut at its commas reads the same.
+/* Adds "ALIAS = MODEL[:WEIGHT], MODEL[:WEIGHT] ..."; a weight that is not told is 1. '+' may stand
+ * for ',': in the environment a comma ends the text.
  * STATUS_INVALID_ARGUMENT says what is wrong; *self may then hold a part of the route. */
 enum status routes_add(struct routes *self, const char *text, struct err *err);
 

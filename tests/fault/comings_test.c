@@ -44,7 +44,9 @@ static size_t resident_bytes(pid_t pid) {
 
 static void check_memory(const char *whose, pid_t pid, size_t before) {
     size_t now = resident_bytes(pid);
-    if (now > before + ((size_t)GROWTH_MB << 20) * PROC_SLOW)
+    if (PROC_SLOW > 1)
+        return; /* a sanitizer keeps what is freed, and looks for leaks itself */
+    if (now > before + ((size_t)GROWTH_MB << 20))
         TEST_FAIL("%s grew from %zu to %zu kB", whose, before >> 10, now >> 10);
 }
 

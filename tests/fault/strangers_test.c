@@ -263,6 +263,7 @@ static void meet_lame(struct rig *rig) {
     matrix_note("%u requests met it", atomic_load(&lame.n_requests));
 }
 
+#if defined(CLOCK_STEP_LIBRARY)
 static void step_clock(struct rig *rig) {
     (void)rig;
     clock_step(step_file, 3600);
@@ -273,7 +274,6 @@ static void step_clock(struct rig *rig) {
     pause_ms(300);
 }
 
-#if defined(CLOCK_STEP_LIBRARY)
 #define STEPPED                                                                                    \
     { "env", "LD_PRELOAD=" CLOCK_STEP_LIBRARY, step_env }
 #endif

@@ -85,6 +85,7 @@ static void begin(const char *default_model) {
                            .max_queued = 8,
                            .max_queued_bytes = 10000,
                            .max_client_tickets = 12,
+                           .max_key_sessions = 2,
                            .heartbeat_us = 500 * MS,
                            .no_worker_grace_us = 5 * S,
                            .drain_us = 20 * S,
@@ -534,6 +535,25 @@ static void test_invented_names(void **state) {
     expect("w0 DISPATCH 1");
 }
 
+/* One key cannot take all the places there are. */
+static void test_sessions_of_a_key(void **state) {
+    (void)state;
+    begin("");
+    struct core_who who = {.account = 42}, other = {.account = 43};
+    uint32_t a = CORE_NONE, b = CORE_NONE, c = CORE_NONE, d = CORE_NONE, e = CORE_NONE;
+    struct err err;
+    TEST_EQ(core_hello(core, &a, 0, 500, &who, now, &err), STATUS_OK);
+    TEST_EQ(core_hello(core, &b, 0, 501, &who, now, &err), STATUS_OK);
+    TEST_EQ(core_hello(core, &c, 0, 502, &who, now, &err), STATUS_RESOURCE_EXHAUSTED);
+    TEST_HAS(err.text, "of this key");
+    TEST_EQ(core_hello(core, &a, 9, 503, &who, now, &err), STATUS_OK); /* begins anew */
+    TEST_EQ(core_hello(core, &d, 0, 504, &other, now, &err), STATUS_OK);
+    TEST_EQ(core_hello(core, &e, 0, 505, NULL, now, &err), STATUS_OK);
+    core_client_lost(core, b, "gone", now);
+    TEST_EQ(core_hello(core, &c, 0, 506, &who, now, &err), STATUS_OK);
+    core_check(core);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lanes),
@@ -550,6 +570,7 @@ int main(void) {
         cmocka_unit_test(test_worker_drains),
         cmocka_unit_test(test_recall_makes_room),
         cmocka_unit_test(test_invented_names),
+        cmocka_unit_test(test_sessions_of_a_key),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     core_destroy(&core);
