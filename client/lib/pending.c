@@ -23,7 +23,8 @@ enum {
     PARKED_US = 20 * 1000,        /* a second copy is put off */
     PROBE_US = 100 * 1000,        /* what goes to a stuck broker goes to another one after that */
     CHECK_LEAST_US = 10 * 1000,
-    OVERDUE_LOOK = 8, /* so many are tried: who waits for a broker must not stop all */
+    FURTHER_US = 500 * 1000, /* for one more broker to be connected */
+    OVERDUE_LOOK = 8,        /* so many are tried: who waits for a broker must not stop all */
 };
 
 void pending_init(struct pending *self, struct pool *pool, uint64_t seed) {
@@ -504,6 +505,19 @@ static bool not_now(enum status status, uint32_t retry_after_ms) {
            (status == STATUS_RESOURCE_EXHAUSTED && retry_after_ms > 0);
 }
 
+/* All that are connected have not found it: whether it waits for one more to be. */
+static bool waits_for_further(struct pending *self, struct pending_item *item, uint64_t now_us) {
+    if (item->single || item->further || !pool_further(self->pool, now_us))
+        return false;
+    item->further = true;
+    item->refusals++;
+    item->parked_at = POOL_NONE;
+    enter(self, item, PENDING_PARKED, false);
+    new_id(self, item, slot_of(item->id));
+    wake_at(self, item, now_us + FURTHER_US);
+    return true;
+}
+
 enum pending_verdict pending_refused(struct pending *self, struct pending_item *item,
                                      uint32_t broker, enum status status, uint32_t retry_after_ms,
                                      uint64_t now_us) {
@@ -530,6 +544,8 @@ enum pending_verdict pending_refused(struct pending *self, struct pending_item *
             return PENDING_TRY_AGAIN;
         }
     }
+    if (status == STATUS_NOT_FOUND && waits_for_further(self, item, now_us))
+        return PENDING_TRY_AGAIN;
     uint64_t rest = again ? rest_until(self, item, retry_after_ms, now_us) : 0;
     if (!rest) {
         pending_remove(self, item);
@@ -552,7 +568,8 @@ static void wake(struct pending *self, struct pending_item *item, uint64_t now_u
         return;
     }
     CHECK(item->state == PENDING_RESTING || item->state == PENDING_PARKED);
-    if (item->state == PENDING_PARKED) { /* no word about its service: as good as no answer */
+    if (item->state == PENDING_PARKED &&
+        item->parked_at != POOL_NONE) { /* no word about its service: as good as no answer */
         pool_timed_out(self->pool, item->parked_at, now_us);
         item->refused_by |= (uint8_t)(1u << item->parked_at);
     }

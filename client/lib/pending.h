@@ -76,8 +76,9 @@ struct pending_item { /* lives inside its owner; fields are read, not written */
     uint8_t refused_by; /* bits: brokers that refused it since it last rested */
     bool single;        /* never sent to a second broker while the first may answer */
     bool spilled;       /* too much for one broker, taken to another: only once */
+    bool further;       /* waited for one more broker, as all had not found it: only once */
     bool saved;         /* had its second copy at half of its time: only once */
-    uint8_t parked_at;  /* the broker it waits for */
+    uint8_t parked_at;  /* the broker it waits for; POOL_NONE: any */
 };
 
 struct pending {
@@ -137,9 +138,10 @@ bool pending_copy_left(struct pending_item *item, struct pending_copy *out);
 /* An answer that is no result, from one of its brokers.
  *   PENDING_FINAL      the item is out: no use in trying, or no time.
  *   PENDING_TRY_AGAIN  it is ready (elsewhere), resting, or still in flight on the other broker.
- * One that comes too late to be kept is not: half of the time left is waited for then.
- * "Not now" is UNAVAILABLE and UNKNOWN_OUTCOME, RESOURCE_EXHAUSTED with an advice when to come back
- * (without one a size is meant), and NOT_FOUND while there is a broker that was not asked. */
+ * An advice that lies beyond the deadline is not kept: half of the time left is waited for then.
+ * "Not now" is UNAVAILABLE and UNKNOWN_OUTCOME, RESOURCE_EXHAUSTED with an advice when to come
+ * back (without one a size is meant), and NOT_FOUND while there is a broker that was not asked; a
+ * known one that is not connected is waited for once. */
 enum pending_verdict { PENDING_FINAL, PENDING_TRY_AGAIN };
 enum pending_verdict pending_refused(struct pending *self, struct pending_item *item,
                                      uint32_t broker, enum status status, uint32_t retry_after_ms,

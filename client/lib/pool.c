@@ -30,6 +30,7 @@ enum {
     STEADY_MOST_US = 64 * 1000 * 1000,
     MINUTE_US = 60 * 1000 * 1000,
     ORDER_CONNECTED = 2,
+    FURTHER_US = 1000 * 1000,
 };
 
 void pool_init(struct pool *self, const struct pool_cfg *cfg, uint64_t seed, uint64_t now_us) {
@@ -244,18 +245,27 @@ static bool promising(const struct pool_broker *b, uint64_t now_us) {
 }
 
 static uint32_t wanted_bits(const struct pool *self, uint64_t now_us) {
-    uint32_t bits = 0, good = 0;
+    uint32_t bits = 0, good = 0, most = ORDER_CONNECTED + (now_us < self->further_us);
     for (uint32_t i = 0; i < self->n; i++) {
         const struct pool_broker *b = &self->brokers[i];
         if (!pool_candidate(b))
             continue;
-        bool enough = self->cfg.policy == POOL_ORDER && good >= ORDER_CONNECTED;
+        bool enough = self->cfg.policy == POOL_ORDER && good >= most;
         if (enough && i != self->current)
             continue;
         bits |= 1u << i;
         good += (pool_usable(self, i) && !b->stuck) || promising(b, now_us);
     }
     return bits;
+}
+
+bool pool_further(struct pool *self, uint64_t now_us) {
+    for (uint32_t i = 0; i < self->n; i++)
+        if (pool_candidate(&self->brokers[i]) && self->brokers[i].dial.state == DIAL_OFF) {
+            self->further_us = now_us + FURTHER_US;
+            return true;
+        }
+    return false;
 }
 
 static bool owes_nothing(const struct pool_broker *b, uint64_t until_us, uint64_t now_us) {

@@ -15,7 +15,8 @@
  *
  *   order          the first. A broker that came back is the first again after it has been up for
  *                  `steady` (2 s, doubled by each loss within a minute of use, up to 64 s).
- *                  Connected to: it, those before it that are to come back, and the next.
+ *                  Connected to: it, those before it that are to come back, and the next; one more
+ *                  for a second when all of these know no such model.
  *   least latency  the smaller of (in flight + 1) x recent time of a reply; of three or more
  *                  brokers two are drawn and compared. Connected to: all.
  *   cheapest       the one of least cost whose latency is within the limit; when none is, the one
@@ -120,6 +121,7 @@ struct pool {
     uint32_t n;                 /* places in use lie below it */
     uint32_t current;           /* order, cheapest: who is used; POOL_NONE: nobody yet */
     uint64_t hold_us, moved_us; /* cheapest: of the last return to a cheaper one */
+    uint64_t further_us;        /* order: until then one more is connected */
     uint64_t denied_us;         /* when a broker last did not agree on keys */
     uint64_t start_us, up_us;   /* up: last time any broker was, or the start */
     uint64_t budget;            /* thousandths of a sending */
@@ -187,6 +189,9 @@ bool pool_used(const struct pool *self, uint32_t at, uint64_t now_us); /* new re
 uint32_t pool_pick(struct pool *self, uint32_t avoid, uint64_t now_us);
 /* Whether pool_pick() would find one, room in its window aside. */
 bool pool_elsewhere(const struct pool *self, uint32_t avoid);
+
+/* All connected ones know no such model: one more is wanted, for a second. False: there is none. */
+bool pool_further(struct pool *self, uint64_t now_us);
 
 uint64_t pool_attempt_us(const struct pool *self, uint64_t left_us);
 

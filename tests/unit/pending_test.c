@@ -371,6 +371,46 @@ static void test_refused_elsewhere(void **state) {
     }
 }
 
+/* `order` keeps two connections: when both know no such model, a third is asked, once. */
+static void test_not_found_further(void **state) {
+    (void)state;
+    static struct pending_item item;
+    for (int there = 0; there < 2; there++) {
+        TEST_ROW(there ? "the third has it" : "the third is not there");
+        begin(3, POOL_ORDER);
+        TEST_TRUE(!pool_up(&pool, 2));
+        TEST_TRUE(pending_add(&p, &item, false, 3 * SECOND));
+        send_all(0);
+        TEST_EQ(pending_refused(&p, &item, 0, STATUS_NOT_FOUND, 0, 0), PENDING_TRY_AGAIN);
+        send_all(0);
+        TEST_EQ(pending_refused(&p, &item, 1, STATUS_NOT_FOUND, 0, 0), PENDING_TRY_AGAIN);
+        TEST_TRUE(send_next(0) == NULL);
+        pool_up_run(&pool, there ? ~0u : 3, &session, 0);
+        TEST_EQ(pool_up(&pool, 2), there);
+        if (there)
+            pending_unpark(&p);
+        TEST_EQ(send_next(0) == &item, there);
+        TEST_TRUE(pending_expired(&p, SECOND / 2) == NULL);
+        if (!there)
+            TEST_TRUE(send_next(SECOND / 2) == &item);
+        TEST_EQ(item.copies[0].broker, there ? 2 : 0);
+        enum pending_verdict again =
+            pending_refused(&p, &item, item.copies[0].broker, STATUS_NOT_FOUND, 0, SECOND / 2);
+        TEST_EQ(again, there ? PENDING_FINAL : PENDING_TRY_AGAIN);
+        if (!there) { /* the first was asked as if it were new, so is the second */
+            send_all(SECOND / 2);
+            TEST_EQ(pending_refused(&p, &item, 1, STATUS_NOT_FOUND, 0, SECOND / 2), PENDING_FINAL);
+        }
+    }
+    TEST_ROW("two are all there are");
+    begin(2, POOL_ORDER);
+    TEST_TRUE(pending_add(&p, &item, false, 3 * SECOND));
+    send_all(0);
+    TEST_EQ(pending_refused(&p, &item, 0, STATUS_NOT_FOUND, 0, 0), PENDING_TRY_AGAIN);
+    send_all(0);
+    TEST_EQ(pending_refused(&p, &item, 1, STATUS_NOT_FOUND, 0, 0), PENDING_FINAL);
+}
+
 static void test_busy_goes_elsewhere_once(void **state) {
     (void)state;
     static struct pending_item item;
@@ -532,6 +572,7 @@ int main(void) {
         TEST(test_probe),
         TEST(test_all_stuck),
         TEST(test_refused_elsewhere),
+        TEST(test_not_found_further),
         TEST(test_busy_goes_elsewhere_once),
         TEST(test_refused_by_one_of_two),
         TEST(test_refused),
