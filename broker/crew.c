@@ -57,6 +57,7 @@ enum status core_ready(core_t *self, uint32_t *worker, const struct wire_ready *
             suspect_heard(self, *worker, credit);
             return STATUS_OK;
         }
+        w->left = true; /* its connection is there: nothing says that a request killed it */
         crew_doom(self, *worker, "another worker on its connection");
     }
     uint32_t older = fleet_by_uuid(&self->fleet, ready->uuid);

@@ -190,6 +190,8 @@ static void on_request(loop_t *self, uint32_t client, const struct header *heade
 static void on_client_frame(loop_t *self, const struct frame_peer *from,
                             const struct header *header, zmq_msg_t *body) {
     uint32_t client = peers_find(&self->clients, from);
+    if (header->type == WIRE_PONG && client != PEERS_NONE) /* of this session or the one before */
+        unread_answer(&self->unread, client, header->id);
     if (header->type == WIRE_HELLO) {
         if (client != PEERS_NONE || !outbound_banned(self, from))
             on_hello(self, from, client, header, body);
@@ -198,8 +200,6 @@ static void on_client_frame(loop_t *self, const struct frame_peer *from,
     } else if (!core_client_heard(self->core, client, header, self->now_us)) {
         return;
     } else if (header->type != WIRE_REQUEST) {
-        if (header->type == WIRE_PONG)
-            unread_answer(&self->unread, client, header->id);
         core_client_frame(self->core, client, header, self->now_us);
     } else if (header->service == 0) {
         answer_status(self, client, header);

@@ -28,13 +28,18 @@ void learn_result(core_t *self, const struct run *run, const struct header *head
     const struct ticket *t = &self->tickets[run->ticket];
     struct service_state *service = &self->services[t->service];
     uint64_t held_us = now_us - run->sent_us;
+    /* It cannot have worked more than all its threads in the time it had: one that says so would
+     * make its service look dear, and others cheap. */
+    uint32_t threads = self->fleet.workers[run->worker].threads;
+    uint64_t most_us = held_us * (threads < LIMIT_THREADS ? threads + 1 : LIMIT_THREADS);
+    uint32_t engine_us = header->budget_us < most_us ? header->budget_us : (uint32_t)most_us;
     fleet_learn(&self->fleet, run->worker, run->cost, run->load, held_us);
-    pace_result(&service->pace, run->cost, header->budget_us, held_us);
-    if (!header->budget_us)
+    pace_result(&service->pace, run->cost, engine_us, held_us);
+    if (!engine_us)
         return;
-    self->engine_us = self->engine_us * ENGINE_KEEP + header->budget_us;
+    self->engine_us = self->engine_us * ENGINE_KEEP + engine_us;
     self->engine_cost = self->engine_cost * ENGINE_KEEP + run->cost;
-    settle(self, t, header->budget_us);
+    settle(self, t, engine_us);
 }
 
 void learn_look(core_t *self, uint64_t now_us) {

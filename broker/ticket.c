@@ -283,7 +283,7 @@ void ticket_result(core_t *self, struct run *run, uint8_t code, uint64_t now_us)
             return; /* the other may say better */
         if (second)
             coalesce_scatter(self, t); /* it waits for another execution already */
-        else if (early) /* its own time is not over */
+        else if (early)                /* its own time is not over */
             ticket_back(self, t);
         else
             ticket_reply_all(self, t, STATUS_INTERNAL, "the worker's status is unknown");
