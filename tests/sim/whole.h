@@ -47,7 +47,7 @@ struct process {
 struct totals {
     uint64_t calls, outcomes[STATUS_UNAUTHENTICATED + 1];
     uint64_t executions, dispatches, poisoned, hedges;
-    uint64_t cuts, crashes, freezes, jumps, drains, stalls, lies;
+    uint64_t cuts, crashes, freezes, jumps, drains, stalls, lies, swallowed;
     uint64_t spent, moved;
 };
 
@@ -117,7 +117,8 @@ uint32_t text_number(struct view text); /* the other way */
 void broker_start(uint32_t i);
 void broker_kill(uint32_t i);
 void broker_message(uint32_t i, const struct net_message *m);
-void broker_turn(uint32_t i); /* sets wake_us */
+void broker_turn(uint32_t i);                 /* sets wake_us */
+void broker_swallow(uint32_t i, uint64_t us); /* takes requests for so long and does nothing */
 void broker_drain(uint32_t i);
 void broker_check_calm(uint32_t i); /* nothing is left, all workers are live */
 const core_t *broker_core(uint32_t i);

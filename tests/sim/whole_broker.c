@@ -16,6 +16,7 @@ struct peer_conn { /* which connection a number of the core stands for */
 };
 
 static struct broker {
+    uint64_t lame_until_us; /* swallows requests */
     core_t *core;
     struct greet greet;
     struct net_body *bodies[TICKETS];
@@ -193,6 +194,8 @@ static void on_client_frame(struct broker *self, const struct net_message *m, ui
         send_conn(&from, &who, NULL);
     } else if (!core_client_heard(self->core, client, &m->header, now_us)) {
         return;
+    } else if (m->header.type == WIRE_REQUEST && s.now_us < self->lame_until_us && !s.healed) {
+        s.totals.swallowed++;
     } else if (m->header.type == WIRE_REQUEST) {
         uint32_t slot =
             core_request(self->core, client, &m->header, net_body_view(m->body), now_us);
@@ -227,6 +230,11 @@ static void on_worker_frame(struct broker *self, const struct net_message *m, ui
     self->incoming = m->body;
     core_worker_frame(self->core, worker, &m->header, now_us);
     self->incoming = NULL;
+}
+
+void broker_swallow(uint32_t i, uint64_t us) {
+    TRACE("broker %u: swallows requests", i);
+    brokers[i].lame_until_us = s.now_us + us;
 }
 
 void broker_message(uint32_t i, const struct net_message *m) {

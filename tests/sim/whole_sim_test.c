@@ -182,7 +182,7 @@ static void kill_somebody(uint32_t kind) {
 static void fault(void) {
     uint32_t link = link_of(below(PEERS), below(s.n_brokers)), w = below(WORKERS);
     uint32_t b = below(s.n_brokers);
-    switch (below(12)) {
+    switch (below(13)) {
     case 0:
     case 1:
     case 2:
@@ -219,6 +219,10 @@ static void fault(void) {
             broker_drain(b);
             s.totals.drains++;
         }
+        break;
+    case 10:
+        if (s.broker[b].alive && chance(500))
+            broker_swallow(b, below(chance(300) ? 10000 : 500) * (uint64_t)MS);
         break;
     default:
         if (s.worker[w].alive && s.now_us >= s.worker[w].frozen_until_us)
@@ -440,9 +444,9 @@ static bool report(uint64_t seeds, uint64_t steps) {
         if (t->outcomes[i])
             printf("  %-20s %llu\n", status_name((enum status)i), ull(t->outcomes[i]));
     printf("  cut %llu stalled %llu killed %llu poisoned %llu frozen %llu jumped %llu drained %llu "
-           "lies %llu\n",
+           "lies %llu swallowed %llu\n",
            ull(t->cuts), ull(t->stalls), ull(t->crashes), ull(t->poisoned), ull(t->freezes),
-           ull(t->jumps), ull(t->drains), ull(t->lies));
+           ull(t->jumps), ull(t->drains), ull(t->lies), ull(t->swallowed));
     printf("  dispatched %llu, again %llu, hedged %llu, texts computed %llu\n", ull(t->dispatches),
            ull(t->moved), ull(t->hedges), ull(t->executions));
     return seeds < 8 ||

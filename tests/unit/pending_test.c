@@ -275,6 +275,28 @@ static void test_swallowed_or_slow(void **state) {
     TEST_EQ(pool.brokers[1].replies, pool.spent);
 }
 
+/* Who has answered nothing lately gets a few at a time of what is stranded elsewhere. */
+static void test_unproven(void **state) {
+    (void)state;
+    begin(2, POOL_ORDER);
+    pool.cfg.attempt_us = SECOND / 2;
+    for (int i = 0; i < MANY; i++)
+        TEST_TRUE(pending_add(&p, &many[i], false, 4 * (uint64_t)SECOND));
+    send_all(0);
+    TEST_TRUE(pending_expired(&p, SECOND / 2) == NULL);
+    pool.budget = 0;
+    pool.budget_at_us = SECOND / 2;
+    send_all(SECOND / 2);
+    TEST_EQ(pool.brokers[1].outstanding, 4);
+    TEST_EQ(p.stranded.n, MANY - 4);
+    TEST_ROW("it has");
+    pending_answered(&p, &many[0], 1);
+    pool_replied(&pool, 1, SECOND / 2, 0, SECOND / 2);
+    send_all(SECOND / 2);
+    TEST_EQ(pool.brokers[1].outstanding, MANY - 1);
+    TEST_EQ(pool.spent, 0);
+}
+
 /* One request a second goes to a broker that is stuck, and to another one soon after. */
 static void test_probe(void **state) {
     (void)state;
@@ -569,6 +591,7 @@ int main(void) {
         TEST(test_second_copy_waits),
         TEST(test_second_copy_and_a_loss),
         TEST(test_swallowed_or_slow),
+        TEST(test_unproven),
         TEST(test_probe),
         TEST(test_all_stuck),
         TEST(test_refused_elsewhere),
