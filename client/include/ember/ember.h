@@ -477,7 +477,8 @@ struct ember_broker_view {
     size_t size;
     char endpoint[256];
     char state[16]; /* "up", "leaving", "opening", "greeting", "down", "off": not needed now,
-                            "same": another name of one that is used */
+                            "stuck": it is there and answers no request, "same": another name of
+                            one that is used */
     char why[120];  /* what was wrong the last time; "": nothing */
     double cost;
     int32_t discovered;  /* 1: named by another broker, not by `endpoints` */
