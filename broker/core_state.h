@@ -198,7 +198,7 @@ uint32_t run_where(const core_t *self, const struct ticket *t); /* the first; FL
 /* suspect.c */
 void suspect_begin(core_t *self, uint32_t worker, const char *why, uint64_t now_us);
 void suspect_stuffed(core_t *self, uint32_t worker, uint64_t now_us); /* it took no dispatch */
-void suspect_failed(core_t *self, uint32_t worker, uint64_t now_us);  /* INTERNAL, or a NACK */
+void suspect_failed(core_t *self, uint32_t worker, uint64_t now_us);  /* INTERNAL */
 void suspect_answered(core_t *self, uint32_t worker, uint64_t now_us);
 void suspect_late(core_t *self, uint32_t worker); /* a result that nobody waits for */
 void suspect_heard(core_t *self, uint32_t worker, uint16_t window);

@@ -113,7 +113,7 @@ static void on_result(core_t *self, uint32_t worker, const struct header *header
     dispatch_opened(self, worker);
 }
 
-static void on_nack(core_t *self, uint32_t worker, const struct header *header, uint64_t now_us) {
+static void on_nack(core_t *self, uint32_t worker, const struct header *header) {
     struct run *run = run_by_number(self, header->id, worker);
     if (!run) {
         self->stats.late++;
@@ -125,7 +125,6 @@ static void on_nack(core_t *self, uint32_t worker, const struct header *header, 
      * refuses everything would have us dispatch in circles. */
     struct fleet_load *load = &self->fleet.loads[worker];
     load->credit = load->cost < load->credit ? (uint16_t)load->cost : load->credit;
-    suspect_failed(self, worker, now_us);
 }
 
 uint16_t core_demand(const core_t *self, uint32_t worker) {
@@ -160,7 +159,7 @@ void core_worker_frame(core_t *self, uint32_t worker, const struct header *heade
         on_result(self, worker, header, now_us);
         break;
     case WIRE_NACK:
-        on_nack(self, worker, header, now_us);
+        on_nack(self, worker, header);
         break;
     case WIRE_PING:
     case WIRE_HEARTBEAT:

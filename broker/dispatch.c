@@ -217,13 +217,18 @@ static struct ticket *aside_fits(core_t *self, struct line *line, uint64_t now_u
     return fits && may ? t : NULL;
 }
 
-/* Its next request found no room. True: a worker is kept for it, and other accounts may go on at
- * others. */
+/* Its next request found no room. True: a worker is kept for it, now or since it was the only
+ * account's, and other accounts may go on at others. */
 static bool set_aside(core_t *self, struct line *line, const struct ticket *t,
                       const struct fleet_wish *wish) {
-    if (wish->almost == FLEET_NONE || due_at(self, line, wish->almost) || kept_by(self, line))
+    if (kept_by(self, line)) {
+        if (line->aside != CORE_NONE)
+            return false;
+    } else if (wish->almost == FLEET_NONE || due_at(self, line, wish->almost)) {
         return false;
-    keep(self, line, wish->almost);
+    } else {
+        keep(self, line, wish->almost);
+    }
     bool others = line->flows.n > 1 && self->fleet.services[line->service].n_members > 1;
     line->aside = others ? t->flow : CORE_NONE;
     return line->aside != CORE_NONE;

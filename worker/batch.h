@@ -9,6 +9,7 @@
 #ifndef EMBER_WORKER_BATCH_H
 #define EMBER_WORKER_BATCH_H
 
+#include "batcher.h"
 #include "engine/engine.h"
 
 #include <stdatomic.h>
@@ -39,6 +40,7 @@ struct batch {
     struct batch_tokens *tokens; /* not NULL: this is a job of tokenising, n is 0 */
     struct batch_tokens job;     /* where `tokens` points */
     uint64_t number;             /* of the batch, rising */
+    struct batcher_kind kind;    /* of texts: who may pass it */
     uint32_t trims;              /* times that memory was short: news to a runner when it rose */
     uint64_t formed_us;
     _Atomic uint64_t started_us; /* 0: no runner has begun; written by the runner, read by anyone */

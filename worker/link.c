@@ -100,6 +100,23 @@ struct batch *link_recall(link_t *self) {
     return batch;
 }
 
+bool link_withdraw(link_t *self, const struct batch *batch) {
+    pthread_mutex_lock(&self->work_lock);
+    struct ring *ring = &self->work;
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < ring->n; i++) {
+        struct batch *at = ring->slot[(ring->first + i) % ring->size];
+        if (at == batch)
+            found = 1;
+        else
+            ring->slot[(ring->first + i - found) % ring->size] = at;
+    }
+    ring->n -= found;
+    note_calls(self);
+    pthread_mutex_unlock(&self->work_lock);
+    return found > 0;
+}
+
 struct batch *link_take(link_t *self, struct link_help **help) {
     struct batch *batch = NULL;
     *help = NULL;

@@ -23,6 +23,8 @@ void link_destroy(link_t **self);
 void link_push(link_t *self, struct batch *batch);
 /* Takes back the oldest batch that no runner has begun; NULL: there is none. The loop's. */
 struct batch *link_recall(link_t *self);
+/* Takes back this one; false: a runner has begun it. The loop's. */
+bool link_withdraw(link_t *self, const struct batch *batch);
 /* NULL: nothing is done. */
 struct batch *link_pop(link_t *self);
 /* Readable while link_pop() may have something; link_pop() returning NULL clears it. */

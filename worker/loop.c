@@ -118,10 +118,29 @@ static void on_beat(void *arg, struct wire_heartbeat *out) {
 
 /* ---------------------------------------------------------------- batches */
 
-/* Hands batches to runners that are free, and prepares some more when full ones are waiting anyway,
- * so that a runner that gets free needs not wait for us. */
+static void recalled(loop_t *self, struct batch *batch) {
+    batch->out = false;
+    serve_recall(self->serve, batch);
+    self->spare[self->n_spare++] = batch;
+    self->n_out--;
+}
+
+/* Takes back what was prepared and should not stand before what came since. */
+static void make_way(loop_t *self) {
+    for (uint32_t i = 0; i < self->cfg.n_batches; i++) {
+        struct batch *batch = &self->batches[i];
+        if (batch->out && !atomic_load_explicit(&batch->started_us, memory_order_relaxed) &&
+            serve_presses(self->serve, batch) && link_withdraw(self->cfg.link, batch))
+            recalled(self, batch);
+    }
+}
+
+/* Hands batches to runners that are free, and prepares some more, one for two runners, when full
+ * ones are waiting anyway, so that a runner that gets free needs not wait for us. */
 static void pump(loop_t *self) {
     uint32_t threads = self->cfg.settings->threads;
+    if (self->n_out > threads)
+        make_way(self);
     while (self->n_spare > 0) {
         uint32_t n_free = threads > self->n_out ? threads - self->n_out : 0;
         if (n_free == 0 && !serve_saturated(self->serve))
@@ -173,12 +192,8 @@ static void watch_memory(loop_t *self) {
 
 /* Takes back what no runner has begun, and gives that and all else that waits to other workers. */
 static uint32_t give_back_waiting(loop_t *self) {
-    for (struct batch *batch; (batch = link_recall(self->cfg.link));) {
-        batch->out = false;
-        serve_recall(self->serve, batch);
-        self->spare[self->n_spare++] = batch;
-        self->n_out--;
-    }
+    for (struct batch *batch; (batch = link_recall(self->cfg.link));)
+        recalled(self, batch);
     return serve_give_back(self->serve);
 }
 

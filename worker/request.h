@@ -67,6 +67,7 @@ struct request_tokenize {
 struct request {
     struct link link; /* in serve.active, in order of arrival, or in serve.idle */
     struct arena decoded, work;
+    struct batcher_line line;    /* its texts that wait for a batch */
     struct request *ticket_next; /* in its bucket of tickets */
     struct serve_origin origin;
     uint32_t generation;
@@ -198,8 +199,10 @@ void serve_start(serve_t *self, struct unit *unit);
 /* The unit no longer waits. A flight that nobody needs leaves the queue; from a batch that no
  * runner has begun it is dropped; one that Redis or a runner has comes back by itself. */
 void serve_leave(serve_t *self, struct unit *unit);
-/* Into the batcher; the flight has waiters. */
+/* Into the batcher, in the line of the most urgent of its waiters; it has some. */
 void serve_enqueue(serve_t *self, struct flight *flight);
+/* The same for one that a batch gives back: before all that wait. */
+void serve_enqueue_again(serve_t *self, struct flight *flight);
 /* Hand an answer to all waiters; the flight is gone afterwards. The first waiter is told `first` as
  * the source, all others `others`. */
 void serve_land(serve_t *self, struct flight *flight, const struct cache_entry *entry,

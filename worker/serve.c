@@ -312,6 +312,7 @@ void serve_dispatch(serve_t *self, const struct serve_origin *origin, uint32_t m
     request->model = model;
     request->task = task;
     request->lane = lane < WIRE_LANES ? lane : WIRE_LANE_BULK;
+    batcher_line_init(&request->line, model, request->lane);
     request->deadline_us =
         self->now_us + (budget_us ? budget_us : (uint64_t)LIMIT_DEADLINE_MS * 1000);
     enum begin verdict = begin(self, request, body);

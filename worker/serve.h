@@ -117,10 +117,12 @@ uint32_t serve_give_back(serve_t *self);
 bool serve_fill(serve_t *self, struct batch *batch, uint32_t free_runners);
 /* A batch came back from its runner. */
 void serve_done(serve_t *self, struct batch *batch);
-/* A batch was taken back before a runner began it: what it holds waits again. */
+/* A batch was taken back before a runner began it: what it holds waits again, in front. */
 void serve_recall(serve_t *self, struct batch *batch);
 /* Whether full batches are waiting, so that one may be prepared before a runner is free. */
 bool serve_saturated(const serve_t *self);
+/* Whether something waits that should not wait for this batch, which no runner has begun. */
+bool serve_presses(const serve_t *self, const struct batch *batch);
 
 /* cache_answer_fn; arg is the serve_t. */
 void serve_cache_answer(void *arg, uint64_t token, const struct cache_entry *entry,

@@ -52,16 +52,18 @@ static bool fill_job(serve_t *self, struct batch *batch) {
     tokenize_fill(request, &batch->job);
     batch->job.token = (uint64_t)(request - self->requests);
     batch->tokens = &batch->job;
+    batch->kind = (struct batcher_kind){.lane = request->lane};
     request->on_runner = true;
     return true;
 }
 
 static bool fill_texts(serve_t *self, struct batch *batch, uint32_t free_runners) {
     for (;;) {
-        uint32_t n = batcher_pick(&self->batcher, free_runners, self->now_us, self->picked);
+        uint32_t n =
+            batcher_pick(&self->batcher, free_runners, self->now_us, self->picked, &batch->kind);
         if (n == 0)
             return false;
-        uint32_t model = self->picked[0]->model;
+        uint32_t model = QUEUE_ITEM(self->picked[0], struct flight, entry)->model;
         batch_reset(batch, self->cfg.models->model[model].engine, model);
         for (uint32_t i = 0; i < n; i++) { /* first: expiring takes waiters off others, too */
             struct flight *flight = QUEUE_ITEM(self->picked[i], struct flight, entry);
@@ -87,6 +89,10 @@ bool serve_fill(serve_t *self, struct batch *batch, uint32_t free_runners) {
 
 bool serve_saturated(const serve_t *self) {
     return batcher_full(&self->batcher);
+}
+
+bool serve_presses(const serve_t *self, const struct batch *batch) {
+    return batcher_presses(&self->batcher, &batch->kind);
 }
 
 static void note_batch(const struct batch *batch, const struct flight *flight) {
@@ -241,12 +247,12 @@ void serve_recall(serve_t *self, struct batch *batch) {
         recall_job(self, batch);
         return;
     }
-    for (uint32_t i = 0; i < batch->n; i++) {
+    for (uint32_t i = batch->n; i-- > 0;) { /* from the last: each goes before all */
         struct flight *flight = &self->flights.flight[batch->flights[i]];
         CHECK(flight->state == FLIGHT_RUNNING);
         if (queue_empty(&flight->waiters))
             flights_remove(&self->flights, flight);
         else
-            serve_enqueue(self, flight);
+            serve_enqueue_again(self, flight);
     }
 }

@@ -14,14 +14,33 @@
 
 #define REQUEST_TOKEN (UINT64_C(1) << 63)
 
+/* Whose texts come first: those of a higher lane, then of a smaller request. */
+static bool more_urgent(const struct request *a, const struct request *b) {
+    return a->lane != b->lane ? a->lane < b->lane : a->n_units < b->n_units;
+}
+
+/* The line of the most urgent request that waits for it. */
+static struct batcher_line *line_for(const struct flight *flight) {
+    struct request *best = NULL;
+    for (struct link *l = queue_head(&flight->waiters); l; l = queue_next(&flight->waiters, l)) {
+        struct request *request = QUEUE_ITEM(l, struct unit, link)->request;
+        if (!best || more_urgent(request, best))
+            best = request;
+    }
+    return &best->line;
+}
+
 void serve_leave(serve_t *self, struct unit *unit) {
     struct flight *flight = unit->flight;
     if (!flight)
         return;
     queue_remove(&flight->waiters, &unit->link);
     unit->flight = NULL;
-    if (!queue_empty(&flight->waiters))
+    if (!queue_empty(&flight->waiters)) {
+        if (flight->state == FLIGHT_QUEUED && flight->entry.line == &unit->request->line)
+            batcher_move(&self->batcher, line_for(flight), &flight->entry);
         return;
+    }
     if (flight->state == FLIGHT_RUNNING && flight->batch)
         batch_drop(flight->batch, flight->at, true);
     if (flight->state != FLIGHT_QUEUED)
@@ -89,16 +108,9 @@ static bool entry_fits(uint32_t max_tokens, uint32_t model_max, const struct cac
 }
 
 void serve_enqueue(serve_t *self, struct flight *flight) {
-    const struct model *model = &self->cfg.models->model[flight->model];
-    uint8_t lane = WIRE_LANE_BULK;
-    for (struct link *l = queue_head(&flight->waiters); l; l = queue_next(&flight->waiters, l)) {
-        const struct request *request = QUEUE_ITEM(l, struct unit, link)->request;
-        if (request->lane < lane)
-            lane = request->lane;
-    }
+    const engine_t *engine = self->cfg.models->model[flight->model].engine;
     const struct unit *first = QUEUE_ITEM(queue_head(&flight->waiters), struct unit, link);
     struct view prefix = first->request->prefix;
-    const engine_t *engine = model->engine;
     uint32_t most = flight->max_tokens;
     uint32_t tokens = engine_estimate_upto(engine, first->text, most) +
                       (prefix.bytes ? engine_estimate_upto(engine, prefix, most) : 0) +
@@ -108,18 +120,24 @@ void serve_enqueue(serve_t *self, struct flight *flight) {
     flight->entry = (struct batcher_entry){
         .queued_us = self->now_us,
         .tokens = tokens ? tokens : 1,
-        .bytes = (uint32_t)(prefix.bytes + first->text.bytes + first->second.bytes),
-        .model = flight->model,
-        .lane = lane};
+        .bytes = (uint32_t)(prefix.bytes + first->text.bytes + first->second.bytes)};
     flight->state = FLIGHT_QUEUED;
-    batcher_add(&self->batcher, &flight->entry);
+    batcher_add(&self->batcher, line_for(flight), &flight->entry);
+}
+
+void serve_enqueue_again(serve_t *self, struct flight *flight) {
+    flight->state = FLIGHT_QUEUED;
+    batcher_put_back(&self->batcher, line_for(flight), &flight->entry);
 }
 
 static void join(serve_t *self, struct flight *flight, struct unit *unit) {
     queue_push(&flight->waiters, &unit->link);
     unit->flight = flight;
-    if (flight->state == FLIGHT_QUEUED && unit->request->lane == WIRE_LANE_HIGH)
-        batcher_promote(&self->batcher, &flight->entry);
+    if (flight->state == FLIGHT_QUEUED) {
+        const struct request *owner = QUEUE_ITEM(flight->entry.line, struct request, line);
+        if (more_urgent(unit->request, owner))
+            batcher_move(&self->batcher, &unit->request->line, &flight->entry);
+    }
     if (flight->state == FLIGHT_RUNNING) /* perhaps in time; otherwise it is queued once more */
         batch_drop(flight->batch, flight->at, false);
 }

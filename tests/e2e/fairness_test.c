@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { BULK_TEXTS = 100000, SINGLES = 80, SINGLES_LONG = 400, BATCH_US = 9000, MAY_BE = 8 };
+enum { BULK_TEXTS = 100000, SINGLES = 80, SINGLES_LONG = 400, BATCH_US = 9000, MAY_BE = 4 };
 
 static struct rig rig;
 static bool is_long;

@@ -402,6 +402,50 @@ static void step_forget(void) {
     serve_forget(sim.world.serve, broker);
 }
 
+/* The small request of each model that should go next, and how many batches of its model went
+ * without it since. */
+static struct urgent {
+    const struct batcher_entry *entry;
+    uint64_t since_us;
+    uint32_t passed;
+} urgent[WORLD_MODELS];
+enum { PASSED_MAX = 2 }; /* who earned it may go before, but has paid then */
+
+static const struct batcher_entry *most_urgent(const struct batcher_model *model) {
+    for (uint32_t l = 0; l < WIRE_LANES; l++) {
+        const struct batcher_lane *lane = &model->lanes[l];
+        if (!lane->sizes)
+            continue;
+        if (!(lane->sizes & 1))
+            return NULL; /* large ones alone */
+        const struct batcher_line *line =
+            QUEUE_ITEM(queue_head(&lane->by_size[0]), struct batcher_line, by_size);
+        return QUEUE_ITEM(queue_head(&line->entries), struct batcher_entry, link);
+    }
+    return NULL;
+}
+
+/* Whatever large requests wait, a small one is in one of the next batches. */
+static void step_fill(void) {
+    struct world *world = &sim.world;
+    for (uint32_t m = 0; m < WORLD_MODELS; m++) {
+        const struct batcher_entry *entry = most_urgent(&world->serve->batcher.models[m]);
+        if (entry != urgent[m].entry || (entry && entry->queued_us != urgent[m].since_us))
+            urgent[m] = (struct urgent){entry, entry ? entry->queued_us : 0, 0};
+    }
+    if (!world_fill(world))
+        return;
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct batch *batch = &world->batch[i];
+        struct urgent *at = &urgent[batch->model];
+        if (!world->out[i] || batch->number != world->serve->batch_number || batch->tokens)
+            continue;
+        if (at->entry && at->entry->line && ++at->passed > PASSED_MAX)
+            TEST_FAIL("a small request of model %u waits behind %u batches", batch->model,
+                      at->passed);
+    }
+}
+
 static void step(void) {
     struct world *world = &sim.world;
     uint32_t dice = below(1000);
@@ -411,7 +455,7 @@ static void step(void) {
     else if (dice < 600 && world->cache.n_wants)
         world_answer(world, below(world->cache.n_wants));
     else if (dice < 750)
-        world_fill(world);
+        step_fill();
     else if (dice < 900) {
         uint32_t i = below(3);
         if (world->out[i] && below(3) == 0)
@@ -437,6 +481,7 @@ static uint64_t paths[PATHS]; /* how often each way out was taken, over all seed
 static void run_seed(uint64_t seed) {
     memset(&sim, 0, sizeof sim);
     sim.seed = sim.random = seed;
+    memset(urgent, 0, sizeof urgent);
     world_open(&sim.world,
                (struct serve_cfg){
                    .requests_max = 24, .items_max = 160, .brokers = BROKERS, .bytes_max = 8 << 20},

@@ -264,6 +264,24 @@ static void test_nack_and_suspect(void **state) {
     says(w, WIRE_RESULT, tickets[1], 9);
     expect("c0 REPLY 1 OK");
 
+    TEST_ROW("one that has no room, ever so often, is trusted");
+    uint32_t spare = worker(2, "m", 0), last = 2;
+    ask(c, 7, "m");
+    for (uint32_t i = 0; i < 7; i++) {
+        says(w, WIRE_HEARTBEAT, 0, 9);
+        dispatch();
+        expect("w0 DISPATCH 1");
+        says(w, WIRE_NACK, tickets[last++], 9);
+    }
+    TEST_EQ(core_fleet(core)->workers[w].state, FLEET_LIVE);
+    says(w, WIRE_HEARTBEAT, 0, 9);
+    dispatch();
+    says(w, WIRE_RESULT, tickets[last++], 9);
+    expect("w0 DISPATCH 1; c0 REPLY 7 OK");
+    says(spare, WIRE_BYE, 0, 0);
+    dispatch();
+    expect("w1 BYE_OK; w1 closed: said goodbye");
+
     worker_takes = CORE_FULL;
     ask(c, 2, "m");
     dispatch();
@@ -274,7 +292,7 @@ static void test_nack_and_suspect(void **state) {
     says(w, WIRE_PONG, 0, 9);
     dispatch();
     expect("w0 DISPATCH 1");
-    says(w, WIRE_RESULT, tickets[2], 9);
+    says(w, WIRE_RESULT, tickets[last], 9);
     expect("c0 REPLY 2 OK");
 
     worker_takes = CORE_GONE;
@@ -282,7 +300,7 @@ static void test_nack_and_suspect(void **state) {
     dispatch();
     expect("w0 closed: disconnected");
     worker_takes = CORE_SENT;
-    worker(2, "m", 9);
+    worker(3, "m", 9);
     dispatch();
     expect("w0 DISPATCH 1");
 }

@@ -267,6 +267,22 @@ static void test_large_ones_are_set_aside(void **state) {
         TEST_FAIL("ratio %.2f", ratio);
 }
 
+/* Also when it comes after a worker was kept for a large one of the only account there was. */
+static void test_a_small_one_comes_late(void **state) {
+    (void)state;
+    workers[1] = join(2);
+    ask(0, 0, WIRE_LANE_NORMAL, 12, 200); /* three at each worker, and room for a small one */
+    for (uint32_t i = 1; i <= 20; i++) {
+        work(5);
+        ask(1, 0, WIRE_LANE_NORMAL, 2, 1);
+        core_dispatch(core, now_us);
+        TEST_EQ(by_client[1], 2 * i);
+    }
+    core_check(core);
+    work(300);
+    TEST_EQ(core_queued(core) + core_in_flight(core), 0);
+}
+
 static void test_a_kept_worker_dies(void **state) {
     (void)state;
     ask(0, 1, WIRE_LANE_NORMAL, 2, 200);
@@ -348,6 +364,7 @@ int main(void) {
         TEST(test_a_kept_worker_dies),
         TEST(test_large_ones_are_set_aside),
         TEST(test_a_kept_worker_is_suspect),
+        TEST(test_a_small_one_comes_late),
         TEST(test_accounts),
         TEST(test_job_beside_a_person),
     };

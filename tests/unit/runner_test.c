@@ -200,14 +200,22 @@ static void test_recall(void **state) {
         fill(&batch[i], 0);
         link_push(link, &batch[i]);
     }
+    TEST_TRUE(link_withdraw(link, &batch[1])); /* from between */
+    TEST_TRUE(!link_withdraw(link, &batch[1]));
+    link_push(link, &batch[1]);
+    TEST_TRUE(link_withdraw(link, &batch[1])); /* over the end of the ring */
     TEST_TRUE(link_recall(link) == &batch[0]);
+    link_push(link, &batch[1]);
+    TEST_TRUE(link_recall(link) == &batch[2]);
     TEST_TRUE(link_recall(link) == &batch[1]);
+    TEST_TRUE(link_recall(link) == NULL);
+    link_push(link, &batch[2]);
     TEST_TRUE(link_calls(link)); /* one waits still */
     struct runner_cfg cfg = {.models = &models, .link = link, .tokens_max = 512, .items_max = 6};
     TEST_EQ(runner_start(&cfg, &runner, NULL), STATUS_OK);
     wait_for(link);
     TEST_TRUE(link_pop(link) == &batch[2]);
-    TEST_TRUE(link_recall(link) == NULL);
+    TEST_TRUE(link_recall(link) == NULL && !link_withdraw(link, &batch[2]));
     TEST_TRUE(link_pop(link) == NULL);
     TEST_TRUE(!link_calls(link));
     link_close(link);
