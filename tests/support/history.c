@@ -317,9 +317,10 @@ uint32_t history_ended_ok(const history_t *self, uint64_t from_us, uint64_t to_u
     uint32_t n = 0;
     for (uint32_t i = 0; i < atomic_load(&self->n); i++) {
         const struct record *r = &self->record[i];
+        if (!atomic_load(&r->ended) || r->status != EMBER_OK)
+            continue; /* what is not ended is still being written */
         uint64_t ended_us = r->begun_us + r->took_us;
-        n += atomic_load(&r->ended) && r->status == EMBER_OK && ended_us >= from_us &&
-             ended_us < to_us;
+        n += ended_us >= from_us && ended_us < to_us;
     }
     return n;
 }
