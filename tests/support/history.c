@@ -330,9 +330,10 @@ uint64_t history_settled_us(const history_t *self, uint64_t from_us, uint64_t to
     uint64_t last_us = from_us;
     for (uint32_t i = 0; i < atomic_load(&self->n); i++) {
         const struct record *r = &self->record[i];
+        if (!atomic_load(&r->ended) || r->begun_us < from_us || r->begun_us >= to_us)
+            continue;
         uint64_t ended_us = r->begun_us + r->took_us;
-        if (atomic_load(&r->ended) && r->begun_us >= from_us && r->begun_us < to_us &&
-            r->took_us > slow_us && ended_us > last_us)
+        if (r->took_us > slow_us && ended_us > last_us)
             last_us = ended_us;
     }
     return last_us;
