@@ -19,9 +19,10 @@ enum {
     REST_FIRST_US = 10 * 1000,
     REST_DOUBLINGS = 7, /* 10 ms .. 1.28 s */
     REST_LEAST_US = 1000,
-    REST_SHORTEST_US = 20 * 1000, /* with less time left than that there is no more resting */
-    PARKED_US = 20 * 1000,        /* a second copy is put off */
-    PROBE_US = 100 * 1000,        /* what goes to a stuck broker goes to another one after that */
+    REST_LONGEST_US = 3000 * 1000, /* but for the spread; see rest_us() */
+    REST_SHORTEST_US = 20 * 1000,  /* with less time left than that there is no more resting */
+    PARKED_US = 20 * 1000,         /* a second copy is put off */
+    PROBE_US = 100 * 1000,         /* what goes to a stuck broker goes to another one after that */
     CHECK_LEAST_US = 10 * 1000,
     FURTHER_US = 500 * 1000, /* for one more broker to be connected */
     OVERDUE_LOOK = 8,        /* so many are tried: who waits for a broker must not stop all */
@@ -464,8 +465,12 @@ uint64_t pending_sent_us(const struct pending_item *item, uint32_t broker) {
     return copy ? copy->sent_us : 0;
 }
 
+/* An advice is a queue divided by the pace of the last seconds. Far ahead it says little: the pace
+ * may be that of workers that were away, and are back in a second. So a long one is asked about
+ * again, which costs a broker next to nothing. */
 static uint64_t rest_us(struct pending *self, uint32_t refusals, uint32_t retry_after_ms) {
     uint64_t advice = (uint64_t)retry_after_ms * 1000;
+    advice = advice < REST_LONGEST_US ? advice : REST_LONGEST_US;
     if (advice) /* no sooner than told; the spread keeps callers apart */
         return advice + hash_next(&self->random) % (advice / 2 + 1);
     uint32_t doublings = refusals < REST_DOUBLINGS ? refusals : REST_DOUBLINGS;

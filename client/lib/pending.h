@@ -138,7 +138,8 @@ bool pending_copy_left(struct pending_item *item, struct pending_copy *out);
 /* An answer that is no result, from one of its brokers.
  *   PENDING_FINAL      the item is out: no use in trying, or no time.
  *   PENDING_TRY_AGAIN  it is ready (elsewhere), resting, or still in flight on the other broker.
- * An advice that lies beyond the deadline is not kept: half of the time left is waited for then.
+ * An advice is kept for three seconds at most (and a spread); one that lies beyond the deadline is
+ * not: half of the time left is waited for then.
  * "Not now" is UNAVAILABLE and UNKNOWN_OUTCOME, RESOURCE_EXHAUSTED with an advice when to come
  * back (without one a size is meant), and NOT_FOUND while there is a broker that was not asked; a
  * known one that is not connected is waited for once. */
