@@ -527,6 +527,22 @@ static void test_refused(void **state) {
     }
 }
 
+/* Half a minute's advice, with minutes to go: it is asked about again after three seconds and a
+ * spread, for the workers whose pace it came from may be back. */
+static void test_long_advice(void **state) {
+    (void)state;
+    static struct pending_item item;
+    for (int i = 0; i < 20; i++) {
+        TEST_TRUE(pending_add(&p, &item, false, 300 * SECOND));
+        send_all(0);
+        TEST_EQ(pending_refused(&p, &item, ONE, STATUS_RESOURCE_EXHAUSTED, 30000, 0),
+                PENDING_TRY_AGAIN);
+        uint64_t wake_us = pending_wake_us(&p, 0);
+        TEST_TRUE(wake_us >= 3 * SECOND && wake_us <= 9 * SECOND / 2);
+        TEST_TRUE(pending_expired(&p, 300 * SECOND) == &item);
+    }
+}
+
 static void test_rests_grow(void **state) {
     (void)state;
     static struct pending_item item;
@@ -599,6 +615,7 @@ int main(void) {
         TEST(test_busy_goes_elsewhere_once),
         TEST(test_refused_by_one_of_two),
         TEST(test_refused),
+        TEST(test_long_advice),
         TEST(test_rests_grow),
         TEST(test_deadlines),
         TEST(test_full),
