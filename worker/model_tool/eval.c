@@ -81,17 +81,10 @@ static const struct cfg cfg = {
 /* The prompt of that name; with "": the first of `usual` that is published, else the default. */
 static enum status find_prompt(const engine_t *engine, const char *name, const char *const usual[2],
                                struct view *out, struct err *err) {
-    if (*name) {
-        if (engine_prompt(engine, name, out))
+    for (int i = 0; usual && !*name && i < 2; i++)
+        if (engine_prompt(engine, usual[i], out))
             return STATUS_OK;
-        return err_set(err, STATUS_INVALID_ARGUMENT, "the model publishes no prompt '%s'", name);
-    }
-    for (int i = 0; usual && i < 2; i++)
-        if (usual[i] && engine_prompt(engine, usual[i], out))
-            return STATUS_OK;
-    if (!engine_prompt(engine, NULL, out))
-        *out = view_of("");
-    return STATUS_OK;
+    return outputs_prompt(engine, name, out, err);
 }
 
 static enum status find_prompts(const struct settings *s, struct eval *eval, struct err *err) {

@@ -97,6 +97,16 @@ enum status jsonl_next(struct jsonl *self, json_t **row, struct err *err) {
     return STATUS_OK;
 }
 
+enum status jsonl_line(struct jsonl *self, char *line, size_t bytes, json_t **row,
+                       struct err *err) {
+    self->data = line;
+    self->bytes = bytes;
+    self->at = 0;
+    enum status st = jsonl_next(self, row, err);
+    self->data = NULL;
+    return st;
+}
+
 bool jsonl_text(const struct jsonl *self, const json_t *value, struct view *out) {
     const char *text = json_text(value);
     if (!text)

@@ -36,6 +36,10 @@ void jsonl_close(struct jsonl *self);
  * STATUS_DATA_LOSS with "path:line" when a line is no JSON object. */
 enum status jsonl_next(struct jsonl *self, json_t **row, struct err *err);
 
+/* The same for a line that the caller read itself, its LF left out; `line` may be written to and is
+ * not kept. For files that need not fit into memory: begin with {.path = ...} and count .line. */
+enum status jsonl_line(struct jsonl *self, char *line, size_t bytes, json_t **row, struct err *err);
+
 /* The string `value` of the row read last, U+0000 included: json_text() ends at a NUL, so such a
  * row is read with a stand-in, which is put right here, in the string itself: once per value.
  * False when it is no string. The view lives as long as the row. */

@@ -17,6 +17,7 @@ static const struct command {
     {"check", check_main, "compare with golden vectors, token ids and hostile files"},
     {"bench", bench_main, "time forward passes, beside what this core could do at most"},
     {"eval", eval_main, "judge a model by rows with known answers: similarity, retrieval, labels"},
+    {"embed", embed_main, "vectors of a file of texts, without a broker, as NumPy or JSON lines"},
     {"prepare", prepare_main, "prepare weights before the first worker of a host starts"},
     {"quantize", quantize_main, "prepare int8 or bfloat16 weights, measured against float32"},
     {"synth", synth_main, "write a model with random weights in a published shape"},

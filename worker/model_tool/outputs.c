@@ -79,12 +79,24 @@ static enum status stand_up(struct run *run, enum status st, struct err *err) {
         struct seat *seat = &run->seats[t];
         self->tokens += seat->tokens;
         self->truncated += seat->truncated;
+        if (seat->bad && !self->bad)
+            self->bad = seat->bad;
         if (st == STATUS_OK && seat->bad)
             st = err_set(err, STATUS_INTERNAL, "the model gave no numbers for text %u", seat->bad);
         engine_seat_destroy(&seat->engine);
         free(seat->text);
     }
     return st;
+}
+
+enum status outputs_prompt(const engine_t *engine, const char *name, struct view *out,
+                           struct err *err) {
+    if (engine_prompt(engine, *name ? name : NULL, out))
+        return STATUS_OK;
+    if (*name)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "the model publishes no prompt '%s'", name);
+    *out = view_of("");
+    return STATUS_OK;
 }
 
 static enum status fits(const struct outputs *self, const struct view *texts, uint32_t n,
@@ -99,6 +111,7 @@ static enum status fits(const struct outputs *self, const struct view *texts, ui
 
 enum status outputs_of(struct outputs *self, const struct view *texts, const struct view *seconds,
                        uint32_t n, float **out, struct err *err) {
+    self->bad = 0;
     enum status st = fits(self, texts, n, err);
     if (st != STATUS_OK)
         return st;

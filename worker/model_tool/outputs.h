@@ -18,6 +18,7 @@ struct outputs {
     uint64_t tokens;      /* summed up over all calls: tokens that were run ... */
     double seconds;       /* ... and the time of it */
     uint32_t truncated;   /* items that lost tokens */
+    uint32_t bad;         /* of the last call: 1 + the item without an answer; 0: there is none */
 };
 
 /* Outputs of n texts, and pairs where seconds is not NULL: *out is [n, dim], the caller's to free.
@@ -26,5 +27,10 @@ struct outputs {
  *   STATUS_RESOURCE_EXHAUSTED  no memory, or a text with its prefix beyond LIMIT_TEXT_BYTES */
 enum status outputs_of(struct outputs *self, const struct view *texts, const struct view *seconds,
                        uint32_t n, float **out, struct err *err);
+
+/* The prompt of that name; with "" the model's default one, which may be empty.
+ * STATUS_INVALID_ARGUMENT: the model publishes none of that name. */
+enum status outputs_prompt(const engine_t *engine, const char *name, struct view *out,
+                           struct err *err);
 
 #endif

@@ -20,6 +20,7 @@ enum tool_exit quantize_main(int argc, char **argv);
 enum tool_exit synth_main(int argc, char **argv);
 enum tool_exit bench_main(int argc, char **argv);
 enum tool_exit eval_main(int argc, char **argv);
+enum tool_exit embed_main(int argc, char **argv);
 
 /* "ember-model: <text>" on stderr; returns TOOL_USAGE for STATUS_INVALID_ARGUMENT, else
  * TOOL_FAILED. */
