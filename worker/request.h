@@ -40,7 +40,7 @@ struct request_classify {
     uint32_t n_labels;               /* of the request, or the model's own */
     const struct view *names;        /* [n_labels] */
     const struct key_labels *labels; /* the same for keys */
-    struct view template_text;       /* the one in use */
+    bool other_template;             /* its hypotheses are not those that the model would make */
     struct view *hypotheses;         /* [n_labels] of the request's labels */
     uint32_t per_text;               /* units of a text, when logits are wanted */
     float *numbers;                  /* [n_units, dim] what units brought */

@@ -18,8 +18,16 @@
 
 #include <stdio.h>
 
-static bool default_template(const struct request *request) {
-    return view_equal(request->classify.template_text, view_of(CLASSIFY_TEMPLATE));
+static struct view default_template(const serve_t *self, const struct request *request,
+                                    uint32_t label) {
+    return classify_template(engine_zero_shot(request_model(self, request)->engine),
+                             request->classify.in.labels[label]);
+}
+
+/* The template of a label: the request's, or the model's. */
+static struct view template_of(const serve_t *self, const struct request *request, uint32_t label) {
+    struct view asked = request->classify.in.hypothesis_template;
+    return asked.bytes ? asked : default_template(self, request, label);
 }
 
 static void make_key(serve_t *self, const struct request *request, uint32_t i,
@@ -33,9 +41,8 @@ static void make_key(serve_t *self, const struct request *request, uint32_t i,
     }
     uint32_t flags =
         (c->in.multi_label ? KEY_MULTI : 0) | (request->side == ENGINE_CUT_LEFT ? KEY_CUT_LEFT : 0);
-    bool plain = c->in.n_labels == 0 || default_template(request);
     key_cls(self->keys, model, request->prefix, c->in.texts[i], c->labels,
-            plain ? view_make(NULL, 0) : c->template_text, flags, out);
+            c->other_template ? c->in.hypothesis_template : view_make(NULL, 0), flags, out);
 }
 
 /* Whether results of this request may come from the cache, or go there. */
@@ -86,12 +93,21 @@ static bool validate(const serve_t *self, const struct model *model, struct requ
     return request->failed == STATUS_OK;
 }
 
-/* What the template adds to a label. */
+/* What a template adds to a label, at most. */
 static uint32_t template_tokens(const serve_t *self, const struct request *request) {
     const engine_t *engine = request_model(self, request)->engine;
     uint32_t most = request->max_tokens;
-    uint32_t all = engine_estimate_upto(engine, request->classify.template_text, most);
-    return all - engine_estimate_upto(engine, view_of("{}"), most); /* which it holds */
+    uint32_t bare = engine_estimate_upto(engine, view_of("{}"), most), largest = bare;
+    struct view last = view_make(NULL, 0);
+    for (uint32_t i = 0; i < request->classify.in.n_labels; i++) {
+        struct view text = template_of(self, request, i);
+        if (text.data == last.data)
+            continue;
+        uint32_t tokens = engine_estimate_upto(engine, text, most);
+        largest = tokens > largest ? tokens : largest;
+        last = text;
+    }
+    return largest - bare; /* a template holds {} */
 }
 
 static uint64_t estimate(const serve_t *self, const struct request *request) {
@@ -110,11 +126,14 @@ static uint64_t estimate(const serve_t *self, const struct request *request) {
            serve_estimate(self, request, c->in.labels, c->in.n_labels, NULL, 0, more);
 }
 
-static size_t hypothesis_bytes(const struct request_classify *c, uint32_t label) {
-    return c->template_text.bytes + c->in.labels[label].bytes; /* two more than it takes */
+static size_t hypothesis_bytes(const serve_t *self, const struct request *request,
+                               uint32_t label) { /* two more than it takes */
+    return template_of(self, request, label).bytes + request->classify.in.labels[label].bytes;
 }
 
-static size_t work_bytes(const struct request_classify *c, uint32_t n_units, uint32_t dim) {
+static size_t work_bytes(const serve_t *self, const struct request *request, uint32_t n_units,
+                         uint32_t dim) {
+    const struct request_classify *c = &request->classify;
     size_t t = c->in.n_texts, l = c->n_labels, bytes = serve_facts_bytes(c->in.n_texts, n_units);
     bytes += arena_need((size_t)n_units * dim, sizeof(float));
     bytes += arena_need(t * l, sizeof(float)) + arena_need(t, 1);
@@ -125,12 +144,12 @@ static size_t work_bytes(const struct request_classify *c, uint32_t n_units, uin
         return bytes;
     bytes += arena_need(1, sizeof(struct key_labels)) + arena_need(l, sizeof(struct view));
     for (uint32_t i = 0; i < c->in.n_labels; i++)
-        bytes += arena_need(hypothesis_bytes(c, i), 1);
+        bytes += arena_need(hypothesis_bytes(self, request, i), 1);
     return bytes;
 }
 
 /* The request's labels as keys want them, and as hypotheses. */
-static enum status make_labels(struct request *request, struct err *err) {
+static enum status make_labels(const serve_t *self, struct request *request, struct err *err) {
     struct request_classify *c = &request->classify;
     struct key_labels *labels = arena_array(&request->work, struct key_labels, 1);
     CHECK(labels); /* reserved */
@@ -140,10 +159,12 @@ static enum status make_labels(struct request *request, struct err *err) {
     c->labels = labels;
     c->hypotheses = serve_array(request, struct view, c->in.n_labels);
     for (uint32_t i = 0; i < c->in.n_labels; i++) {
-        char *text = serve_array(request, char, hypothesis_bytes(c, i));
-        size_t n =
-            classify_hypothesis(c->template_text, c->in.labels[i], text, hypothesis_bytes(c, i));
-        CHECK(n > 0); /* the codec saw {} and no empty label */
+        size_t room = hypothesis_bytes(self, request, i);
+        char *text = serve_array(request, char, room);
+        struct view pattern = template_of(self, request, i);
+        size_t n = classify_hypothesis(pattern, c->in.labels[i], text, room);
+        CHECK(n > 0); /* the codec, or zero_shot_read(), saw {}, and there is no empty label */
+        c->other_template |= !view_equal(pattern, default_template(self, request, i));
         c->hypotheses[i] = view_make(text, n);
     }
     return STATUS_OK;
@@ -153,9 +174,9 @@ static enum begin make(serve_t *self, struct request *request, uint32_t dim) {
     struct request_classify *c = &request->classify;
     uint32_t n_units = c->way->units(request);
     struct err err;
-    if (!serve_reserve(self, request, work_bytes(c, n_units, dim)))
+    if (!serve_reserve(self, request, work_bytes(self, request, n_units, dim)))
         return BEGIN_FULL;
-    if (c->in.n_labels && make_labels(request, &err) != STATUS_OK) {
+    if (c->in.n_labels && make_labels(self, request, &err) != STATUS_OK) {
         serve_fail(request, err.status, 0, "%s", err.text);
         return BEGIN_WRONG;
     }
@@ -184,8 +205,6 @@ enum begin classify_begin(serve_t *self, struct request *request, struct view bo
     uint32_t asked = c->in.max_tokens, most = info->max_positions;
     request->max_tokens = !asked ? info->max_tokens : asked < most ? asked : most;
     request->prefix = model->prompt;
-    c->template_text =
-        c->in.hypothesis_template.bytes ? c->in.hypothesis_template : view_of(CLASSIFY_TEMPLATE);
     if (!validate(self, model, request) ||
         !serve_affordable(self, request, estimate(self, request)))
         return BEGIN_WRONG;

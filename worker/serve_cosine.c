@@ -62,7 +62,8 @@ static bool score(serve_t *self, struct request *request, uint32_t i) {
     const float *labels = c->numbers + (size_t)request->n_texts * dim;
     for (uint32_t l = 0; l < n; l++)
         scores[l] = vector_cosine(text, labels + (size_t)l * dim, dim);
-    classify_scores(scores, n, c->in.multi_label, scores);
+    classify_scores(engine_zero_shot(request_model(self, request)->engine), scores, n,
+                    c->in.multi_label, scores);
     request->source[i] = serve_dearer(request->source[i], c->label_source);
     return !c->label_cut; /* an entry could not say so to those who forbid it */
 }

@@ -39,6 +39,7 @@ enum {
     LIMIT_SHARDS = 1024,            /* weight files of one model */
     LIMIT_CONFIG_BYTES =
         2 * 1024 * 1024, /* config.json and the other small files; bounds their parsed form too */
+    LIMIT_ZERO_SHOT_BYTES = 16 * 1024, /* ember_zero_shot.json */
     LIMIT_PICKLE_BYTES =
         32 * 1024 * 1024,          /* the pickle in a pytorch_model.bin, without the numbers */
     LIMIT_POSITIONS = 1024 * 1024, /* rows of a position table */

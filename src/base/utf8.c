@@ -107,3 +107,15 @@ size_t utf8_count(struct view text) {
         n += ((unsigned char)text.data[i] & 0xc0) != 0x80;
     return n;
 }
+
+/* BERT's ranges: the reference begins one block at U+2B920 where Unicode has U+2B820. */
+bool utf8_is_ideograph(uint32_t cp) {
+    static const uint32_t ranges[][2] = {
+        {0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},   {0x20000, 0x2a6df},
+        {0x2a700, 0x2b73f}, {0x2b740, 0x2b81f}, {0x2b920, 0x2ceaf}, {0x2f800, 0x2fa1f},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (cp >= ranges[i][0] && cp <= ranges[i][1])
+            return true;
+    return false;
+}

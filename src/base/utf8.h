@@ -21,6 +21,9 @@ uint32_t utf8_next(const char *p, const char *end, unsigned *bytes);
 /* Writes 1 to 4 bytes; returns how many. cp must be a scalar value. */
 unsigned utf8_put(uint32_t cp, char *out);
 
+/* Whether cp is a CJK ideograph (Han), as BERT's tokenizers tell: each is a word there. */
+bool utf8_is_ideograph(uint32_t cp);
+
 /* Code points in valid UTF-8. */
 size_t utf8_count(struct view text);
 

@@ -2,6 +2,9 @@
  * add up to 1 within a float's rounding whatever the number of labels. */
 #include "engine/classify.h"
 
+#include "base/utf8.h"
+#include "model/zero_shot.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -20,13 +23,40 @@ static void softmax(const float *x, size_t stride, uint32_t n, double temperatur
         scores[i] = (float)((double)scores[i] / sum);
 }
 
-void classify_scores(const float *cosines, uint32_t n, bool multi_label, float *scores) {
-    if (multi_label || n == 1) {
-        for (uint32_t i = 0; i < n; i++)
-            scores[i] = fmaxf(0, fminf(1, cosines[i]));
+static bool has_ideograph(struct view text) {
+    const char *p = text.data, *end = p + text.bytes;
+    unsigned bytes;
+    for (; p < end; p += bytes)
+        if (utf8_is_ideograph(utf8_next(p, end, &bytes)))
+            return true;
+    return false;
+}
+
+struct view classify_template(const struct zero_shot *settings, struct view label) {
+    if (settings && settings->template_han[0] && has_ideograph(label))
+        return view_of(settings->template_han);
+    return view_of(settings && settings->template_text[0] ? settings->template_text
+                                                          : CLASSIFY_TEMPLATE);
+}
+
+float classify_temperature(const struct zero_shot *settings) {
+    return settings && settings->temperature > 0 ? settings->temperature : CLASSIFY_TEMPERATURE;
+}
+
+static float score_alone(const struct zero_shot *settings, float cosine) {
+    if (settings && settings->multi)
+        return classify_sigmoid((cosine - settings->midpoint) / settings->multi_temperature);
+    return fmaxf(0, fminf(1, cosine));
+}
+
+void classify_scores(const struct zero_shot *settings, const float *cosines, uint32_t n,
+                     bool multi_label, float *scores) {
+    if (!multi_label && n != 1) {
+        softmax(cosines, 1, n, (double)classify_temperature(settings), scores);
         return;
     }
-    softmax(cosines, 1, n, (double)CLASSIFY_TEMPERATURE, scores);
+    for (uint32_t i = 0; i < n; i++)
+        scores[i] = score_alone(settings, cosines[i]);
 }
 
 float classify_sigmoid(float x) {

@@ -6,6 +6,9 @@
  * sentence-transformers documents it).
  *   single label: softmax over labels of cosine / CLASSIFY_TEMPERATURE; scores add up to 1.
  *   multi label:  each label alone, cosine clipped to 0..1.
+ * A model may have settings (model/zero_shot.h): another template, also one for labels with a Han
+ * character, another temperature (Guo, Pleiss, Sun, Weinberger 2017), and for labels alone
+ * sigmoid((cosine - midpoint) / temperature) (Platt 1999). NULL stands for no settings below.
  *
  * Zero-shot, NLI model (Yin, Hay, Roth 2019): logits of each pair text / hypothesis.
  *   single label: softmax over labels of their entailment logits.
@@ -28,8 +31,16 @@
 #define CLASSIFY_TEMPERATURE 0.05f
 #define CLASSIFY_TEMPLATE    "{}"
 
+struct zero_shot;
+
+/* The template of a label where the request names none; lives as long as the settings. */
+struct view classify_template(const struct zero_shot *settings, struct view label);
+/* The temperature of the softmax. */
+float classify_temperature(const struct zero_shot *settings);
+
 /* cosines[n] -> scores[n], in the same order; the two may be one array. */
-void classify_scores(const float *cosines, uint32_t n, bool multi_label, float *scores);
+void classify_scores(const struct zero_shot *settings, const float *cosines, uint32_t n,
+                     bool multi_label, float *scores);
 
 /* logits[n, classes], a row per label -> scores[n]. NaN in, NaN out. */
 void classify_nli(const float *logits, uint32_t n, uint32_t classes, uint32_t entailment,

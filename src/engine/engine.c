@@ -108,6 +108,10 @@ uint32_t engine_tokenize(const engine_t *self, struct view text, enum engine_sid
     return side == ENGINE_CUT_OFF && full > n ? 0 : n;
 }
 
+const struct zero_shot *engine_zero_shot(const engine_t *self) {
+    return self->ops->zero_shot ? self->ops->zero_shot(self) : NULL;
+}
+
 struct view engine_label(const engine_t *self, uint32_t i) {
     CHECK(i < self->info.n_labels);
     return self->ops->label(self, i);

@@ -31,6 +31,8 @@ enum engine_precision { ENGINE_F32, ENGINE_BF16, ENGINE_I8 };
 const char *engine_precision_name(enum engine_precision precision);
 bool engine_precision_parse(const char *name, enum engine_precision *out); /* false: no such name */
 
+struct zero_shot; /* model/zero_shot.h; for classify.h, which reads it */
+
 struct engine_options {
     enum engine_precision precision;
     const char *kernel; /* name of a matrix kernel, NULL: the best of this CPU (gemm_choose) */
@@ -105,6 +107,10 @@ const struct engine_info *engine_info(const engine_t *self);
 bool engine_prompt(const engine_t *self, const char *name, struct view *out);
 /* i < info->n_prompts; both views live as long as the engine. */
 void engine_prompt_at(const engine_t *self, uint32_t i, struct view *name, struct view *text);
+
+/* How a model of vectors scores labels where a request does not say; NULL: classify.h's defaults.
+ * Lives as long as the engine. */
+const struct zero_shot *engine_zero_shot(const engine_t *self);
 
 /* Name of the head's label i < info->n_labels; lives as long as the engine. */
 struct view engine_label(const engine_t *self, uint32_t i);

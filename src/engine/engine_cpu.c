@@ -302,6 +302,10 @@ static void cpu_prompt_at(const engine_t *engine, uint32_t i, struct view *name,
     *text = view_of(prompt->text);
 }
 
+static const struct zero_shot *cpu_zero_shot(const engine_t *engine) {
+    return cpu_of(engine)->dir->zero_shot;
+}
+
 static struct view cpu_label(const engine_t *engine, uint32_t i) {
     return view_of(cpu_of(engine)->dir->labels[i]);
 }
@@ -491,6 +495,7 @@ static const struct engine_ops cpu_ops = {
     .destroy = cpu_destroy,
     .prompt = cpu_prompt,
     .prompt_at = cpu_prompt_at,
+    .zero_shot = cpu_zero_shot,
     .label = cpu_label,
     .seat_new = cpu_seat_new,
     .seat_destroy = cpu_seat_destroy,

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "engine/engine_ops.h"
+#include "model/zero_shot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,7 @@ struct fault_spec {
 struct fake {
     struct engine base;
     uint64_t spin_us, sleep_us;
-    bool nan;
+    bool nan, zero_shot;
     struct fault_spec fault[FAULTS];
     char bytes[256];                /* the pieces: byte i is at i */
     char (*names)[FAKE_NAME_BYTES]; /* [n_labels] */
@@ -189,6 +190,17 @@ static uint32_t fake_tokenize(const engine_t *self, struct view text, enum engin
     return n;
 }
 
+const struct zero_shot engine_fake_zero_shot = {.template_text = "<{}>",
+                                                .template_han = "\"{}\"",
+                                                .temperature = 0.5f,
+                                                .multi = true,
+                                                .midpoint = 0.1f,
+                                                .multi_temperature = 0.25f};
+
+static const struct zero_shot *fake_settings(const engine_t *self) {
+    return fake_of(self)->zero_shot ? &engine_fake_zero_shot : NULL;
+}
+
 static struct view fake_piece(const engine_t *self, int32_t id) {
     if (id == FAKE_CLS)
         return view_of("[CLS]");
@@ -216,13 +228,14 @@ static const struct engine_ops fake_ops = {
     .seat_destroy = fake_seat_destroy,
     .run = fake_run,
     .tokenize = fake_tokenize,
+    .zero_shot = fake_settings,
     .label = fake_label,
     .piece = fake_piece,
     .estimate = fake_estimate,
 };
 
 struct spec {
-    double dim, tokens, us, sleep_us, nan, labels, sigmoid;
+    double dim, tokens, us, sleep_us, nan, labels, sigmoid, zero_shot;
     enum engine_head head;
     struct fault_spec fault[FAULTS];
 };
@@ -255,7 +268,7 @@ static bool read_number(const char *item, size_t bytes, size_t name_bytes, struc
         {"dim", &out->dim, 1, LIMIT_DIM}, {"tokens", &out->tokens, 2, LIMIT_TOKENS},
         {"us", &out->us, 0, FAKE_US_MAX}, {"sleep_us", &out->sleep_us, 0, FAKE_US_MAX},
         {"nan", &out->nan, 0, 1},         {"labels", &out->labels, 1, LIMIT_LABELS},
-        {"sigmoid", &out->sigmoid, 0, 1},
+        {"sigmoid", &out->sigmoid, 0, 1}, {"zero_shot", &out->zero_shot, 0, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows && name_bytes < bytes; i++) {
         if (!word_is(item, name_bytes, rows[i].name))
@@ -377,13 +390,15 @@ enum status engine_fake_open(const char *spec_text, engine_t **out, struct err *
     struct engine_info *info = &self->base.info;
     /* What alters an answer: the dimensions, and what is made of them. */
     uint64_t state = 0x66616b65 + info->dim + ((uint64_t)spec.head << 32) +
-                     (spec.head && info->sigmoid ? UINT64_C(1) << 40 : 0);
+                     (spec.head && info->sigmoid ? UINT64_C(1) << 40 : 0) +
+                     (spec.zero_shot >= 1 ? UINT64_C(1) << 41 : 0);
     for (int i = 0; i < 4; i++)
         snprintf(info->fingerprint + 16 * i, 17, "%016llx", (unsigned long long)hash_next(&state));
     memcpy(info->fingerprint8, info->fingerprint, 8);
     self->spin_us = (uint64_t)spec.us;
     self->sleep_us = (uint64_t)spec.sleep_us;
     self->nan = spec.nan >= 1;
+    self->zero_shot = spec.zero_shot >= 1;
     memcpy(self->fault, spec.fault, sizeof self->fault);
     for (int i = 0; i < 256; i++)
         self->bytes[i] = (char)i;

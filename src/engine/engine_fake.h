@@ -25,6 +25,7 @@
  *                     contradiction, neutral, entailment), score (rerank)
  *     labels=4        of head=labels, 1 to LIMIT_LABELS
  *     sigmoid=0       with 1, its labels are scored one by one
+ *     zero_shot=0     with 1, it has settings for labels by cosine: engine_fake_zero_shot
  * Faults, each on texts (either text of a pair, as the engine gets them, prompt in front) that
  * begin with PREFIX, of 1 to 31 bytes but ',' and, where a time may follow, ':':
  *     nan=PREFIX      ends with INTERNAL (nan=0 and nan=1 are the setting above)
@@ -32,6 +33,7 @@
  *     hang=PREFIX     never returns; hang=PREFIX:US returns after so long, at most an hour
  *     crash=PREFIX    aborts the process: poison
  * STATUS_INVALID_ARGUMENT for anything else. */
+extern const struct zero_shot engine_fake_zero_shot;
 enum status engine_fake_open(const char *spec, engine_t **out, struct err *err);
 
 #endif

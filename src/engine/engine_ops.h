@@ -28,6 +28,7 @@ struct engine_ops {
                          int32_t *ids, uint32_t max_ids, uint32_t *n_full);
     struct view (*label)(const engine_t *self,
                          uint32_t i); /* i < info.n_labels; NULL without a head */
+    const struct zero_shot *(*zero_shot)(const engine_t *self); /* NULL: it has no settings */
     struct view (*piece)(const engine_t *self, int32_t id);
     uint32_t (*estimate)(const engine_t *self, struct view text);
 };

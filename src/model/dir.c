@@ -6,6 +6,7 @@
  *     sentence_bert_config.json / tokenizer_config.json  -->  max_tokens, smaller
  *     config_sentence_transformers.json  -->  prompts
  *     weights  -->  sizes that tensors decide, classes, names of labels     dir_head.c
+ *     ember_zero_shot.json  -->  how labels are scored, where there is no head
  *     all of them, vocabulary and weights  -->  fingerprint
  *
  * Invariant of what model_dir_open() gives: every number is inside its limit and fits the
@@ -363,6 +364,36 @@ static int64_t wall_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* Settings that nothing would use are refused: whoever wrote them expects something. */
+static enum status read_zero_shot(struct dir_reading *r, struct err *err) {
+    struct zero_shot *settings = NULL;
+    json_t *root = NULL;
+    struct err found;
+    enum status st = dir_set_path(r, ZERO_SHOT_FILE, err);
+    if (st != STATUS_OK)
+        return st;
+    st = json_load(r->path, LIMIT_ZERO_SHOT_BYTES, &root, &found);
+    if (st == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    if (st != STATUS_OK)
+        return err_set(err, st, "%s", found.text);
+    if (r->dir->shape.head != MODEL_HEAD_NONE)
+        st = err_set(err, STATUS_UNIMPLEMENTED,
+                     "%s: the model has a head, and these settings are for models of vectors",
+                     r->path);
+    else if (!(settings = calloc(1, sizeof *settings)))
+        st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "%s: no memory", r->path);
+    else if ((st = zero_shot_read(root, settings, err)) != STATUS_OK)
+        st = err_prefix(err, st, "%s", r->path);
+    if (st == STATUS_OK) {
+        r->dir->zero_shot = settings;
+        settings = NULL; /* moved to the directory */
+    }
+    free(settings);
+    json_destroy(&root);
+    return st;
+}
+
 /* What the tensors decide, and the fingerprint. */
 static enum status read_weights(struct dir_reading *r, const struct store *store, struct err *err) {
     struct model_dir *dir = r->dir;
@@ -375,6 +406,8 @@ static enum status read_weights(struct dir_reading *r, const struct store *store
         st = dir_settle_sizes(dir, err);
     if (st == STATUS_OK)
         st = dir_read_head(r, err);
+    if (st == STATUS_OK)
+        st = read_zero_shot(r, err);
     if (st == STATUS_OK && !dir->known && store)
         st = dir_hash_and_remember(r, store, fingerprint, opened_ns, err);
     else if (st == STATUS_OK && !dir->known)
@@ -469,6 +502,7 @@ void model_dir_close(struct model_dir **self) {
     for (uint32_t i = 0; dir->labels && i < dir->shape.classes; i++)
         free(dir->labels[i]);
     free(dir->labels);
+    free(dir->zero_shot);
     weights_destroy(&dir->weights);
     free(dir->path);
     free(dir);

@@ -7,6 +7,7 @@
  *     sentence_bert_config.json          longest sequence
  *     tokenizer_config.json              longest sequence where the one above is silent
  *     config_sentence_transformers.json  prompts
+ *     ember_zero_shot.json               how labels are scored by cosine: zero_shot.h
  *     configuration.json                 task, architecture where config.json is silent: ModelScope
  *     label_mapping.json                 names of labels where config.json is silent: ModelScope
  *
@@ -20,6 +21,7 @@
 #include "base/view.h"
 #include "model/shape.h"
 #include "model/weights.h"
+#include "model/zero_shot.h"
 
 enum { MODEL_FINGERPRINT_BYTES = 32 };
 
@@ -40,6 +42,7 @@ struct model_dir {
     uint32_t n_prompts;
     struct model_prompt *prompts; /* [n_prompts] */
     const char *default_prompt;   /* the name of one of them, or NULL */
+    struct zero_shot *zero_shot;  /* NULL: the file is not there */
     uint8_t fingerprint[MODEL_FINGERPRINT_BYTES];
     char fingerprint8[9]; /* its first four bytes in hex: what people see */
     uint8_t files_sha256[MODEL_FINGERPRINT_BYTES]; /* the fingerprint without model_dir_mark() */
@@ -48,14 +51,15 @@ struct model_dir {
 
 /* Read and check the directory. The fingerprint is SHA-256 over every file that alters a vector
  * or a score (weights with all shards, vocabulary, tokenizer, configuration, pooling, label
- * names), each as "name", NUL, 64-bit length, bytes, in a fixed order. Prompts are not in it:
- * they are part of the text.
+ * names, zero-shot settings), each as "name", NUL, 64-bit length, bytes, in a fixed order. Prompts
+ * are not in it: they are part of the text.
  *   STATUS_NOT_FOUND           no such directory, no config.json, no weights, or no classifier
  *                              among them where the configuration promises one
  *   STATUS_UNAVAILABLE         a file cannot be opened
  *   STATUS_DATA_LOSS           malformed, or a value that cannot be, as heads that do not divide
  *   STATUS_RESOURCE_EXHAUSTED  beyond a limit, or no memory
- *   STATUS_UNIMPLEMENTED       another architecture, activation, position type, pooling, module
+ *   STATUS_UNIMPLEMENTED       another architecture, activation, position type, pooling, module;
+ *                              zero-shot settings beside a model with a head
  *   STATUS_PERMISSION_DENIED   a path that leads out of the directory
  * The message names the file. That tensors have these shapes is checked by whoever loads them. */
 enum status model_dir_open(const char *path, struct model_dir **out, struct err *err);

@@ -23,10 +23,17 @@ const char *dir_weights_name(const struct model_dir *dir) {
 }
 
 const char *const dir_small[DIR_SMALL] = {
-    "config.json",       "configuration.json",        "label_mapping.json",
-    "modules.json",      "sentence_bert_config.json", "vocab.txt",
-    "tokenizer.json",    "tokenizer_config.json",     "special_tokens_map.json",
+    "config.json",
+    "configuration.json",
+    "label_mapping.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
     "added_tokens.json",
+    ZERO_SHOT_FILE,
 };
 
 /* What a fingerprint covers: the names, and the way in which they are hashed. */

@@ -10,7 +10,7 @@
 
 #include <limits.h>
 
-enum { DIR_POOLING_BYTES = 256, DIR_TOKENS_MIN = 4, DIR_SMALL = 10 };
+enum { DIR_POOLING_BYTES = 256, DIR_TOKENS_MIN = 4, DIR_SMALL = 11 };
 
 /* Files that a fingerprint covers besides pooling and weights, in the order of hashing. */
 extern const char *const dir_small[DIR_SMALL];

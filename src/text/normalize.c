@@ -14,6 +14,8 @@
  * lists every code point agrees (tests/unit/normalize_test.c asks all of them). */
 #include "text/normalize.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -28,13 +30,6 @@ struct range {
 static const struct range WHITE[] = {
     {0x9, 0xd}, {0x20, 0x20}, {0x85, 0x85}, {0xa0, 0xa0}, {0x1680, 0x1680}, {0x2000, 0x200a},
     {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000},
-};
-
-/* Ideographs that stand alone. The reference begins one block at U+2B920 where Unicode has
- * U+2B820. */
-static const struct range IDEOGRAPH[] = {
-    {0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xf900, 0xfaff}, {0x20000, 0x2a6df}, {0x2a700, 0x2b73f},
-    {0x2b740, 0x2b81f}, {0x2b920, 0x2ceaf}, {0x2f800, 0x2fa1f},
 };
 
 /* Punctuation now, none in Unicode 8. */
@@ -201,7 +196,7 @@ unsigned normalizer_expand(const struct normalizer *self, uint32_t cp,
         items[0] = (struct normal_item){.kind = NORMAL_SPACE};
         return 1;
     }
-    bool ideograph = o->ideograph && IN(IDEOGRAPH, cp);
+    bool ideograph = o->ideograph && utf8_is_ideograph(cp);
     utf8proc_int32_t parts[NORMAL_ITEMS_MAX] = {(utf8proc_int32_t)cp};
     unsigned n_parts = o->strip ? decompose(cp, parts) : 1, n = 0;
     for (unsigned i = 0; i < n_parts; i++) {

@@ -1,13 +1,30 @@
 /* fuzz_config.c - any bytes as config.json: refused, or sizes that a loader can multiply and
- * divide. */
+ * divide; and as ember_zero_shot.json: refused, or settings that score. */
 #include "base/check.h"
 #include "base/limits.h"
 #include "model/dir.h"
 
+#include <string.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_zero_shot(struct view text) {
+    struct zero_shot s;
+    struct err err = {0};
+    enum status st = zero_shot_parse(text, "settings", &s, &err);
+    if (st != STATUS_OK) {
+        CHECK(err.status == st && strstr(err.text, "settings"));
+        return;
+    }
+    CHECK(!s.template_text[0] || strstr(s.template_text, "{}"));
+    CHECK(!s.template_han[0] || strstr(s.template_han, "{}"));
+    CHECK(s.temperature >= 0 && s.temperature <= 10 && s.midpoint >= -1 && s.midpoint <= 1);
+    CHECK(!s.multi || (s.multi_temperature > 0 && s.multi_temperature <= 10));
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct model_shape s;
+    check_zero_shot(view_make(data, size));
     struct err err = {0};
     enum status st = model_dir_parse_config(view_make(data, size), "config.json", "bert", &s, &err);
     if (st != STATUS_OK) {

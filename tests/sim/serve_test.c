@@ -174,7 +174,7 @@ static void want_cosines(const struct asked *r, uint32_t i, float *scores) {
         world_vector(&sim.world, r->model, view_of(hypothesis), side_of(r), r->max_tokens, label);
         scores[l] = vector_cosine(full, label, WORLD_DIM);
     }
-    classify_scores(scores, r->n_labels, r->multi, scores);
+    classify_scores(NULL, scores, r->n_labels, r->multi, scores);
 }
 
 static void want_logits(const struct asked *r, uint32_t i, uint32_t k, float *logits) {

@@ -22,6 +22,9 @@ enum {
 /* Two of vectors, and one of each head. */
 enum world_model { WORLD_M0, WORLD_M1, WORLD_NLI, WORLD_LABELS, WORLD_SCORE, WORLD_MODELS };
 
+static const char world_vectors[] = "dim=8,tokens=16,nan=1";
+static const char *world_m1 __attribute__((unused)) = world_vectors; /* for tests to replace */
+
 struct world_entry {
     struct cache_key key;
     float numbers[LIMIT_REQUEST_LABELS];
@@ -196,11 +199,13 @@ static inline void world_time(struct world *world, uint64_t us) {
 
 static inline void world_open(struct world *world, struct serve_cfg cfg, serve_reply_fn *reply,
                               void *arg) {
-    static const struct {
+    const struct {
         const char *name, *spec;
     } made[WORLD_MODELS] = {
-        {"m0", "dim=8,tokens=16,nan=1"},         {"m1", "dim=8,tokens=16,nan=1"},
-        {"nli", "head=nli,tokens=24,nan=1"},     {"own", "head=labels,labels=5,tokens=16,nan=1"},
+        {"m0", world_vectors},
+        {"m1", world_m1},
+        {"nli", "head=nli,tokens=24,nan=1"},
+        {"own", "head=labels,labels=5,tokens=16,nan=1"},
         {"score", "head=score,tokens=24,nan=1"},
     };
     for (uint32_t i = 0; i < WORLD_MODELS; i++) {

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/limits.h"
+#include "model/zero_shot.h"
 #include "support/test.h"
 
 static void test_scores(void **state) {
@@ -26,9 +27,70 @@ static void test_scores(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
         float scores[3] = {0};
-        classify_scores(rows[i].cosines, rows[i].n, rows[i].multi, scores);
+        classify_scores(NULL, rows[i].cosines, rows[i].n, rows[i].multi, scores);
         for (uint32_t j = 0; j < rows[i].n; j++)
             TEST_NEAR(scores[j], rows[i].want[j], 1e-6 * (double)rows[i].want[j] + 1e-30);
+    }
+}
+
+/* e^(-1) beside e^0, and the sigmoid of 1 is 0.7310586: by eye. */
+static void test_settings(void **state) {
+    (void)state;
+    static const struct zero_shot hot = {.temperature = 1}, own = {.multi = true,
+                                                                   .midpoint = 0.25f,
+                                                                   .multi_temperature = 0.5f};
+    static const struct {
+        const char *name;
+        const struct zero_shot *settings;
+        uint32_t n;
+        float cosines[3];
+        bool multi;
+        float want[3];
+    } rows[] = {
+        {"a temperature", &hot, 2, {0, 1}, false, {0.2689414f, 0.7310586f}},
+        {"which labels alone do not know", &hot, 2, {0.25f, -1}, true, {0.25f, 0}},
+        {"labels alone", &own, 3, {0.75f, 0.25f, -0.25f}, true, {0.7310586f, 0.5f, 0.2689414f}},
+        {"one label", &own, 1, {0.75f}, false, {0.7310586f}},
+        {"the usual temperature", &own, 2, {0.5f, 0.4f}, false, {0.880797f, 0.119203f}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        float scores[3] = {0};
+        classify_scores(rows[i].settings, rows[i].cosines, rows[i].n, rows[i].multi, scores);
+        for (uint32_t j = 0; j < rows[i].n; j++)
+            TEST_NEAR(scores[j], rows[i].want[j], 1e-6);
+    }
+    TEST_NEAR(classify_temperature(NULL), CLASSIFY_TEMPERATURE, 0);
+    TEST_NEAR(classify_temperature(&own), CLASSIFY_TEMPERATURE, 0);
+    TEST_NEAR(classify_temperature(&hot), 1, 0);
+}
+
+static void test_templates(void **state) {
+    (void)state;
+    static const struct zero_shot one = {.template_text = "it is {}"},
+                                  han = {.template_han = "是{}"},
+                                  both = {.template_text = "it is {}", .template_han = "是{}"};
+    static const struct {
+        const char *name;
+        const struct zero_shot *settings;
+        const char *label, *want;
+    } rows[] = {
+        {"no settings", NULL, "退款", "{}"},
+        {"one for all", &one, "退款", "it is {}"},
+        {"for Han alone", &han, "refund", "{}"},
+        {"Han", &han, "退款", "是{}"},
+        {"both: latin", &both, "refund", "it is {}"},
+        {"both: Han", &both, "退款", "是{}"},
+        {"one character is enough", &both, "VIP 客", "是{}"},
+        {"kana are none", &both, "はい", "it is {}"},
+        {"Hangul is none", &both, "환불", "it is {}"},
+        {"beyond the first plane", &both, "\xf0\xa0\x80\x80", "是{}"},
+        {"broken UTF-8", &both, "\xe9\x80", "it is {}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct view got = classify_template(rows[i].settings, view_of(rows[i].label));
+        TEST_TRUE(view_equal(got, view_of(rows[i].want)));
     }
 }
 
@@ -37,7 +99,7 @@ static void test_scores_add_up(void **state) {
     float x[64];
     for (int i = 0; i < 64; i++)
         x[i] = sinf((float)i);
-    classify_scores(x, 64, false, x); /* in place */
+    classify_scores(NULL, x, 64, false, x); /* in place */
     double sum = 0;
     for (int i = 0; i < 64; i++)
         sum += (double)x[i];
@@ -194,6 +256,7 @@ static void test_hypothesis(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores),     cmocka_unit_test(test_scores_add_up),
+        cmocka_unit_test(test_settings),   cmocka_unit_test(test_templates),
         cmocka_unit_test(test_nli),        cmocka_unit_test(test_head),
         cmocka_unit_test(test_order),      cmocka_unit_test(test_order_of_many),
         cmocka_unit_test(test_hypothesis),

@@ -335,6 +335,12 @@ static void test_files(void **state) {
          STATUS_DATA_LOSS, "'q'", NOTHING},
         {"prompts of another kind", "config_sentence_transformers.json", "{\"prompts\":[]}",
          STATUS_DATA_LOSS, "prompts", NOTHING},
+        {"broken settings", "ember_zero_shot.json", "{\"temperature\":20}", STATUS_DATA_LOSS,
+         "ember_zero_shot.json: temperature is 20, want 0.001 to 10", NOTHING},
+        {"settings that are a misspelling", "ember_zero_shot.json", "{\"templat\":\"{}\"}",
+         STATUS_DATA_LOSS, "ember_zero_shot.json: there is no 'templat'", NOTHING},
+        {"settings that are no JSON", "ember_zero_shot.json", "temperature", STATUS_DATA_LOSS,
+         "ember_zero_shot.json", NOTHING},
         {"default of none", "config_sentence_transformers.json",
          "{\"prompts\":{\"q\":\"\"},\"default_prompt_name\":\"r\"}", STATUS_DATA_LOSS,
          "default_prompt_name", NOTHING},
@@ -408,6 +414,36 @@ static void test_prompts(void **state) {
     TEST_TRUE(dir == NULL);
 }
 
+/* With a head nothing would use them. */
+static void test_zero_shot(void **state) {
+    (void)state;
+    static const char text[] = "{\"template_han\":\"是{}\",\"temperature\":0.5}";
+    struct model_dir *dir = NULL;
+    struct err err;
+    lay_out("x", "");
+    TEST_EQ(model_dir_open(work.path, &dir, NULL), STATUS_OK);
+    TEST_TRUE(dir->zero_shot == NULL);
+    model_dir_close(&dir);
+    lay_out(ZERO_SHOT_FILE, text);
+    TEST_EQ(model_dir_open(work.path, &dir, NULL), STATUS_OK);
+    TEST_STR_EQ(dir->zero_shot->template_han, "是{}");
+    TEST_NEAR(dir->zero_shot->temperature, 0.5, 0);
+    model_dir_close(&dir);
+    static const char *const files[] = {"config.json", "model.safetensors", "vocab.txt"};
+    golden_empty(work.path, false);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[256];
+        snprintf(path, sizeof path, GOLDEN_DIR "/reranker/hf/%s", files[i]);
+        if (access(path, F_OK) == 0)
+            golden_copy(&work, path, files[i]);
+    }
+    TEST_EQ(model_dir_open(work.path, &dir, NULL), STATUS_OK);
+    model_dir_close(&dir);
+    golden_write(&work, ZERO_SHOT_FILE, text, strlen(text));
+    TEST_EQ(model_dir_open(work.path, &dir, &err), STATUS_UNIMPLEMENTED);
+    TEST_HAS(err.text, "ember_zero_shot.json: the model has a head");
+}
+
 static void fingerprint_of(char out[9]) {
     struct model_dir *dir = NULL;
     struct err err = {0};
@@ -436,6 +472,7 @@ static void test_fingerprint(void **state) {
         {"tokenizer.json", true}, /* these are not in the base: to be there is a change */
         {"special_tokens_map.json", true},
         {"label_mapping.json", true},
+        {"ember_zero_shot.json", true},
         {"README.md", false},
         {"config_sentence_transformers.json", false}, /* a prompt is part of the text */
     };
@@ -552,8 +589,9 @@ int main(void) {
         cmocka_unit_test(test_config),        cmocka_unit_test(test_families),
         cmocka_unit_test(test_family_values), cmocka_unit_test(test_config_values),
         cmocka_unit_test(test_files),         cmocka_unit_test(test_tokenizer_limit),
-        cmocka_unit_test(test_prompts),       cmocka_unit_test(test_fingerprint),
-        cmocka_unit_test(test_name),          cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_prompts),       cmocka_unit_test(test_zero_shot),
+        cmocka_unit_test(test_fingerprint),   cmocka_unit_test(test_name),
+        cmocka_unit_test(test_golden),
     };
     golden_make(&work);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,13 +44,15 @@ static void test_heads(void **state) {
         const char *last;
     } rows[] = {
         {"dim=7", ENGINE_HEAD_NONE, 7, 0, ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY, false, NULL},
+        {"dim=7,zero_shot=1", ENGINE_HEAD_NONE, 7, 0, ENGINE_TASK_EMBED | ENGINE_TASK_CLASSIFY,
+         false, NULL},
         {"head=labels,labels=3", ENGINE_HEAD_LABELS, 3, 3, ENGINE_TASK_CLASSIFY, false, "label 2"},
         {"head=labels,sigmoid=1", ENGINE_HEAD_LABELS, 4, 4, ENGINE_TASK_CLASSIFY, true, "label 3"},
         {"head=nli", ENGINE_HEAD_NLI, 3, 3, ENGINE_TASK_CLASSIFY, false, "entailment"},
         {"head=score,tokens=9", ENGINE_HEAD_SCORE, 1, 1, ENGINE_TASK_RERANK, true, "label 0"},
     };
-    char seen[5][9] = {{0}};
-    for (size_t i = 0; i < 5; i++) {
+    char seen[6][9] = {{0}};
+    for (size_t i = 0; i < 6; i++) {
         TEST_ROW(rows[i].spec);
         open_fake(rows[i].spec);
         const struct engine_info *info = engine_info(engine);
@@ -59,6 +61,8 @@ static void test_heads(void **state) {
         TEST_EQ(info->n_labels, rows[i].n_labels);
         TEST_EQ(info->tasks, rows[i].tasks | ENGINE_TASK_TOKENIZE);
         TEST_EQ(info->sigmoid, rows[i].sigmoid);
+        TEST_TRUE(engine_zero_shot(engine) ==
+                  (strstr(rows[i].spec, "zero_shot") ? &engine_fake_zero_shot : NULL));
         if (rows[i].last)
             TEST_TRUE(view_equal(engine_label(engine, info->n_labels - 1), view_of(rows[i].last)));
         if (info->head == ENGINE_HEAD_NLI) {

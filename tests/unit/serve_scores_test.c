@@ -2,6 +2,10 @@
  * own, rerank. What must come out is computed here from the logits the fake engine gives. */
 #include "support/scores_world.h"
 
+#include "engine/engine_fake.h"
+#include "engine/vector.h"
+#include "model/zero_shot.h"
+
 /* ---------------------------------------------------------------- entailment */
 
 enum { TEXTS = 2, LABELS = 3 };
@@ -135,6 +139,108 @@ static void test_shared_pairs(void **state) {
     TEST_EQ(seen.n, 4);
     TEST_EQ(counter_get(&stats->shared), 1);
     TEST_EQ(seen_classify().facts.source[0], WIRE_SOURCE_SHARED);
+}
+
+/* ---------------------------------------------------------------- by cosine, with settings */
+
+static int setup_settings(void **state) {
+    world_m1 = "dim=8,tokens=16,nan=1,zero_shot=1";
+    return setup(state);
+}
+
+static int teardown_settings(void **state) {
+    world_m1 = world_vectors;
+    return teardown(state);
+}
+
+static void want_cosine(const char *text, const char *const *hypotheses, uint32_t n, bool multi,
+                        float *scores) {
+    float whole[WORLD_DIM], label[WORLD_DIM];
+    world_vector(&world, WORLD_M1, view_of(text), ENGINE_CUT_RIGHT, 0, whole);
+    for (uint32_t l = 0; l < n; l++) {
+        world_vector(&world, WORLD_M1, view_of(hypotheses[l]), ENGINE_CUT_RIGHT, 0, label);
+        scores[l] = vector_cosine(whole, label, WORLD_DIM);
+    }
+    classify_scores(&engine_fake_zero_shot, scores, n, multi, scores);
+}
+
+/* The settings' templates, by script; a request's own; and what is known from before: a template
+ * that makes the same hypotheses is the same request. */
+static void test_settings(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *pattern, *labels[2], *hypotheses[2];
+        uint32_t n;
+        bool multi;
+        enum wire_source source;
+        uint32_t puts; /* vectors, and one for scores */
+    } rows[] = {
+        {"a template for each script",
+         "",
+         {"aa", "退款"},
+         {"<aa>", "\"退款\""},
+         2,
+         false,
+         WIRE_SOURCE_MODEL,
+         4},
+        {"known", "", {"aa", "退款"}, {"<aa>", "\"退款\""}, 2, false, WIRE_SOURCE_MEMORY, 0},
+        {"the other script's is spelt out",
+         "<{}>",
+         {"aa", "退款"},
+         {"<aa>", "<退款>"},
+         2,
+         false,
+         WIRE_SOURCE_MODEL,
+         2},
+        {"that is known, too",
+         "<{}>",
+         {"aa", "退款"},
+         {"<aa>", "<退款>"},
+         2,
+         false,
+         WIRE_SOURCE_MEMORY,
+         0},
+        {"one script", "", {"aa", "b"}, {"<aa>", "<b>"}, 2, false, WIRE_SOURCE_MODEL, 2},
+        {"the default is spelt out",
+         "<{}>",
+         {"aa", "b"},
+         {"<aa>", "<b>"},
+         2,
+         false,
+         WIRE_SOURCE_MEMORY,
+         0},
+        {"everybody else's default",
+         "{}",
+         {"aa", "b"},
+         {"aa", "b"},
+         2,
+         false,
+         WIRE_SOURCE_MODEL,
+         3},
+        {"one by one", "", {"aa", "b"}, {"<aa>", "<b>"}, 2, true, WIRE_SOURCE_MEMORY, 1},
+        {"alone", "", {"aa"}, {"<aa>"}, 1, false, WIRE_SOURCE_MEMORY, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        TEST_ROW(rows[i].name);
+        struct view text = view_of("text"), labels[2];
+        uint64_t puts = world.cache.puts;
+        float scores[2];
+        for (uint32_t l = 0; l < rows[i].n; l++)
+            labels[l] = view_of(rows[i].labels[l]);
+        classify(WORLD_M1,
+                 &(struct wire_classify_request){.texts = &text,
+                                                 .n_texts = 1,
+                                                 .labels = labels,
+                                                 .n_labels = rows[i].n,
+                                                 .hypothesis_template = view_of(rows[i].pattern),
+                                                 .multi_label = rows[i].multi});
+        world_finish(&world);
+        struct wire_classify_reply reply = seen_classify();
+        want_cosine("text", rows[i].hypotheses, rows[i].n, rows[i].multi, scores);
+        check_scores(&reply.results[0], scores, rows[i].n, rows[i].n);
+        TEST_EQ(reply.facts.source[0], rows[i].source);
+        TEST_EQ(world.cache.puts - puts, rows[i].puts);
+    }
 }
 
 /* ---------------------------------------------------------------- labels of its own */
@@ -283,8 +389,13 @@ static void test_same_document(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        SCORES_TEST(test_nli),        SCORES_TEST(test_packed), SCORES_TEST(test_shared_pairs),
-        SCORES_TEST(test_own_labels), SCORES_TEST(test_rerank), SCORES_TEST(test_same_document),
+        cmocka_unit_test_setup_teardown(test_settings, setup_settings, teardown_settings),
+        SCORES_TEST(test_nli),
+        SCORES_TEST(test_packed),
+        SCORES_TEST(test_shared_pairs),
+        SCORES_TEST(test_own_labels),
+        SCORES_TEST(test_rerank),
+        SCORES_TEST(test_same_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

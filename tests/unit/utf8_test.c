@@ -50,6 +50,22 @@ static void test_put_and_next(void **state) { /* every scalar value there and ba
     }
 }
 
+static void test_ideographs(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t cp;
+        bool want;
+    } rows[] = {
+        {'a', false},      {0x33ff, false}, {0x3400, true},  {0x4dbf, true},  {0x4dc0, false},
+        {0x4e00, true},    {0x9fff, true},  {0xa000, false}, {0xac00, false}, {0xf900, true},
+        {0xfaff, true},    {0x3042, false}, {0x20000, true}, {0x2b81f, true}, {0x2b820, false},
+        {0x2b920, true},   {0x2ceaf, true}, {0x2f800, true}, {0x2fa1f, true}, {0x2fa20, false},
+        {0x10ffff, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        TEST_EQ(utf8_is_ideograph(rows[i].cp), rows[i].want);
+}
+
 static void test_count(void **state) {
     (void)state;
     TEST_EQ(utf8_count(view_of("a退\xf0\x9f\x98\x80")), 3);
@@ -57,8 +73,8 @@ static void test_count(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_valid_prefix),
-                                       cmocka_unit_test(test_put_and_next),
-                                       cmocka_unit_test(test_count)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_valid_prefix), cmocka_unit_test(test_put_and_next),
+        cmocka_unit_test(test_ideographs), cmocka_unit_test(test_count)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "tool.h"
 
 #include "base/cfg.h"
+#include "engine/classify.h"
 #include "engine/engine_cpu.h"
 #include "facts.h"
 #include "model/dir.h"
@@ -235,6 +236,30 @@ static void put_prompts(struct facts *p, const struct subject *s) {
         facts_text(p, "default_prompt", s->dir->default_prompt);
 }
 
+static void put_template(struct facts *p, const char *key, const char *text) {
+    if (!*text)
+        return;
+    facts_key(p, key);
+    facts_quote(view_of(text));
+    if (!p->json)
+        putchar('\n');
+}
+
+/* ember_zero_shot.json, where it is there. */
+static void put_zero_shot(struct facts *p, const struct subject *s) {
+    const struct zero_shot *settings = s->dir->zero_shot;
+    if (!settings)
+        return;
+    put_template(p, "template", settings->template_text);
+    put_template(p, "template_han", settings->template_han);
+    facts_number(p, "temperature", (double)classify_temperature(settings), 4,
+                 "of scores of labels");
+    if (!settings->multi)
+        return;
+    facts_number(p, "multi_midpoint", (double)settings->midpoint, 4, "is the cosine of score 0.5");
+    facts_number(p, "multi_temperature", (double)settings->multi_temperature, 4, "");
+}
+
 static void report(const struct subject *s, bool json) {
     struct facts p = facts_begin(json);
     put_model(&p, s);
@@ -242,6 +267,7 @@ static void report(const struct subject *s, bool json) {
     put_weights(&p, s);
     put_kernels(&p, s);
     put_prompts(&p, s);
+    put_zero_shot(&p, s);
     facts_text(&p, "self_check", s->self_check.status == STATUS_OK ? "ok" : s->self_check.text);
     facts_end(&p);
 }

@@ -268,7 +268,9 @@ struct ember_classify_options {
 /* Scores of labels for each of `n` texts, best label first: of 1 to 64 of your own, for models of
  * vectors (by cosine) and of entailment (each text is read with each label), or, with n_labels 0,
  * of those the model was trained with (up to 1024). Template and multi_label go with labels of your
- * own. A model takes one or the other and says so: ember_describe() tells which. */
+ * own. A model takes one or the other and says so: ember_describe() tells which.
+ * Scores by cosine are a softmax at temperature 0.05 unless the model's directory says another:
+ * compare them with others of the same fingerprint only. */
 EMBER_API enum ember_status ember_classify(ember_t *self, const char *const *texts, size_t n,
                                            const char *const *labels, size_t n_labels,
                                            const struct ember_classify_options *options,
