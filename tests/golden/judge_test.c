@@ -70,15 +70,10 @@ static void test_retrieval(void **state) {
     tool_expect(judge(found, "--task retrieval --dimensions 97"), 2, "the model has 96");
 }
 
-/* A model that publishes a prompt for queries alone: "cat" is looked for as "the cat". */
-static void test_prompts(void **state) {
-    (void)state;
+/* The model in a folder m of our own, for one more file. */
+static void copy_model(void) {
     static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json",
                                         "tokenizer_config.json", "vocab.txt"};
-    static const char prompts[] = "{\"prompts\": {\"query\": \"the \", \"plain\": \"\"}}";
-    static const char rows[] = "{\"query\": \"cat\", \"document\": \"the cat\"}\n"
-                               "{\"query\": \"cat\", \"document\": \"cat\"}\n"
-                               "{\"query\": \"cat\", \"document\": \"the cat\"}\n";
     golden_empty(golden_work.path, false);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char from[300], to[100];
@@ -86,6 +81,16 @@ static void test_prompts(void **state) {
         snprintf(to, sizeof to, "m/%s", files[i]);
         golden_copy(&golden_work, from, to);
     }
+}
+
+/* A model that publishes a prompt for queries alone: "cat" is looked for as "the cat". */
+static void test_prompts(void **state) {
+    (void)state;
+    static const char prompts[] = "{\"prompts\": {\"query\": \"the \", \"plain\": \"\"}}";
+    static const char rows[] = "{\"query\": \"cat\", \"document\": \"the cat\"}\n"
+                               "{\"query\": \"cat\", \"document\": \"cat\"}\n"
+                               "{\"query\": \"cat\", \"document\": \"the cat\"}\n";
+    copy_model();
     golden_write(&golden_work, "m/config_sentence_transformers.json", prompts, strlen(prompts));
     golden_write(&golden_work, "rows.jsonl", rows, strlen(rows));
     TEST_EQ(tool_run("eval --model %s/m --task retrieval %s/rows.jsonl", golden_work.path,
@@ -117,6 +122,52 @@ static void test_zeroshot(void **state) {
     tool_expect(judge(rows, "--task zeroshot --limit 1"), 1, "a single label");
     TEST_EQ(judge(rows, "--task zeroshot --labels cat,house,water,dog --json"), 0);
     TEST_HAS(tool_output, "\"labels\": 4,");
+}
+
+/* Settings beside a model: its template finds "the cat", its temperature is in use; a template of
+ * the command line goes first, and what is better is told in the form of the file. */
+static void test_settings(void **state) {
+    (void)state;
+    static const char rows[] = "{\"text\": \"the cat\", \"label\": \"cat\"}\n"
+                               "{\"text\": \"the house\", \"label\": \"house\"}\n"
+                               "{\"text\": \"一 只\", \"label\": \"只\"}\n";
+    static const char settings[] =
+        "{\"template\": \"the {}\", \"template_han\": \"一 {}\", \"temperature\": 2, "
+        "\"multi_label\": {\"midpoint\": 0.25, \"temperature\": 0.5}}";
+    copy_model();
+    golden_write(&golden_work, "rows.jsonl", rows, strlen(rows));
+    const char *dir = golden_work.path;
+    TEST_EQ(tool_run("eval --model %s/m --task zeroshot %s/rows.jsonl", dir, dir), 0);
+    TEST_NEAR(figure("temperature"), 0.05, 0);
+    golden_write(&golden_work, "m/ember_zero_shot.json", settings, strlen(settings));
+    TEST_EQ(tool_run("eval --model %s/m --task zeroshot %s/rows.jsonl", dir, dir), 0);
+    TEST_NEAR(figure("accuracy"), 1, 0);
+    TEST_NEAR(figure("temperature"), 2, 0);
+    const double loss = figure("log_loss");
+    TEST_TRUE(loss > 0.2 && loss < log(3)); /* so warm, little is said */
+    TEST_NEAR(figure("ece"), 1 - exp(-loss), 0.01);
+    tool_expect(
+        tool_run("eval --model %s/m --task zeroshot --calibrate --json %s/rows.jsonl", dir, dir), 0,
+        "\"settings\": {\"template\": \"the {}\", \"template_han\": \"一 {}\", "
+        "\"temperature\": 0.001, \"multi_label\": {\"midpoint\": 0.");
+    tool_expect(tool_run("eval --model %s/m --task zeroshot --template it{} --calibrate "
+                         "%s/rows.jsonl",
+                         dir, dir),
+                0, "\nsettings       {\"template\": \"it{}\", \"temperature\": ");
+    tool_expect(tool_run("inspect %s/m", dir), 0,
+                "\ntemplate       \"the {}\"\ntemplate_han   \"一 {}\"\ntemperature    2.0000");
+    tool_expect(tool_run("inspect --json %s/m", dir), 0, "\"multi_midpoint\": 0.2500,");
+    tool_expect(tool_run("eval --model %s/m --task sts --calibrate %s/rows.jsonl", dir, dir), 2,
+                "--calibrate goes with --task zeroshot");
+    tool_expect(tool_run("eval --model %s/m --task zeroshot --calibrate --dimensions 8 x", dir), 2,
+                "without --dimensions");
+    tool_expect(
+        tool_run("eval --task zeroshot --calibrate --model " GOLDEN_DIR "/nli-zh/modelscope x"), 1,
+        "--calibrate is for models of vectors");
+    golden_write(&golden_work, "m/ember_zero_shot.json", "{\"temp\": 1}", 11);
+    tool_expect(tool_run("inspect %s/m", dir), 1,
+                "/m/ember_zero_shot.json: there is no 'temp'; there are template, template_han, "
+                "temperature, multi_label\n");
 }
 
 /* ---- models with heads: the golden answers say which label is first */
@@ -367,9 +418,13 @@ static void test_usage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_similarity), cmocka_unit_test(test_retrieval),
-        cmocka_unit_test(test_prompts),    cmocka_unit_test(test_zeroshot),
-        cmocka_unit_test(test_heads),      cmocka_unit_test(test_rows_that_make_no_sense),
+        cmocka_unit_test(test_similarity),
+        cmocka_unit_test(test_retrieval),
+        cmocka_unit_test(test_prompts),
+        cmocka_unit_test(test_zeroshot),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_rows_that_make_no_sense),
         cmocka_unit_test(test_usage),
     };
     return cmocka_run_group_tests(tests, golden_set_up, golden_tear_down);

@@ -15,7 +15,7 @@ struct settings {
     char model[CFG_TEXT_MAX], kernel[64], labels[LABELS_TEXT_MAX], template_text[CFG_TEXT_MAX];
     char prompt[CFG_TEXT_MAX], query_prompt[CFG_TEXT_MAX], document_prompt[CFG_TEXT_MAX];
     uint32_t task, precision, threads, limit, dimensions;
-    bool json, quiet;
+    bool json, quiet, calibrate;
 };
 
 /* In the order of --task. */
@@ -50,8 +50,10 @@ static const struct cfg_row rows[] = {
     CFG_HEADING("Zero-shot"),
     CFG_TEXT("labels", struct settings, labels, NULL, "A,B,...",
              "the labels to choose from; default: those of the rows"),
-    CFG_TEXT("template", struct settings, template_text, "{}", "TEXT",
-             "what is said of a label, \"This text is about {}.\""),
+    CFG_TEXT("template", struct settings, template_text, NULL, "TEXT",
+             "what is said of a label, \"This text is about {}.\"; default: the model's, else {}"),
+    CFG_BOOL("calibrate", struct settings, calibrate,
+             "look for the temperature with the least log loss, and for the curve of labels alone"),
     CFG_HEADING("Output"),
     CFG_BOOL("json", struct settings, json, "print one JSON object"),
     CFG_BOOL("quiet", struct settings, quiet, "show no progress"),
@@ -68,6 +70,9 @@ static const struct cfg cfg = {
         "other\n"
         "two accuracy and macro F1 over the labels that occur. Equal scores share their average\n"
         "rank, so a model that says the same of everything is not helped by the file's order.\n"
+        "zeroshot also tells whether scores are chances: the mean log loss, and the expected\n"
+        "calibration error in 15 bins, at the temperature in use. --calibrate prints settings for\n"
+        "ember_zero_shot.json in the model directory; judge them on other rows than these.\n"
         "Random weights (`ember-model synth`) know no more than which words texts share.\n\n"
         "Examples:\n"
         "  ember-model eval --task sts --model models/minilm stsb-dev.jsonl\n"
@@ -150,6 +155,15 @@ enum tool_exit eval_main(int argc, char **argv) {
         err_set(&err, STATUS_INVALID_ARGUMENT, "eval takes --model DIR and one file; see --help");
         return tool_fail(&err);
     }
+    if (s.calibrate && tasks[s.task] != eval_zeroshot) {
+        err_set(&err, STATUS_INVALID_ARGUMENT, "--calibrate goes with --task zeroshot");
+        return tool_fail(&err);
+    }
+    if (s.calibrate && s.dimensions) {
+        err_set(&err, STATUS_INVALID_ARGUMENT,
+                "--calibrate looks at whole vectors, as workers do: without --dimensions");
+        return tool_fail(&err);
+    }
     engine_t *engine = NULL;
     const struct engine_options options = {.precision = (enum engine_precision)s.precision,
                                            .kernel = *s.kernel ? s.kernel : NULL};
@@ -162,6 +176,7 @@ enum tool_exit eval_main(int argc, char **argv) {
                             .dimensions = s.dimensions,
                             .labels = s.labels,
                             .template_text = s.template_text,
+                            .calibrate = s.calibrate,
                             .outputs = {.engine = engine,
                                         .threads = parallel_threads(s.threads),
                                         .progress = s.quiet ? NULL : "texts"}};

@@ -5,15 +5,20 @@
 #include "base/limits.h"
 #include "engine/classify.h"
 #include "engine/vector.h"
+#include "eval_calibration.h"
 #include "eval_metrics.h"
 #include "eval_rows.h"
+#include "model/zero_shot.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct labelled {
     struct text_list texts, labels;
     uint32_t *text, *truth; /* [n] */
     uint32_t *guess;        /* [texts.n] */
+    float *x;               /* [texts.n, labels.n] of zero-shot: what the softmax is taken of */
     uint32_t n;
 };
 
@@ -23,6 +28,7 @@ static void labelled_done(struct labelled *l) {
     free(l->text);
     free(l->truth);
     free(l->guess);
+    free(l->x);
 }
 
 /* `fixed`: the labels are known, and a row with another one makes no sense. */
@@ -121,8 +127,11 @@ static enum status make_hypotheses(const struct eval *self, const struct labelle
     char text[LIMIT_TEMPLATE_BYTES + LIMIT_LABEL_BYTES];
     enum status st = STATUS_OK;
     for (uint32_t i = 0; i < l->labels.n && st == STATUS_OK; i++) {
-        const size_t bytes =
-            classify_hypothesis(view_of(self->template_text), l->labels.at[i], text, sizeof text);
+        const struct view pattern =
+            *self->template_text
+                ? view_of(self->template_text)
+                : classify_template(engine_zero_shot(self->outputs.engine), l->labels.at[i]);
+        const size_t bytes = classify_hypothesis(pattern, l->labels.at[i], text, sizeof text);
         uint32_t index;
         if (bytes == 0)
             return err_set(err, STATUS_INVALID_ARGUMENT,
@@ -135,16 +144,17 @@ static enum status make_hypotheses(const struct eval *self, const struct labelle
 
 static enum status by_cosine(struct eval *self, struct labelled *l,
                              const struct text_list *hypotheses, struct err *err) {
-    float *texts = NULL, *labels = NULL, scores[EVAL_LABELS_MAX];
+    float *texts = NULL, *labels = NULL;
     uint32_t dim = 0;
     enum status st =
         eval_vectors(self, hypotheses->at, hypotheses->n, self->prompt, &dim, &labels, err);
     if (st == STATUS_OK)
         st = eval_vectors(self, l->texts.at, l->texts.n, self->prompt, &dim, &texts, err);
     for (uint32_t i = 0; st == STATUS_OK && i < l->texts.n; i++) {
+        float *row = l->x + (size_t)i * hypotheses->n;
         for (uint32_t k = 0; k < hypotheses->n; k++)
-            scores[k] = vector_cosine(texts + (size_t)i * dim, labels + (size_t)k * dim, dim);
-        l->guess[i] = largest(scores, hypotheses->n);
+            row[k] = vector_cosine(texts + (size_t)i * dim, labels + (size_t)k * dim, dim);
+        l->guess[i] = largest(row, hypotheses->n);
     }
     free(texts);
     free(labels);
@@ -172,9 +182,12 @@ static enum status by_nli(struct eval *self, struct labelled *l, const struct te
         }
         st = outputs_of(&self->outputs, first, second, n * n_labels, &logits, err);
         for (uint32_t i = 0; i < n && st == STATUS_OK; i++) {
-            classify_nli(logits + (size_t)i * n_labels * info->dim, n_labels, info->dim,
-                         info->entailment, info->contradiction, false, scores);
+            const float *rows = logits + (size_t)i * n_labels * info->dim;
+            classify_nli(rows, n_labels, info->dim, info->entailment, info->contradiction, false,
+                         scores);
             l->guess[at + i] = largest(scores, n_labels);
+            for (uint32_t k = 0; k < n_labels; k++)
+                l->x[(size_t)(at + i) * n_labels + k] = rows[k * info->dim + info->entailment];
         }
         free(logits);
         logits = NULL;
@@ -184,11 +197,71 @@ static enum status by_nli(struct eval *self, struct labelled *l, const struct te
     return st;
 }
 
+/* What would go into the model's settings, as one line. */
+static void put_settings(struct eval *self, double temperature, const double *midpoint,
+                         double multi_temperature) {
+    const struct zero_shot *old = engine_zero_shot(self->outputs.engine);
+    const char *const names[] = {"template", "template_han"};
+    const char *const texts[] = {*self->template_text ? self->template_text
+                                 : old                ? old->template_text
+                                                      : "",
+                                 old && !*self->template_text ? old->template_han : ""};
+    char quoted[6 * LIMIT_TEMPLATE_BYTES + 3]; /* \\u0000 is the longest escape */
+    facts_key(&self->facts, "settings");
+    putchar('{');
+    for (int i = 0; i < 2; i++) {
+        json_quote(view_of(texts[i]), quoted, sizeof quoted);
+        if (*texts[i])
+            printf("\"%s\": %s, ", names[i], quoted);
+    }
+    printf("\"temperature\": %.4g", temperature);
+    if (midpoint)
+        printf(", \"multi_label\": {\"midpoint\": %.4g, \"temperature\": %.4g}", *midpoint,
+               multi_temperature);
+    fputs(self->json ? "}" : "}\n", stdout);
+}
+
+static void put_better(struct eval *self, const struct calibration_rows *rows) {
+    const double min = ZERO_SHOT_TEMPERATURE_MIN, max = ZERO_SHOT_TEMPERATURE_MAX;
+    const double best = calibration_temperature(rows, min, max);
+    const struct calibration then = calibration_of(rows, best);
+    double midpoint = 0, alone = 0;
+    facts_number(&self->facts, "best_temperature", best, 4, "");
+    facts_number(&self->facts, "best_log_loss", then.log_loss, 4, "");
+    facts_number(&self->facts, "best_ece", then.ece, 4, "");
+    const bool curve = calibration_curve(rows, &midpoint, &alone) && fabs(midpoint) <= 1 &&
+                       alone >= min && alone <= max;
+    put_settings(self, best, curve ? &midpoint : NULL, alone);
+}
+
+/* Behind the figures of judge(). */
+static void put_calibration(struct eval *self, const struct labelled *l) {
+    const bool cosine = engine_info(self->outputs.engine)->head == ENGINE_HEAD_NONE;
+    const struct zero_shot *settings = engine_zero_shot(self->outputs.engine);
+    const double temperature = cosine ? (double)classify_temperature(settings) : 1;
+    const struct calibration_rows rows = {
+        .x = l->x, .text = l->text, .truth = l->truth, .n = l->n, .n_labels = l->labels.n};
+    const struct calibration now = calibration_of(&rows, temperature);
+    facts_number(&self->facts, "temperature", temperature, 4, "");
+    facts_number(&self->facts, "log_loss", now.log_loss, 4, "");
+    facts_number(&self->facts, "ece", now.ece, 4, "");
+    if (self->calibrate)
+        put_better(self, &rows);
+}
+
+static bool make_room(struct labelled *l) {
+    l->x = malloc((size_t)l->texts.n * l->labels.n * sizeof *l->x);
+    return l->x != NULL;
+}
+
 enum status eval_zeroshot(struct eval *self, struct err *err) {
     const enum engine_head head = engine_info(self->outputs.engine)->head;
     if (head != ENGINE_HEAD_NONE && head != ENGINE_HEAD_NLI)
         return err_set(err, STATUS_FAILED_PRECONDITION,
                        "zero-shot needs a model that embeds, or one with an NLI head");
+    if (self->calibrate && head == ENGINE_HEAD_NLI)
+        return err_set(err, STATUS_FAILED_PRECONDITION,
+                       "--calibrate is for models of vectors: one with a head has no settings");
     struct labelled l = {0};
     struct text_list hypotheses = {0};
     enum status st = labels_of_flag(self, &l, err);
@@ -199,11 +272,16 @@ enum status eval_zeroshot(struct eval *self, struct err *err) {
                      self->path);
     if (st == STATUS_OK)
         st = make_hypotheses(self, &l, &hypotheses, err);
+    if (st == STATUS_OK && !make_room(&l))
+        st = err_set(err, STATUS_RESOURCE_EXHAUSTED,
+                     "no memory for scores of %u labels for %u texts", l.labels.n, l.texts.n);
     if (st == STATUS_OK)
         st = head == ENGINE_HEAD_NLI ? by_nli(self, &l, &hypotheses, err)
                                      : by_cosine(self, &l, &hypotheses, err);
     if (st == STATUS_OK)
         st = judge(self, &l, err);
+    if (st == STATUS_OK)
+        put_calibration(self, &l);
     text_list_done(&hypotheses);
     labelled_done(&l);
     return st;

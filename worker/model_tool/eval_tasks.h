@@ -23,7 +23,8 @@ struct eval {
     uint32_t limit;              /* rows; 0: all */
     uint32_t dimensions;         /* of vectors; 0: all */
     const char *labels;          /* of zero-shot, "a,b,c"; "": those of the file */
-    const char *template_text;   /* of zero-shot */
+    const char *template_text;   /* of zero-shot; "": the model's */
+    bool calibrate;              /* of zero-shot: look for better settings */
     struct view prompt;          /* in front of texts; of retrieval: of queries */
     struct view document_prompt; /* of retrieval */
     struct outputs outputs;
