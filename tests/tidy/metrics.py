@@ -3,6 +3,7 @@
 test in which it fires and one in which it does not. Prints what is wrong, one a line; exit 1 when there is anything.
 
   metrics.py SOURCE [BUILD]
+  metrics.py --as-rules SOURCE      print the dashboard's expressions as recording rules, for promtool to read
 
 Names are taken from the sources, with BUILD also from a broker and a worker (with the fake engine) that are started; labels are compared
 with what those two tell. Exit 77 without PyYAML.
@@ -14,8 +15,10 @@ try:
 except ImportError:
     sys.exit(77)
 
-SOURCE = os.path.abspath(sys.argv[1])
-BUILD = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
+AS_RULES = sys.argv[1] == "--as-rules"
+ARGUMENTS = sys.argv[2:] if AS_RULES else sys.argv[1:]
+SOURCE = os.path.abspath(ARGUMENTS[0])
+BUILD = os.path.abspath(ARGUMENTS[1]) if len(ARGUMENTS) > 1 else None
 OURS = re.compile(r"\b(?:ember|process|fleet)[_:][a-z0-9_:]+")
 TARGET_LABELS = {"job", "instance", "fleet"}  # of the scrape, not of the programs
 problems = []
@@ -133,6 +136,13 @@ def check_alerts():
                     problems.append(f"{name}: no test in which it {kind}")
 
 
+def as_rules():
+    exprs = [e.replace("$__rate_interval", "5m").replace("$fleet", "main") for where, e in expressions() if where.startswith("panel")]
+    rules = [{"record": f"panel:expression{i}", "expr": e} for i, e in enumerate(exprs)]
+    print(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    return 0
+
+
 def main():
     names, pages = in_sources(), {}
     if BUILD and os.path.exists(f"{BUILD}/worker/ember-worker-fake"):
@@ -153,4 +163,4 @@ def main():
     return 1 if problems else 0
 
 
-sys.exit(main())
+sys.exit(as_rules() if AS_RULES else main())
