@@ -237,6 +237,7 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
     t->flags = header->flags;
     slot = ticket_slot(self, t);
     account_hold(&self->accounts, t->account, t->body_bytes, t->work);
+    workload_offered(self, service, t->cost);
     wheel_add(&self->wheel, slot, t->deadline_us);
     retry_asked(&self->retry);
     if (!coalesce_join(self, t, body))

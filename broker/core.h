@@ -127,6 +127,7 @@ struct core_stats {    /* since the start */
     uint64_t strangers;        /* frames of unknown or wrong epoch */
     uint64_t unexpected;       /* well-formed frames that make no sense there */
     uint64_t replies_cut;      /* replies a client did not take */
+    uint64_t engine_us;        /* engine work that results told */
     struct histogram queue_us; /* admission to first dispatch */
     struct histogram total_us; /* admission to reply, of executed requests */
 };
@@ -237,6 +238,17 @@ struct core_service_view {
     double weight;          /* what its cost takes, beside the mean of all services */
 };
 struct core_service_view core_service(const core_t *self, uint32_t number, uint64_t now_us);
+
+/* What is asked of the workers, for scale.h. Work is engine time, in us of one runner. */
+struct core_load {
+    uint32_t live, suspect; /* workers */
+    uint32_t runners;       /* of the live */
+    uint64_t window, used;  /* of the live: cost they may have, and have */
+    double offered_us;      /* work of all that was let in, or refused for want of room, ever */
+    double waiting_us;      /* work that waits */
+};
+struct core_load core_load(const core_t *self);
+double core_hourly_cost(const core_t *self); /* of the connected workers, as they state it */
 
 /* What `number` stands for now, for this client: itself, or the model behind an empty name or a
  * route; 0 when nothing does. */

@@ -8,6 +8,7 @@
  *     ticket.c    the life of one ticket, and its one answer
  *     line.c      who waits, and whose turn it is      account.c  who holds how much
  *     learn.c     what results tell of paces (pace.c) and of what requests take
+ *     workload.c      how much engine work is asked for
  *     coalesce.c  equal requests share an execution
  *     hedge.c     second executions: of what is stuck, or slow
  *     suspect.c   workers that are not trusted for a while
@@ -110,6 +111,7 @@ struct service_state { /* parallel to fleet.services */
     uint64_t refused, shed; /* requests at the door, and after they had waited */
     struct pace pace;
     struct tempo tempo;
+    double told_us, told_cost; /* see workload.c */
 };
 
 struct core {
@@ -132,6 +134,7 @@ struct core {
     uint32_t lane_queued[WIRE_LANES], n_due; /* requests that wait; lines that are due */
     uint32_t mean16;                         /* moving mean of dispatched work, in sixteenths */
     double engine_us, engine_cost;           /* of results of late, see learn.c */
+    double told_us, told_cost, offered_us;   /* see workload.c */
     uint64_t queued_work, looked_us;
     uint64_t clock[WIRE_LANES]; /* see dispatch.c */
     uint32_t *doomed_clients, n_doomed_clients;
@@ -258,6 +261,11 @@ void learn_result(core_t *self, const struct run *run, const struct header *head
                   uint64_t now_us);
 void learn_look(core_t *self, uint64_t now_us);          /* several times a second */
 double learn_rate(const core_t *self, uint32_t service); /* cost per us; 0: not known */
+
+/* workload.c */
+void workload_offered(core_t *self, uint32_t service, uint32_t cost); /* let in, or refused */
+void workload_worked(core_t *self, uint32_t service, uint32_t engine_us);
+void workload_answered(core_t *self, uint32_t service, uint32_t cost);
 
 /* clients.c */
 void client_send(core_t *self, uint32_t client, const struct header *header,

@@ -56,13 +56,11 @@ void figures_publish(figures_t *self, const core_t *core, const struct figures_f
     s->draining = core_draining(core);
     s->uptime_us = now_us - self->started_us;
     s->workers = fleet->n_workers;
-    s->hourly_cost = 0;
     memset(s->by_state, 0, sizeof s->by_state);
     for (uint32_t i = 0; i < fleet->high_workers; i++) {
         s->by_state[fleet->workers[i].state]++;
-        if (fleet->workers[i].state != FLEET_FREE)
-            s->hourly_cost += fleet->workers[i].hourly_cost;
     }
+    s->hourly_cost = core_hourly_cost(core);
     s->n_services = 0;
     s->oldest_us = 0;
     for (uint32_t i = 1; i < fleet->n_services; i++) {
@@ -166,6 +164,34 @@ static void peers(const struct snapshot *s, struct expose_text *out) {
            "Well-formed messages that make no sense where they came.", s->stats.unexpected);
 }
 
+static void load(const struct snapshot *s, struct expose_text *out) {
+    const struct figures_frames *f = &s->frames;
+    if (f->has_load) {
+        simple(out, "ember_workers_desired", "gauge",
+               "Workers wanted for what is asked; the sum of all brokers of the same workers.",
+               f->desired);
+        expose_family(out, "ember_workers_load", "gauge",
+                      "Work asked for and waiting; 1: as much as all runners can do.");
+        expose_f64(out, "ember_workers_load", NULL, f->load);
+    }
+    simple(out, "ember_workers_runners", "gauge", "Threads that compute, of live workers.",
+           f->core_load.runners);
+    simple(out, "ember_workers_credit", "gauge",
+           "Cost that live workers would have at once from this broker.", f->core_load.window);
+    simple(out, "ember_workers_credit_used", "gauge", "Cost that they have.", f->core_load.used);
+    expose_family(out, "ember_engine_seconds_total", "counter",
+                  "Time of runners that answered requests took, as workers tell.");
+    expose_f64(out, "ember_engine_seconds_total", NULL, (double)s->stats.engine_us / 1e6);
+    expose_family(out, "ember_cost_dollars_total", "counter",
+                  "Hourly cost of the connected workers over time, in the currency they state it.");
+    expose_f64(out, "ember_cost_dollars_total", NULL, f->cost);
+    if (!f->has_cost_per_1000)
+        return;
+    expose_family(out, "ember_cost_dollars_per_1000_requests", "gauge",
+                  "Cost of the last five minutes by a thousand OK answers.");
+    expose_f64(out, "ember_cost_dollars_per_1000_requests", NULL, f->cost_per_1000);
+}
+
 static void keys(const struct snapshot *s, struct expose_text *out) {
     const struct guard_counts *k = &s->frames.keys;
     if (!s->frames.has_keys)
@@ -245,6 +271,7 @@ void figures_page(figures_t *self, struct expose_text *out) {
     const struct snapshot *s = &self->shown;
     requests(s, out);
     peers(s, out);
+    load(s, out);
     keys(s, out);
     simple(out, "ember_queue_size", "gauge", "Requests waiting for a worker.", s->queued);
     simple(out, "ember_queue_bytes", "gauge", "Their bodies.", s->queued_bytes);

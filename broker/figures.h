@@ -16,7 +16,14 @@ struct figures_frames { /* what the loop counts itself */
     uint64_t cut;                        /* clients given up for what they left unread */
     uint64_t unread_bytes;               /* now, of all clients */
     uint64_t memory_bytes, memory_limit; /* 0: not known, none */
-    bool has_keys;                       /* --curve-dir; without, the rest is not told */
+    bool has_load;                       /* the next three mean something */
+    double load;                         /* of the workers, see scale.h */
+    uint32_t desired;                    /* workers */
+    struct core_load core_load;          /* what both were made from */
+    double cost;                         /* of the workers since the start */
+    bool has_cost_per_1000;
+    double cost_per_1000; /* answers of the last minutes */
+    bool has_keys;        /* --curve-dir; without, the rest is not told */
     struct guard_counts keys;
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "bill.h"
 #include "figures.h"
 #include "gate.h"
 #include "greet.h"
@@ -42,6 +43,9 @@ struct loop {
     uint32_t lost_connections; /* of workers, that no sweep has found yet */
     struct memory memory;
     uint64_t memory_next_us, trim_next_us;
+    struct scale scale;
+    struct bill bill;
+    uint64_t load_next_us;
     bool short_of_memory; /* nothing new is taken */
     struct frame_peer
         banned[BANNED_MAX]; /* connections that were given up and may still be there */

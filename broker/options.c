@@ -62,6 +62,15 @@ static const struct cfg_row rows[] = {
                  "a request waits this long for a worker of its model to come (back)"),
     CFG_DURATION("drain-timeout", S, drain_us, "20s", 0, 3600e6,
                  "time for requests at workers after SIGTERM"),
+    CFG_HEADING("Scaling: ember_workers_desired, for whoever starts and stops workers"),
+    CFG_F64("scale-target", S, scale_target, "0.7", 0.05, 1, "SHARE",
+            "of the time that runners are to be busy"),
+    CFG_U32("scale-min", S, scale_min, "1", 0, LIMIT_WORKERS, "N",
+            "the least number of workers to wish for, all brokers together"),
+    CFG_U32("scale-max", S, scale_max, "4096", 1, LIMIT_WORKERS, "N", "the greatest"),
+    CFG_DURATION("scale-stabilization", S, scale_stabilization_us, "5m", 0, 86400e6,
+                 "the wish is the highest of so long, so that a wave stops no workers that the\n"
+                 "next one needs; 0: that of now"),
     CFG_HEADING("Other"),
     CFG_CHOICE("log-level", S, log_level, "info", "debug|info|warn|error", "what is logged"),
 };
@@ -129,6 +138,10 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
         .routes = s->routes,
         .max_unread = s->max_unread,
         .memory_limit = s->memory_limit,
+        .scale = {.target = s->scale_target,
+                  .min = s->scale_min,
+                  .max = s->scale_max,
+                  .stabilization_us = s->scale_stabilization_us},
         .name = s->name,
         .http = s->http,
         .curve_dir = s->curve_dir,
@@ -141,6 +154,9 @@ static enum status check(struct options *s, struct err *err) {
         return err_set(err, STATUS_INVALID_ARGUMENT,
                        "%s: a name is made of letters, digits, '.', '_' and '-'",
                        is_name(s->name) ? "default-model" : "name");
+    if (s->scale_min > s->scale_max)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "scale-min: %u is more than scale-max, %u",
+                       s->scale_min, s->scale_max);
     s->routes.n = 0;
     enum status status = STATUS_OK;
     for (uint32_t i = 0; status == STATUS_OK && i < s->route_texts.n; i++)

@@ -16,6 +16,9 @@ struct options {
     uint32_t max_queued, max_client, hedge, coalesce, log_level;
     uint32_t max_queued_cost, max_client_cost, max_key_sessions;
     uint64_t max_client_bytes, queue_target_us;
+    double scale_target;
+    uint32_t scale_min, scale_max;
+    uint64_t scale_stabilization_us;
     uint64_t max_queued_bytes, max_unread, memory_limit, heartbeat_us, grace_us, drain_us;
 };
 

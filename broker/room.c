@@ -105,6 +105,7 @@ static bool all_have_room(core_t *self, const struct room_wish *wish, const stru
     if (!is_full(self, wish))
         return true;
     count_refusal(self, wish->service);
+    workload_offered(self, wish->service, wish->cost);
     admit_refuse(self, wish->client, header, STATUS_RESOURCE_EXHAUSTED,
                  retry_after_ms(self->queued, self->rate), "%u requests (%llu bytes) wait already",
                  self->queued, (unsigned long long)self->queued_bytes);
@@ -145,6 +146,7 @@ static bool has_time(core_t *self, const struct room_wish *wish, const struct he
         return true;
     state->pace.was_refused = true;
     count_refusal(self, wish->service);
+    workload_offered(self, wish->service, wish->cost);
     /* When it would fit, if nobody came in between; not sooner than some of the queue has gone, or
      * all who were refused would be back at once. */
     double later_us = fmax(wait_us - room_us, wait_us / 8);

@@ -224,6 +224,8 @@ static void forward(core_t *self, struct ticket *t, enum status status, uint64_t
     uint32_t client = t->client;
     self->services[t->service].answered++;
     self->answered++;
+    if (status == STATUS_OK)
+        workload_answered(self, t->service, t->cost);
     histogram_add(&self->stats.total_us, now_us - t->admitted_us);
     count_reply(self, client, (uint8_t)status);
     finish(self, t);

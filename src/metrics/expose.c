@@ -82,9 +82,9 @@ void expose_u64(struct expose_text *out, const char *name, const char *labels, u
 
 void expose_f64(struct expose_text *out, const char *name, const char *labels, double value) {
     if (labels && *labels)
-        expose_printf(out, "%s{%s} %.9g\n", name, labels, value);
+        expose_printf(out, "%s{%s} %.15g\n", name, labels, value);
     else
-        expose_printf(out, "%s %.9g\n", name, value);
+        expose_printf(out, "%s %.15g\n", name, value);
 }
 
 void expose_histogram(struct expose_text *out, const char *name, const char *labels,

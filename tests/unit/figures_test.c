@@ -84,7 +84,15 @@ static void test_page(void **state) {
     figures_t *figures = NULL;
     struct err err;
     TEST_EQ(figures_start("127.0.0.1:0", core, 1000000, &figures, &err), STATUS_OK);
-    figures_publish(figures, core, &(struct figures_frames){.malformed = 3}, 2000000);
+    struct figures_frames frames = {.malformed = 3,
+                                    .has_load = true,
+                                    .load = 0.25,
+                                    .desired = 7,
+                                    .core_load = core_load(core),
+                                    .cost = 12345.67890125,
+                                    .has_cost_per_1000 = true,
+                                    .cost_per_1000 = 0.5};
+    figures_publish(figures, core, &frames, 2000000);
     struct expose_text page = {0};
     figures_page(figures, &page);
     static const char *const lines[] = {
@@ -98,6 +106,12 @@ static void test_page(void **state) {
         "\nember_queue_duration_seconds_count 2\n",
         "\nember_workers{state=\"live\"} 1\n",
         "\nember_workers_hourly_cost 0.25\n",
+        "\nember_workers_desired 7\n",
+        "\nember_workers_load 0.25\n",
+        "\nember_workers_credit 9\n",
+        "\nember_workers_credit_used 1\n",
+        "\nember_cost_dollars_total 12345.67890125\n",
+        "\nember_cost_dollars_per_1000_requests 0.5\n",
         "\nember_in_flight 1\n",
         "\nember_queue_size 0\n",
         "\nember_clients 1\n",
@@ -109,6 +123,12 @@ static void test_page(void **state) {
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         TEST_HAS(page.data, lines[i]);
     TEST_TRUE(!strstr(page.data, "ember_keys")); /* it has none */
+    expose_text_done(&page);
+    figures_publish(figures, core, &(struct figures_frames){0}, 2100000);
+    page = (struct expose_text){0};
+    figures_page(figures, &page);
+    TEST_TRUE(!strstr(page.data, "ember_workers_desired")); /* it is not known so soon */
+    TEST_TRUE(!strstr(page.data, "ember_cost_dollars_per_1000_requests"));
     expose_text_done(&page);
     struct figures_frames with = {.has_keys = true,
                                   .keys = {.keys = 5, .bad = 2, .admitted = 7, .refused = 9}};
