@@ -86,6 +86,7 @@ struct core_cfg {
     uint64_t
         no_worker_grace_us; /* a request waits this long for a worker of its model to come (back) */
     uint64_t drain_us;      /* time for what is in flight when the broker is told to stop */
+    uint64_t slo_us;        /* an answer is to take no longer, see tally.c; 0: none is judged */
     bool hedge;             /* second executions of what is merely slow */
     bool coalesce;          /* equal requests share an execution */
     char default_model[LIMIT_NAME_BYTES + 1]; /* "": the only model of a task, if there is one */
@@ -106,6 +107,24 @@ struct core_who {
 
 enum { CORE_SILENT_BEATS = 3, CORE_CLIENT_SILENT_US = 60 * 1000 * 1000 };
 
+/* Why a request was refused, at the door or after it had waited. */
+enum core_reason {
+    CORE_REASON_STOPPING,
+    CORE_REASON_INVALID,      /* no sane time, no such lane or service number */
+    CORE_REASON_TOO_LARGE,    /* its body */
+    CORE_REASON_NO_WORKER,    /* none serves the model, or does that with it */
+    CORE_REASON_POISONED,     /* workers died of its body */
+    CORE_REASON_CLIENT_LIMIT, /* its client has as much in hand as it may */
+    CORE_REASON_UNREAD,       /* its client leaves replies unread */
+    CORE_REASON_MEMORY,       /* the broker is short of it */
+    CORE_REASON_QUEUE_FULL,
+    CORE_REASON_NO_TIME,    /* an answer would take longer than it has */
+    CORE_REASON_PUSHED_OUT, /* it waited; its client had the largest backlog of a full broker */
+    CORE_REASON_TOO_LATE,   /* it waited; too little time was left to try */
+    CORE_REASONS
+};
+const char *core_reason_name(enum core_reason reason); /* "queue_full" ... */
+
 struct core_stats {    /* since the start */
     uint64_t received; /* requests, answered repeats of one in flight apart */
     uint64_t replied[STATUS_UNAUTHENTICATED + 1]; /* by status */
@@ -118,18 +137,20 @@ struct core_stats {    /* since the start */
     uint64_t refused;    /* at the door: RESOURCE_EXHAUSTED */
     uint64_t shed;       /* after they had waited: pushed out, or without a chance to be in time */
     uint64_t workers_lost;
-    uint64_t suspected;        /* workers that were not trusted any more */
-    uint64_t hedged;           /* second executions to overtake a slow first */
-    uint64_t recovered;        /* second executions of what looked stuck */
-    uint64_t retries_denied;   /* either, but for the budget */
-    uint64_t poisoned;         /* requests that workers died of, now refused */
-    uint64_t coalesced;        /* requests answered by the execution of an equal one */
-    uint64_t strangers;        /* frames of unknown or wrong epoch */
-    uint64_t unexpected;       /* well-formed frames that make no sense there */
-    uint64_t replies_cut;      /* replies a client did not take */
-    uint64_t engine_us;        /* engine work that results told */
-    struct histogram queue_us; /* admission to first dispatch */
-    struct histogram total_us; /* admission to reply, of executed requests */
+    uint64_t suspected;              /* workers that were not trusted any more */
+    uint64_t hedged;                 /* second executions to overtake a slow first */
+    uint64_t recovered;              /* second executions of what looked stuck */
+    uint64_t retries_denied;         /* either, but for the budget */
+    uint64_t poisoned;               /* requests that workers died of, now refused */
+    uint64_t coalesced;              /* requests answered by the execution of an equal one */
+    uint64_t strangers;              /* frames of unknown or wrong epoch */
+    uint64_t unexpected;             /* well-formed frames that make no sense there */
+    uint64_t replies_cut;            /* replies a client did not take */
+    uint64_t refusals[CORE_REASONS]; /* refused and shed are among them */
+    uint64_t slo[WIRE_LANES][2];     /* answers that count: [1] within the service level */
+    uint64_t engine_us;              /* engine work that results told */
+    struct histogram queue_us;       /* admission to first dispatch */
+    struct histogram total_us;       /* admission to reply, of executed requests */
 };
 
 typedef struct core core_t;
@@ -172,7 +193,8 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
 /* A REQUEST that the loop does not want to take now: counted, and answered RESOURCE_EXHAUSTED
  * unless it repeats one that is in flight. */
 void core_refuse(core_t *self, uint32_t client, const struct header *header,
-                 uint32_t retry_after_ms, const char *why, uint64_t now_us);
+                 enum core_reason reason, uint32_t retry_after_ms, const char *why,
+                 uint64_t now_us);
 
 /* Any other frame of a client. */
 void core_client_frame(core_t *self, uint32_t client, const struct header *header, uint64_t now_us);
@@ -238,6 +260,12 @@ struct core_service_view {
     double weight;          /* what its cost takes, beside the mean of all services */
 };
 struct core_service_view core_service(const core_t *self, uint32_t number, uint64_t now_us);
+
+/* Answers for a service, those it was refused for included. */
+struct core_replies {
+    uint64_t n[WIRE_LANES][STATUS_UNAUTHENTICATED + 1];
+};
+const struct core_replies *core_replies(const core_t *self, uint32_t number);
 
 /* What is asked of the workers, for scale.h. Work is engine time, in us of one runner. */
 struct core_load {

@@ -8,7 +8,8 @@
  *     ticket.c    the life of one ticket, and its one answer
  *     line.c      who waits, and whose turn it is      account.c  who holds how much
  *     learn.c     what results tell of paces (pace.c) and of what requests take
- *     workload.c      how much engine work is asked for
+ *     workload.c  how much engine work is asked for
+ *     tally.c     answers and refusals counted, and against the service level
  *     coalesce.c  equal requests share an execution
  *     hedge.c     second executions: of what is stuck, or slow
  *     suspect.c   workers that are not trusted for a while
@@ -112,6 +113,7 @@ struct service_state { /* parallel to fleet.services */
     struct pace pace;
     struct tempo tempo;
     double told_us, told_cost; /* see workload.c */
+    struct core_replies replies;
 };
 
 struct core {
@@ -184,7 +186,8 @@ void ticket_nacked(core_t *self, struct run *run);
 void ticket_drop(core_t *self, struct ticket *t); /* its client is gone */
 void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text);
 /* There is no room for it, or no time: RESOURCE_EXHAUSTED with advice when to come again. */
-void ticket_shed(core_t *self, struct ticket *t, uint32_t retry_after_ms, const char *text);
+void ticket_shed(core_t *self, struct ticket *t, enum core_reason reason, uint32_t retry_after_ms,
+                 const char *text);
 static inline uint32_t ticket_runs(const struct ticket *t) {
     return (t->runs[0] != CORE_NONE ? 1U : 0U) + (t->runs[1] != CORE_NONE ? 1U : 0U);
 }
@@ -235,10 +238,15 @@ enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, u
 void admit_parked(core_t *self, uint64_t now_us);  /* those that wait for a default model */
 void admit_orphans(core_t *self, uint64_t now_us); /* those whose model has no worker any more */
 
-__attribute__((format(printf, 6, 7))) void admit_refuse(core_t *self, uint32_t client,
-                                                        const struct header *request,
-                                                        enum status status, uint32_t retry_ms,
-                                                        const char *format, ...);
+struct refusal {
+    enum status status;
+    enum core_reason reason;
+    uint32_t service; /* as far as it is known: what is asked for, or what that stands for */
+    uint32_t retry_ms;
+};
+void admit_refuse(core_t *self, uint32_t client, const struct header *request,
+                  const struct refusal *refusal, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 /* room.c */
 struct room_wish { /* a request that would like to wait */
@@ -266,6 +274,10 @@ double learn_rate(const core_t *self, uint32_t service); /* cost per us; 0: not 
 void workload_offered(core_t *self, uint32_t service, uint32_t cost); /* let in, or refused */
 void workload_worked(core_t *self, uint32_t service, uint32_t engine_us);
 void workload_answered(core_t *self, uint32_t service, uint32_t cost);
+
+/* tally.c */
+void tally_answer(core_t *self, const struct ticket *t, enum status status, uint64_t took_us);
+void tally_refusal(core_t *self, uint32_t client, uint8_t lane, const struct refusal *refusal);
 
 /* clients.c */
 void client_send(core_t *self, uint32_t client, const struct header *header,

@@ -145,7 +145,7 @@ static struct ticket *next_of(core_t *self, struct line *line, uint64_t now_us) 
         struct ticket *t = line_next(&self->flows, line, now_us);
         struct ticket *hopeless = line_hopeless(&self->flows, line, now_us, need_us);
         if (hopeless && hopeless->deadline_us > now_us)
-            ticket_shed(self, hopeless,
+            ticket_shed(self, hopeless, CORE_REASON_TOO_LATE,
                         room_retry_ms(self, (double)line->cost, learn_rate(self, line->service)),
                         "it waited too long to be answered in time");
         else if (hopeless || t->deadline_us <= now_us)

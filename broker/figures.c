@@ -14,11 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const lanes[WIRE_LANES] = {"high", "normal", "bulk"};
+
 struct service_copy {
     char model[LIMIT_NAME_BYTES + 1];
     enum wire_task task;
     uint32_t workers;
     struct core_service_view view;
+    struct core_replies replies;
 };
 
 struct snapshot {
@@ -28,8 +31,9 @@ struct snapshot {
     uint32_t by_state[FLEET_DRAINING + 1];
     uint64_t queued_bytes, oldest_us, uptime_us;
     double hourly_cost;
+    uint64_t slo_us;
     bool draining;
-    struct service_copy services[LIMIT_SERVICES];
+    struct service_copy services[LIMIT_SERVICES]; /* the last: copied as far as there are some */
 };
 
 struct figures {
@@ -54,6 +58,7 @@ void figures_publish(figures_t *self, const core_t *core, const struct figures_f
     s->following = core_following(core);
     s->queued_bytes = core_queued_bytes(core);
     s->draining = core_draining(core);
+    s->slo_us = core_cfg(core)->slo_us;
     s->uptime_us = now_us - self->started_us;
     s->workers = fleet->n_workers;
     memset(s->by_state, 0, sizeof s->by_state);
@@ -74,6 +79,7 @@ void figures_publish(figures_t *self, const core_t *core, const struct figures_f
         copy->task = from->task;
         copy->workers = from->n_members;
         copy->view = view;
+        copy->replies = *core_replies(core, i);
     }
     pthread_mutex_unlock(&self->lock);
 }
@@ -249,8 +255,53 @@ static double get_weight(const struct service_copy *c) {
     return c->view.weight;
 }
 
+static void per_reason(const struct snapshot *s, struct expose_text *out) {
+    expose_family(out, "ember_refusals_total", "counter",
+                  "Requests refused at the door or after they had waited, by reason.");
+    for (int i = 0; i < CORE_REASONS; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "reason=\"%s\"", core_reason_name((enum core_reason)i));
+        expose_u64(out, "ember_refusals_total", label, s->stats.refusals[i]);
+    }
+}
+
+/* OK is always there; other statuses once there are some. */
+static void per_answer(const struct snapshot *s, struct expose_text *out) {
+    expose_family(out, "ember_service_requests_total", "counter",
+                  "Requests answered or refused, of models that workers serve or served.");
+    for (uint32_t i = 0; i < s->n_services; i++) {
+        const struct service_copy *c = &s->services[i];
+        char model[EXPOSE_LABEL_BYTES], labels[EXPOSE_LABEL_BYTES + 128];
+        expose_label(view_of(c->model), model);
+        for (int n = 0; n < WIRE_LANES * (STATUS_UNAUTHENTICATED + 1); n++) {
+            int lane = n / (STATUS_UNAUTHENTICATED + 1), status = n % (STATUS_UNAUTHENTICATED + 1);
+            uint64_t value = c->replies.n[lane][status];
+            if (!value && status != STATUS_OK)
+                continue;
+            snprintf(labels, sizeof labels, "model=\"%s\",task=\"%s\",lane=\"%s\",status=\"%s\"",
+                     model, wire_task_name(c->task), lanes[lane], status_name((enum status)status));
+            expose_u64(out, "ember_service_requests_total", labels, value);
+        }
+    }
+}
+
+static void service_level(const struct snapshot *s, struct expose_text *out) {
+    if (!s->slo_us)
+        return;
+    expose_family(out, "ember_slo_seconds", "gauge", "What an answer may take (--slo-ms).");
+    expose_f64(out, "ember_slo_seconds", NULL, (double)s->slo_us / 1e6);
+    expose_family(out, "ember_slo_requests_total", "counter",
+                  "Answers and failures of the service: OK within the time, or not.");
+    for (int lane = 0; lane < WIRE_LANES; lane++)
+        for (int within = 1; within >= 0; within--) {
+            char label[64];
+            snprintf(label, sizeof label, "lane=\"%s\",within=\"%s\"", lanes[lane],
+                     within ? "true" : "false");
+            expose_u64(out, "ember_slo_requests_total", label, s->stats.slo[lane][within]);
+        }
+}
+
 static void per_lane(const struct snapshot *s, struct expose_text *out) {
-    static const char *const lanes[WIRE_LANES] = {"high", "normal", "bulk"};
     uint64_t queued[WIRE_LANES] = {0};
     for (uint32_t i = 0; i < s->n_services; i++)
         for (int lane = 0; lane < WIRE_LANES; lane++)
@@ -266,10 +317,15 @@ static void per_lane(const struct snapshot *s, struct expose_text *out) {
 void figures_page(figures_t *self, struct expose_text *out) {
     pthread_mutex_lock(&self->page_lock);
     pthread_mutex_lock(&self->lock);
-    self->shown = self->now;
+    memcpy(&self->shown, &self->now,
+           offsetof(struct snapshot, services) +
+               self->now.n_services * sizeof self->now.services[0]);
     pthread_mutex_unlock(&self->lock);
     const struct snapshot *s = &self->shown;
     requests(s, out);
+    per_reason(s, out);
+    per_answer(s, out);
+    service_level(s, out);
     peers(s, out);
     load(s, out);
     keys(s, out);

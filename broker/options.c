@@ -52,6 +52,8 @@ static const struct cfg_row rows[] = {
     CFG_CHOICE("hedge", S, hedge, "off", "off|on",
                "a request slower than 95 of 100 is given to an idle worker, too; with those that\n"
                "a worker seems stuck with at most 10 % of requests, and 10 a second"),
+    CFG_U32("slo-ms", S, slo_ms, "150", 0, 3600 * 1000, "MS",
+            "what an answer may take, for ember_slo_requests_total; 0: none is judged"),
     CFG_HEADING("Times"),
     CFG_DURATION("queue-target", S, queue_target_us, "100ms", 0, 3600e6,
                  "a client whose oldest request has waited longer, and 7/8 of its time, is\n"
@@ -130,6 +132,7 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
                  .heartbeat_us = s->heartbeat_us,
                  .no_worker_grace_us = s->grace_us,
                  .drain_us = s->drain_us,
+                 .slo_us = (uint64_t)s->slo_ms * 1000,
                  .hedge = s->hedge,
                  .coalesce = s->coalesce},
         .clients = s->clients,

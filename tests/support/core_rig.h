@@ -108,6 +108,7 @@ static inline void begin(bool hedge, bool coalesce) {
                            .heartbeat_us = 500 * MS,
                            .no_worker_grace_us = 5 * S,
                            .drain_us = 20 * S,
+                           .slo_us = 150 * MS,
                            .hedge = hedge,
                            .coalesce = coalesce,
                            .id = 77,

@@ -46,6 +46,7 @@ static core_t *populated(uint64_t now) {
                            .heartbeat_us = 500000,
                            .no_worker_grace_us = 1000000,
                            .drain_us = 1000000,
+                           .slo_us = 150000,
                            .id = 77,
                            .seed = 1};
     struct core_ops ops = {.to_worker = to_worker,
@@ -106,6 +107,15 @@ static void test_page(void **state) {
         "\nember_queue_duration_seconds_count 2\n",
         "\nember_workers{state=\"live\"} 1\n",
         "\nember_workers_hourly_cost 0.25\n",
+        "\nember_service_requests_total{model=\"minilm\",task=\"embed\",lane=\"high\",status="
+        "\"OK\"} 1\n",
+        "\nember_service_requests_total{model=\"minilm\",task=\"embed\",lane=\"high\","
+        "status=\"INVALID_ARGUMENT\"} 1\n",
+        "\nember_refusals_total{reason=\"invalid\"} 1\n",
+        "\nember_refusals_total{reason=\"queue_full\"} 0\n",
+        "\nember_slo_seconds 0.15\n",
+        "\nember_slo_requests_total{lane=\"high\",within=\"true\"} 0\n",
+        "\nember_slo_requests_total{lane=\"high\",within=\"false\"} 1\n",
         "\nember_workers_desired 7\n",
         "\nember_workers_load 0.25\n",
         "\nember_workers_credit 9\n",
