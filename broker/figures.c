@@ -3,10 +3,12 @@
  * A page of many services takes milliseconds to write; the core waits for none of it: what is shown
  * is a copy, and the lock that the core takes is held only while that is made.
  *
- * Ready means: serving, and at least one worker is connected, so that a balancer in front of
+ * Healthy means: the loop turns, which it does at least every FIGURES_PUBLISH_US. Ready means:
+ * healthy, serving, and at least one worker is connected, so that a balancer in front of
  * several brokers sends nobody to one that would let him wait. */
 #include "figures.h"
 
+#include "base/clock.h"
 #include "metrics/expose.h"
 
 #include <pthread.h>
@@ -29,7 +31,7 @@ struct snapshot {
     struct figures_frames frames;
     uint32_t clients, queued, in_flight, following, workers, n_services;
     uint32_t by_state[FLEET_DRAINING + 1];
-    uint64_t queued_bytes, oldest_us, uptime_us;
+    uint64_t queued_bytes, oldest_us, uptime_us, beat_us;
     double hourly_cost;
     uint64_t slo_us;
     bool draining;
@@ -59,6 +61,7 @@ void figures_publish(figures_t *self, const core_t *core, const struct figures_f
     s->queued_bytes = core_queued_bytes(core);
     s->draining = core_draining(core);
     s->slo_us = core_cfg(core)->slo_us;
+    s->beat_us = now_us;
     s->uptime_us = now_us - self->started_us;
     s->workers = fleet->n_workers;
     memset(s->by_state, 0, sizeof s->by_state);
@@ -364,8 +367,25 @@ static void on_metrics(void *arg, struct expose_text *out) {
     figures_page(arg, out);
 }
 
+bool figures_healthy(figures_t *self, uint64_t now_us, struct expose_text *why) {
+    pthread_mutex_lock(&self->lock);
+    uint64_t beat_us = self->now.beat_us;
+    pthread_mutex_unlock(&self->lock);
+    bool healthy = now_us < beat_us + FIGURES_BEAT_US;
+    if (!healthy)
+        expose_printf(why, "the loop has not turned for %.1f s\n",
+                      (double)(now_us - beat_us) / 1e6);
+    return healthy;
+}
+
+static bool on_health(void *arg, struct expose_text *why) {
+    return figures_healthy(arg, clock_us(), why);
+}
+
 static bool on_ready(void *arg, struct expose_text *why) {
     figures_t *self = arg;
+    if (!on_health(self, why))
+        return false;
     pthread_mutex_lock(&self->lock);
     bool draining = self->now.draining;
     uint32_t live = self->now.by_state[FLEET_LIVE];
@@ -386,8 +406,11 @@ enum status figures_start(const char *listen, const core_t *core, uint64_t now_u
     pthread_mutex_init(&self->page_lock, NULL);
     self->started_us = now_us;
     figures_publish(self, core, &(struct figures_frames){0}, now_us);
-    struct expose_cfg cfg = {
-        .listen = listen, .metrics = on_metrics, .ready = on_ready, .arg = self};
+    struct expose_cfg cfg = {.listen = listen,
+                             .metrics = on_metrics,
+                             .health = on_health,
+                             .ready = on_ready,
+                             .arg = self};
     enum status status = expose_start(&cfg, &self->server, err);
     if (status != STATUS_OK)
         figures_stop(&self);

@@ -7,18 +7,12 @@
 #include "core_state.h"
 
 static const char *const names[CORE_REASONS] = {
-    [CORE_REASON_STOPPING] = "stopping",
-    [CORE_REASON_INVALID] = "invalid",
-    [CORE_REASON_TOO_LARGE] = "too_large",
-    [CORE_REASON_NO_WORKER] = "no_worker",
-    [CORE_REASON_POISONED] = "poisoned",
-    [CORE_REASON_CLIENT_LIMIT] = "client_limit",
-    [CORE_REASON_UNREAD] = "unread",
-    [CORE_REASON_MEMORY] = "memory",
-    [CORE_REASON_QUEUE_FULL] = "queue_full",
-    [CORE_REASON_NO_TIME] = "no_time",
-    [CORE_REASON_PUSHED_OUT] = "pushed_out",
-    [CORE_REASON_TOO_LATE] = "too_late",
+    [CORE_REASON_STOPPING] = "stopping",     [CORE_REASON_INVALID] = "invalid",
+    [CORE_REASON_TOO_LARGE] = "too_large",   [CORE_REASON_NO_WORKER] = "no_worker",
+    [CORE_REASON_POISONED] = "poisoned",     [CORE_REASON_CLIENT_LIMIT] = "client_limit",
+    [CORE_REASON_UNREAD] = "unread",         [CORE_REASON_MEMORY] = "memory",
+    [CORE_REASON_QUEUE_FULL] = "queue_full", [CORE_REASON_NO_TIME] = "no_time",
+    [CORE_REASON_PUSHED_OUT] = "pushed_out", [CORE_REASON_TOO_LATE] = "too_late",
 };
 
 const char *core_reason_name(enum core_reason reason) {

@@ -170,11 +170,11 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         self->cfg.metrics(self->cfg.arg, &page);
         return answer(connection, 200, &page, "text/plain; version=0.0.4; charset=utf-8");
     }
-    if (strcmp(url, "/healthz") == 0)
+    if (strcmp(url, "/healthz") == 0 || strcmp(url, "/livez") == 0)
         return answer_check(connection, self, self->cfg.health, "ok");
     if (strcmp(url, "/readyz") == 0)
         return answer_check(connection, self, self->cfg.ready, "ready");
-    expose_printf(&page, "there are /metrics, /healthz and /readyz\n");
+    expose_printf(&page, "there are /metrics, /livez, /healthz and /readyz\n");
     return answer(connection, 404, &page, "text/plain; charset=utf-8");
 }
 

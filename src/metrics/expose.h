@@ -1,7 +1,8 @@
-/* expose.h - what a program tells about itself over HTTP: /metrics, /healthz, /readyz.
+/* expose.h - what a program tells about itself over HTTP: /metrics, /livez, /healthz, /readyz.
  *
  *     GET /metrics   200, Prometheus text (version 0.0.4), written by cfg.metrics
  *     GET /healthz   200 "ok" while the process can answer at all, or 503 with cfg.health's reason
+ *     GET /livez     the same, under the name that Kubernetes uses today
  *     GET /readyz    200 "ready", or 503 with cfg.ready's reason
  *
  * Threads: the callbacks run on the server's own thread, one at a time; they read counters or a

@@ -291,6 +291,7 @@ static void test_http(void **state) {
     (void)state;
     usleep(250 * 1000); /* the loop tells about itself ten times a second */
     TEST_HAS(get("/healthz"), " 200 ");
+    TEST_HAS(get("/livez"), " 200 ");
     TEST_HAS(get("/readyz"), " 200 ");
     const char *page = get("/metrics");
     TEST_HAS(page,

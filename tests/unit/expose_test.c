@@ -62,6 +62,15 @@ static bool ready(void *arg, struct expose_text *why) {
     return *is;
 }
 
+static bool is_alive = true;
+
+static bool alive(void *arg, struct expose_text *why) {
+    (void)arg;
+    if (!is_alive)
+        expose_printf(why, "the loop stands still\n");
+    return is_alive;
+}
+
 /* The whole answer to one request, as text. */
 static const char *ask(uint16_t port, const char *method, const char *path) {
     static char reply[256 * 1024];
@@ -87,8 +96,11 @@ static void test_pages(void **state) {
     bool is_ready = false;
     expose_t *server = NULL;
     struct err err;
-    struct expose_cfg cfg = {
-        .listen = "127.0.0.1:0", .metrics = metrics, .ready = ready, .arg = &is_ready};
+    struct expose_cfg cfg = {.listen = "127.0.0.1:0",
+                             .metrics = metrics,
+                             .health = alive,
+                             .ready = ready,
+                             .arg = &is_ready};
     TEST_EQ(expose_start(&cfg, &server, &err), STATUS_OK);
     uint16_t port = expose_port(server);
     TEST_TRUE(port != 0);
@@ -103,6 +115,13 @@ static void test_pages(void **state) {
     is_ready = true;
     TEST_HAS(ask(port, "GET", "/readyz"), "200 OK");
     TEST_HAS(ask(port, "HEAD", "/readyz"), "200 OK");
+    TEST_HAS(ask(port, "GET", "/healthz"), "200 OK");
+    TEST_HAS(ask(port, "GET", "/livez"), "200 OK");
+    is_alive = false;
+    TEST_HAS(ask(port, "GET", "/healthz"), "503 ");
+    page = ask(port, "GET", "/livez");
+    TEST_HAS(page, "503 ");
+    TEST_HAS(page, "stands still");
     TEST_HAS(ask(port, "GET", "/"), "404 ");
     TEST_HAS(ask(port, "POST", "/metrics"), "405 ");
 

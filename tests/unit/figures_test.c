@@ -151,6 +151,11 @@ static void test_page(void **state) {
     for (size_t i = 0; i < sizeof of_keys / sizeof *of_keys; i++)
         TEST_HAS(page.data, of_keys[i]);
     expose_text_done(&page);
+    struct expose_text why = {0};
+    TEST_TRUE(figures_healthy(figures, 2500000 + FIGURES_BEAT_US - 1, &why));
+    TEST_TRUE(!figures_healthy(figures, 2500000 + FIGURES_BEAT_US + 1000000, &why));
+    TEST_HAS(why.data, "6.0 s");
+    expose_text_done(&why);
     figures_stop(&figures);
     core_destroy(&core);
 }
