@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "metrics/expose.h"
+#include "metrics/process.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -360,6 +361,7 @@ void figures_page(figures_t *self, struct expose_text *out) {
     expose_family(out, "ember_build_info", "gauge", "Always 1; the label tells the version.");
     expose_u64(out, "ember_build_info", "program=\"ember-broker\",version=\"" EMBER_VERSION "\"",
                1);
+    process_expose(out);
     pthread_mutex_unlock(&self->page_lock);
 }
 

@@ -233,6 +233,8 @@ static void publish(loop_t *self) {
     cache_stats(self->cache, &self->report.cache);
     self->report.brokers = self->brokers.n;
     self->report.brokers_live = brokers_live(&self->brokers);
+    self->report.credit = self->brokers.draining ? 0 : self->brokers.shares.credit;
+    self->report.credit_used = brokers_held(&self->brokers);
     self->report.results_lost = self->brokers.results_lost;
     self->report.refused = self->brokers.refused;
     self->report.beat_us = self->now_us;

@@ -19,6 +19,7 @@
 #include "batcher.h"
 #include "cache/cache.h"
 #include "metrics/histogram.h"
+#include "metrics/sizes.h"
 #include "models.h"
 #include "wire/codec.h"
 #include "wire/header.h"
@@ -83,6 +84,8 @@ struct serve_stats {
     struct counter requests, answered, errors, nacks, cancelled, expired;
     struct counter dropped; /* texts left out of a batch because nobody waited any more */
     struct counter texts, tokens, hits_memory, hits_redis, misses, shared, batches;
+    struct counter busy_us;                            /* of runners with a batch, when it ends */
+    struct sizes batch_texts, batch_tokens;            /* of those that the model computed */
     struct counter active, queued, running, oldest_us; /* now: see serve_publish() */
     struct counter service_us;                         /* average from arrival to answer, moving */
     struct histogram request_us, queue_us, tokenize_us, infer_us;

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/view.h"
 #include "metrics/histogram.h"
+#include "metrics/sizes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,6 +43,10 @@ void expose_f64(struct expose_text *out, const char *name, const char *labels, d
 /* All samples of a histogram, in seconds. */
 void expose_histogram(struct expose_text *out, const char *name, const char *labels,
                       const struct histogram *histogram);
+
+/* The same of sizes. */
+void expose_sizes(struct expose_text *out, const char *name, const char *labels,
+                  const struct sizes *sizes);
 
 /* `value` escaped for use between the quotes of a label, cut to fit; returns out. */
 const char *expose_label(struct view value, char out[EXPOSE_LABEL_BYTES]);

@@ -19,6 +19,13 @@ static void test_text(void **state) {
     struct histogram h = {0};
     histogram_add(&h, 150000);
     expose_histogram(&page, "ember_d_seconds", "lane=\"high\"", &h);
+    struct sizes sizes = {0};
+    sizes_add(&sizes, 3);
+    expose_sizes(&page, "ember_n_texts", NULL, &sizes);
+    TEST_HAS(page.data, "\nember_n_texts_bucket{le=\"2\"} 0\n");
+    TEST_HAS(page.data, "\nember_n_texts_bucket{le=\"4\"} 1\n");
+    TEST_HAS(page.data, "\nember_n_texts_bucket{le=\"8192\"} 1\n");
+    TEST_HAS(page.data, "\nember_n_texts_sum 3\n");
     TEST_HAS(page.data, "# HELP ember_x_total Things.\n# TYPE ember_x_total counter\n");
     TEST_HAS(page.data, "ember_x_total{model=\"a\\\"b\\\\c\\nd\"} 7\n");
     TEST_HAS(page.data, "\nember_y 0.5\n");
