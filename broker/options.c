@@ -75,6 +75,8 @@ static const struct cfg_row rows[] = {
                  "next one needs; 0: that of now"),
     CFG_HEADING("Other"),
     CFG_CHOICE("log-level", S, log_level, "info", "debug|info|warn|error", "what is logged"),
+    CFG_CHOICE("log-format", S, log_format, "logfmt", "logfmt|json",
+               "a line of key=value pairs, or a JSON object"),
 };
 /* clang-format on */
 #undef S
@@ -89,7 +91,7 @@ static const struct cfg program = {
     .epilog =
         "SIGTERM or SIGINT: take nothing new, finish what workers hold, exit; a second one\n"
         "exits at once. SIGHUP: read the settings and certificates again, and take over routes,\n"
-        "log level and keys.\n"
+        "what is logged and keys.\n"
         "Exit codes: 0 stopped, 1 cannot start, 2 a bad setting.",
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
@@ -183,7 +185,8 @@ enum status options_load(int argc, char **argv, struct options *out, enum cfg_ac
 /* Rows whose fields options_reload() takes over. */
 static bool is_live(const struct cfg_row *row) {
     return row->offset == offsetof(struct options, route_texts) ||
-           row->offset == offsetof(struct options, log_level);
+           row->offset == offsetof(struct options, log_level) ||
+           row->offset == offsetof(struct options, log_format);
 }
 
 enum status options_reload(int argc, char **argv, struct options *self, char *waits,
@@ -206,5 +209,6 @@ enum status options_reload(int argc, char **argv, struct options *self, char *wa
     self->route_texts = fresh.route_texts;
     self->routes = fresh.routes;
     self->log_level = fresh.log_level;
+    self->log_format = fresh.log_format;
     return STATUS_OK;
 }

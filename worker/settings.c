@@ -80,6 +80,8 @@ static const struct cfg_row rows[] = {
         "after twice that the worker exits, to be started anew; 0: never"),
     ROW(CHOICE, "log-level", log_level, "info", "debug|info|warn|error",
         "least level that is logged"),
+    ROW(CHOICE, "log-format", log_format, "logfmt", "logfmt|json",
+        "a line of key=value pairs, or a JSON object"),
 };
 /* clang-format on */
 

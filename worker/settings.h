@@ -24,7 +24,7 @@ struct settings {
     char http[128];
     uint64_t drain_timeout_us;
     uint32_t stuck_ms;
-    uint32_t log_level;
+    uint32_t log_level, log_format;
 };
 
 /* Fills defaults that depend on the machine (threads, credit, name) and checks what the table
