@@ -48,6 +48,20 @@ struct core_error { /* what an Error body will say */
     bool may_have_run;
 };
 
+/* A request that took long, when it is answered or has run out of time. */
+struct core_slow {
+    uint32_t client;
+    uint64_t session, id; /* the client's, and its request's number there */
+    uint32_t service;
+    uint8_t lane;
+    enum status status;
+    uint32_t attempts;
+    uint64_t execution; /* the last one, as its worker was told; 0: it shared one, or had none */
+    uint32_t worker;    /* of that execution; it may be gone */
+    uint64_t waited_us; /* until it was sent for the first time, or its end */
+    uint64_t total_us;
+};
+
 /* What the core wants done. Sends tell how it went and never call back into the core. */
 struct core_ops {
     /* `slot` names the body to send along (kept: it may be sent again), CORE_NONE: no body. */
@@ -65,10 +79,11 @@ struct core_ops {
     void (*drop)(void *arg, uint32_t slot); /* the body of this slot is not needed any more */
     void (*client_closed)(void *arg, uint32_t client, const char *why);
     void (*worker_closed)(void *arg, uint32_t worker, const char *why); /* still in core_fleet() */
-    /* For the log; NULL: none. `why` NULL: trusted again. Of a body that is refused from now on
-     * only a hash is told. */
+    /* For the log, as are the next two; NULL: none. `why` NULL: trusted again. Of a body that is
+     * refused from now on only a hash is told. */
     void (*suspected)(void *arg, uint32_t worker, const char *why);
     void (*quarantined)(void *arg, uint32_t slot, uint64_t hash);
+    void (*slow)(void *arg, const struct core_slow *slow);
     void *arg;
 };
 
@@ -87,6 +102,7 @@ struct core_cfg {
         no_worker_grace_us; /* a request waits this long for a worker of its model to come (back) */
     uint64_t drain_us;      /* time for what is in flight when the broker is told to stop */
     uint64_t slo_us;        /* an answer is to take no longer, see tally.c; 0: none is judged */
+    uint64_t slow_us;       /* what takes longer is told to ops.slow(); 0: nothing is */
     bool hedge;             /* second executions of what is merely slow */
     bool coalesce;          /* equal requests share an execution */
     char default_model[LIMIT_NAME_BYTES + 1]; /* "": the only model of a task, if there is one */
@@ -146,6 +162,7 @@ struct core_stats {    /* since the start */
     uint64_t strangers;              /* frames of unknown or wrong epoch */
     uint64_t unexpected;             /* well-formed frames that make no sense there */
     uint64_t replies_cut;            /* replies a client did not take */
+    uint64_t slow;                   /* requests that took slow_us or longer */
     uint64_t refusals[CORE_REASONS]; /* refused and shed are among them */
     uint64_t slo[WIRE_LANES][2];     /* answers that count: [1] within the service level */
     uint64_t engine_us;              /* engine work that results told */

@@ -71,6 +71,9 @@ struct ticket {
     struct link owned; /* in its client's list */
     uint64_t id;       /* the client's request number */
     uint64_t deadline_us, admitted_us;
+    uint64_t sent_us;           /* for the first time; 0: not yet */
+    uint64_t execution;         /* number of the last run; 0: none */
+    uint32_t worker;            /* of it */
     uint32_t runs[TICKET_RUNS]; /* live ones, CORE_NONE: none there */
     uint32_t client;
     uint32_t account, flow; /* the client's account; waiting: its flow, see line.h */
@@ -277,6 +280,8 @@ void workload_answered(core_t *self, uint32_t service, uint32_t cost);
 
 /* tally.c */
 void tally_answer(core_t *self, const struct ticket *t, enum status status, uint64_t took_us);
+/* Before the answer: told and counted if it took long. */
+void tally_slow(core_t *self, const struct ticket *t, enum status status, uint64_t now_us);
 void tally_refusal(core_t *self, uint32_t client, uint8_t lane, const struct refusal *refusal);
 
 /* clients.c */

@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const lanes[WIRE_LANES] = {"high", "normal", "bulk"};
-
 struct service_copy {
     char model[LIMIT_NAME_BYTES + 1];
     enum wire_task task;
@@ -134,6 +132,8 @@ static void requests(const struct snapshot *s, struct expose_text *out) {
            "Requests answered by the execution of an equal one.", stats->coalesced);
     simple(out, "ember_replies_cut_total", "counter", "Replies a client did not take.",
            stats->replies_cut);
+    simple(out, "ember_slow_requests_total", "counter",
+           "Requests that took --slow-ms or longer; 0 while that is off.", stats->slow);
     expose_family(out, "ember_queue_duration_seconds", "histogram",
                   "Time from admission to the first dispatch.");
     expose_histogram(out, "ember_queue_duration_seconds", NULL, &stats->queue_us);
@@ -283,7 +283,8 @@ static void per_answer(const struct snapshot *s, struct expose_text *out) {
             if (!value && status != STATUS_OK)
                 continue;
             snprintf(labels, sizeof labels, "model=\"%s\",task=\"%s\",lane=\"%s\",status=\"%s\"",
-                     model, wire_task_name(c->task), lanes[lane], status_name((enum status)status));
+                     model, wire_task_name(c->task), wire_lane_name((uint8_t)lane),
+                     status_name((enum status)status));
             expose_u64(out, "ember_service_requests_total", labels, value);
         }
     }
@@ -299,8 +300,8 @@ static void service_level(const struct snapshot *s, struct expose_text *out) {
     for (int lane = 0; lane < WIRE_LANES; lane++)
         for (int within = 1; within >= 0; within--) {
             char label[64];
-            snprintf(label, sizeof label, "lane=\"%s\",within=\"%s\"", lanes[lane],
-                     within ? "true" : "false");
+            snprintf(label, sizeof label, "lane=\"%s\",within=\"%s\"",
+                     wire_lane_name((uint8_t)lane), within ? "true" : "false");
             expose_u64(out, "ember_slo_requests_total", label, s->stats.slo[lane][within]);
         }
 }
@@ -313,7 +314,7 @@ static void per_lane(const struct snapshot *s, struct expose_text *out) {
     expose_family(out, "ember_lane_queue_size", "gauge", "Requests waiting, by lane.");
     for (int lane = 0; lane < WIRE_LANES; lane++) {
         char label[32];
-        snprintf(label, sizeof label, "lane=\"%s\"", lanes[lane]);
+        snprintf(label, sizeof label, "lane=\"%s\"", wire_lane_name((uint8_t)lane));
         expose_u64(out, "ember_lane_queue_size", label, queued[lane]);
     }
 }

@@ -18,6 +18,7 @@
 
 enum {
     LOG_EVERY_US = 1000 * 1000, /* of one kind of trouble */
+    LOG_SLOW_US = 100 * 1000,   /* of slow requests */
     BANNED_MAX = 256,
     UNREAD_CLIENTS = 8, /* all clients may leave as much unread as so many that do not read */
 };
@@ -51,7 +52,7 @@ struct loop {
         banned[BANNED_MAX]; /* connections that were given up and may still be there */
     uint32_t n_banned;      /* ever; the ring keeps the latest */
     struct figures_frames frames;
-    struct log_limit log_malformed, log_refused, log_cut;
+    struct log_limit log_malformed, log_refused, log_cut, log_slow;
     _Atomic int stops; /* signals and calls of loop_stop() */
     bool aborted;
     char clients_endpoint[256], workers_endpoint[256];

@@ -54,6 +54,8 @@ static const struct cfg_row rows[] = {
                "a worker seems stuck with at most 10 % of requests, and 10 a second"),
     CFG_U32("slo-ms", S, slo_ms, "150", 0, 3600 * 1000, "MS",
             "what an answer may take, for ember_slo_requests_total; 0: none is judged"),
+    CFG_U32("slow-ms", S, slow_ms, "0", 0, 3600 * 1000, "MS",
+            "a request that takes as long is a line in the log, at most ten a second; 0: none"),
     CFG_HEADING("Times"),
     CFG_DURATION("queue-target", S, queue_target_us, "100ms", 0, 3600e6,
                  "a client whose oldest request has waited longer, and 7/8 of its time, is\n"
@@ -135,6 +137,7 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
                  .no_worker_grace_us = s->grace_us,
                  .drain_us = s->drain_us,
                  .slo_us = (uint64_t)s->slo_ms * 1000,
+                 .slow_us = (uint64_t)s->slow_ms * 1000,
                  .hedge = s->hedge,
                  .coalesce = s->coalesce},
         .clients = s->clients,

@@ -14,7 +14,7 @@ struct options {
     char http[CFG_TEXT_MAX], curve_dir[CFG_TEXT_MAX], name[LIMIT_NAME_BYTES + 1],
         default_model[LIMIT_NAME_BYTES + 1];
     uint32_t max_queued, max_client, hedge, coalesce, log_level, log_format;
-    uint32_t slo_ms;
+    uint32_t slo_ms, slow_ms;
     uint32_t max_queued_cost, max_client_cost, max_key_sessions;
     uint64_t max_client_bytes, queue_target_us;
     double scale_target;

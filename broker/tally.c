@@ -55,6 +55,27 @@ void tally_answer(core_t *self, const struct ticket *t, enum status status, uint
     count_level(self, t->lane, status, took_us);
 }
 
+void tally_slow(core_t *self, const struct ticket *t, enum status status, uint64_t now_us) {
+    uint64_t total_us = now_us - t->admitted_us;
+    if (!self->cfg.slow_us || total_us < self->cfg.slow_us)
+        return;
+    self->stats.slow++;
+    if (!self->ops.slow)
+        return;
+    struct core_slow slow = {.client = t->client,
+                             .session = self->clients[t->client].session,
+                             .id = t->id,
+                             .service = t->service,
+                             .lane = t->lane,
+                             .status = status,
+                             .attempts = t->attempts,
+                             .execution = t->execution,
+                             .worker = t->worker,
+                             .waited_us = t->sent_us ? t->sent_us - t->admitted_us : total_us,
+                             .total_us = total_us};
+    self->ops.slow(self->ops.arg, &slow);
+}
+
 void tally_refusal(core_t *self, uint32_t client, uint8_t lane, const struct refusal *refusal) {
     enum core_reason reason = refusal->reason;
     count(self, client, refusal->service, lane, refusal->status);

@@ -224,6 +224,7 @@ static void forward(core_t *self, struct ticket *t, enum status status, uint64_t
         workload_answered(self, t->service, t->cost);
     histogram_add(&self->stats.total_us, now_us - t->admitted_us);
     tally_answer(self, t, status, now_us - t->admitted_us);
+    tally_slow(self, t, status, now_us);
     finish(self, t);
     if (!self->clients[client].doomed)
         client_sent(self, client, self->ops.forward(self->ops.arg, client, &header));

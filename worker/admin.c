@@ -53,6 +53,8 @@ static void page_requests(const struct serve_stats *s, struct expose_text *out) 
            counter_get(&s->tokens));
     simple(out, "ember_worker_texts_dropped_total", "counter",
            "Texts left out of a batch because nobody waited any more.", counter_get(&s->dropped));
+    simple(out, "ember_worker_slow_requests_total", "counter",
+           "Requests that took --slow-ms or longer; 0 while that is off.", counter_get(&s->slow));
     simple(out, "ember_worker_batches_total", "counter", "Batches run.", counter_get(&s->batches));
     expose_family(out, "ember_worker_batch_size_texts", "histogram",
                   "Texts, or pairs, of a batch that was computed.");

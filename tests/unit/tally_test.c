@@ -92,6 +92,38 @@ static void test_by_service(void **state) {
     core_destroy(&core);
 }
 
+static void test_slow(void **state) {
+    (void)state;
+    begin(false, true);
+    uint32_t c = client();
+    worker(1);
+    once(WIRE_LANE_NORMAL, STATUS_OK, 200 * MS - 1);
+    TEST_EQ(n_slow, 0);
+    forget();
+    ask_for(c, 7, (struct ask){.body = "a", .lane = WIRE_LANE_BULK});
+    now += 50 * MS;
+    dispatch();
+    ask_for(c, 8, (struct ask){.body = "a", .lane = WIRE_LANE_BULK}); /* follows it */
+    now += 250 * MS;
+    answers(0, STATUS_OK);
+    TEST_EQ(n_slow, 2); /* the follower is told first */
+    TEST_EQ(stats()->slow, 2);
+    TEST_EQ(last_slow.id, 7);
+    TEST_EQ(last_slow.session, 500);
+    TEST_EQ(last_slow.lane, WIRE_LANE_BULK);
+    TEST_EQ(last_slow.attempts, 1);
+    TEST_EQ(last_slow.execution, sent[0].header.id);
+    TEST_EQ(last_slow.waited_us, 50 * MS);
+    TEST_EQ(last_slow.total_us, 300 * MS);
+    ask_for(c, 9, (struct ask){.body = "b", .lane = WIRE_LANE_HIGH, .budget_us = 400 * MS});
+    dispatch();
+    go(1 * S); /* nobody answers */
+    TEST_EQ(n_slow, 3);
+    TEST_EQ(last_slow.id, 9);
+    TEST_EQ(last_slow.status, STATUS_DEADLINE_EXCEEDED);
+    TEST_TRUE(last_slow.total_us >= 400 * MS);
+}
+
 static void test_names(void **state) {
     (void)state;
     for (int i = 0; i < CORE_REASONS; i++) {
@@ -104,9 +136,8 @@ static void test_names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_level),
-        cmocka_unit_test(test_of_the_client),
-        cmocka_unit_test(test_by_service),
+        cmocka_unit_test(test_level),      cmocka_unit_test(test_of_the_client),
+        cmocka_unit_test(test_by_service), cmocka_unit_test(test_slow),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
