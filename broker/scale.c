@@ -70,6 +70,7 @@ uint32_t scale_look(struct scale *self, const struct scale_sample *sample, uint6
     double busy = self->rate + sample->waiting_us / SCALE_BACKLOG_US;
     self->load = sample->runners ? busy / sample->runners : 0;
     self->wish = hold(self, need(self, sample, asked, now_us), now_us);
-    self->known = now_us - self->start_us >= SCALE_QUIET_US;
+    uint64_t age_us = now_us - self->start_us;
+    self->known = age_us >= SCALE_QUIET_US || age_us >= self->cfg.stabilization_us;
     return self->wish;
 }

@@ -26,7 +26,8 @@ enum {
     SCALE_EVERY_US = 1000 * 1000,        /* between looks, or longer */
     SCALE_SMOOTH_US = 15 * 1000 * 1000,  /* what is asked for, averaged over about so long */
     SCALE_BACKLOG_US = 30 * 1000 * 1000, /* what waits is to be done in so long, beside the rest */
-    SCALE_QUIET_US = 15 * 1000 * 1000,   /* no wish so soon: workers are still coming back */
+    SCALE_QUIET_US = 15 * 1000 * 1000,   /* no wish so soon: workers are still coming back; a
+                                            shorter window is all there is to wait for */
     SCALE_SLOTS = 61,                    /* of the window: sixty and the one that has begun */
 };
 
@@ -54,7 +55,7 @@ struct scale {
     double load;
     uint32_t highest[SCALE_SLOTS]; /* wish of each slot, by its number */
     uint32_t wish;
-    bool known; /* SCALE_QUIET_US are over: the wish means something */
+    bool known; /* the quiet time is over: the wish means something */
 };
 
 void scale_init(struct scale *self, const struct scale_cfg *cfg, uint64_t now_us);

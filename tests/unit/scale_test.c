@@ -70,6 +70,9 @@ static void test_load(void **state) {
     (void)state;
     struct feed f;
     feed_init(&f, &(struct scale_cfg){.target = 0.7, .max = 100});
+    feed(&f, 1, 10, 20);
+    TEST_TRUE(f.scale.known); /* there is no window to wait for */
+    feed_init(&f, &(struct scale_cfg){.target = 0.7, .max = 100, .stabilization_us = 300 * S});
     feed(&f, 10, 10, 20);
     TEST_TRUE(!f.scale.known); /* workers may still be coming back */
     feed(&f, 300, 10, 20);
