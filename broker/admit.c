@@ -157,42 +157,43 @@ enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, u
     return STATUS_OK;
 }
 
-void admit_refuse(core_t *self, uint32_t client, const struct header *request, enum status status,
-                  uint32_t retry_ms, const char *format, ...) {
+void admit_refuse(core_t *self, uint32_t client, const struct header *request,
+                  const struct refusal *refusal, const char *format, ...) {
     char text[ERR_TEXT_MAX];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     struct header header = {.type = WIRE_REPLY,
-                            .status = (uint8_t)status,
+                            .status = (uint8_t)refusal->status,
                             .id = request->id,
                             .epoch = self->clients[client].session,
                             .service = request->service};
-    struct core_error error = {.text = text, .retry_after_ms = retry_ms};
-    self->stats.replied[status]++;
-    self->replied++;
-    self->clients[client].replied++;
+    struct core_error error = {.text = text, .retry_after_ms = refusal->retry_ms};
+    tally_refusal(self, client, request->lane, refusal);
     client_send(self, client, &header, &error);
 }
 
 /* What can be said of a request without looking at anybody else's. */
 static bool is_sane(core_t *self, uint32_t client, const struct header *header, size_t body_bytes) {
-    if (self->draining)
-        admit_refuse(self, client, header, STATUS_UNAVAILABLE, 0, "this broker is stopping");
-    else if (header->budget_us == 0 || header->budget_us > LIMIT_DEADLINE_MS * UINT64_C(1000))
-        admit_refuse(self, client, header, STATUS_INVALID_ARGUMENT, 0,
-                     "the time budget is %u us, it must be 1 to %u ms", header->budget_us,
-                     LIMIT_DEADLINE_MS);
-    else if (header->lane >= WIRE_LANES)
-        admit_refuse(self, client, header, STATUS_INVALID_ARGUMENT, 0, "there is no lane %u",
-                     header->lane);
-    else if (body_bytes > LIMIT_REQUEST_BYTES)
-        admit_refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, 0,
-                     "the request has %zu bytes, %u are the limit", body_bytes,
-                     LIMIT_REQUEST_BYTES);
-    else
+    struct refusal no = {STATUS_INVALID_ARGUMENT, CORE_REASON_INVALID, header->service, 0};
+    if (self->draining) {
+        no.status = STATUS_UNAVAILABLE;
+        no.reason = CORE_REASON_STOPPING;
+        admit_refuse(self, client, header, &no, "this broker is stopping");
+    } else if (header->budget_us == 0 || header->budget_us > LIMIT_DEADLINE_MS * UINT64_C(1000)) {
+        admit_refuse(self, client, header, &no, "the time budget is %u us, it must be 1 to %u ms",
+                     header->budget_us, LIMIT_DEADLINE_MS);
+    } else if (header->lane >= WIRE_LANES) {
+        admit_refuse(self, client, header, &no, "there is no lane %u", header->lane);
+    } else if (body_bytes > LIMIT_REQUEST_BYTES) {
+        no.status = STATUS_RESOURCE_EXHAUSTED;
+        no.reason = CORE_REASON_TOO_LARGE;
+        admit_refuse(self, client, header, &no, "the request has %zu bytes, %u are the limit",
+                     body_bytes, LIMIT_REQUEST_BYTES);
+    } else {
         return true;
+    }
     return false;
 }
 
@@ -213,11 +214,13 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
         goto out;
     enum status status = admit_resolve(self, header->service, client, now_us, &service, &err);
     if (status != STATUS_OK) {
-        admit_refuse(self, client, header, status, 0, "%s", err.text);
+        const struct refusal no = {status, CORE_REASON_NO_WORKER, header->service, 0};
+        admit_refuse(self, client, header, &no, "%s", err.text);
         goto out;
     }
     if (probation_refuses(self, body, (uint16_t)service, now_us, &err)) {
-        admit_refuse(self, client, header, STATUS_INTERNAL, 0, "%s", err.text);
+        const struct refusal no = {STATUS_INTERNAL, CORE_REASON_POISONED, service, 0};
+        admit_refuse(self, client, header, &no, "%s", err.text);
         goto out;
     }
     const struct room_wish wish = {
@@ -237,6 +240,7 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
     t->flags = header->flags;
     slot = ticket_slot(self, t);
     account_hold(&self->accounts, t->account, t->body_bytes, t->work);
+    workload_offered(self, service, t->cost);
     wheel_add(&self->wheel, slot, t->deadline_us);
     retry_asked(&self->retry);
     if (!coalesce_join(self, t, body))
@@ -248,7 +252,9 @@ out:
 }
 
 void core_refuse(core_t *self, uint32_t client, const struct header *header,
-                 uint32_t retry_after_ms, const char *why, uint64_t now_us) {
+                 enum core_reason reason, uint32_t retry_after_ms, const char *why,
+                 uint64_t now_us) {
+    const struct refusal no = {STATUS_RESOURCE_EXHAUSTED, reason, header->service, retry_after_ms};
     if (self->clients[client].doomed)
         return;
     if (ticket_find(self, client, header->id)) {
@@ -257,7 +263,7 @@ void core_refuse(core_t *self, uint32_t client, const struct header *header,
     }
     self->stats.received++;
     self->clients[client].received++;
-    admit_refuse(self, client, header, STATUS_RESOURCE_EXHAUSTED, retry_after_ms, "%s", why);
+    admit_refuse(self, client, header, &no, "%s", why);
     core_settle(self, now_us);
 }
 

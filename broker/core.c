@@ -130,6 +130,7 @@ static void expire(core_t *self, uint64_t now_us) {
     while ((slot = wheel_pop(&self->wheel, now_us)) != WHEEL_NONE) {
         struct ticket *t = &self->tickets[slot];
         bool waited = t->state == TICKET_WAITING || t->state == TICKET_HELD;
+        tally_slow(self, t, STATUS_DEADLINE_EXCEEDED, now_us);
         ticket_reply(self, t, STATUS_DEADLINE_EXCEEDED,
                      waited ? "its time ran out while it waited"
                             : "its time ran out at the worker");

@@ -48,6 +48,20 @@ struct core_error { /* what an Error body will say */
     bool may_have_run;
 };
 
+/* A request that took long, when it is answered or has run out of time. */
+struct core_slow {
+    uint32_t client;
+    uint64_t session, id; /* the client's, and its request's number there */
+    uint32_t service;
+    uint8_t lane;
+    enum status status;
+    uint32_t attempts;
+    uint64_t execution; /* the last one, as its worker was told; 0: it shared one, or had none */
+    uint32_t worker;    /* of that execution; it may be gone */
+    uint64_t waited_us; /* until it was sent for the first time, or its end */
+    uint64_t total_us;
+};
+
 /* What the core wants done. Sends tell how it went and never call back into the core. */
 struct core_ops {
     /* `slot` names the body to send along (kept: it may be sent again), CORE_NONE: no body. */
@@ -65,10 +79,11 @@ struct core_ops {
     void (*drop)(void *arg, uint32_t slot); /* the body of this slot is not needed any more */
     void (*client_closed)(void *arg, uint32_t client, const char *why);
     void (*worker_closed)(void *arg, uint32_t worker, const char *why); /* still in core_fleet() */
-    /* For the log; NULL: none. `why` NULL: trusted again. Of a body that is refused from now on
-     * only a hash is told. */
+    /* For the log, as are the next two; NULL: none. `why` NULL: trusted again. Of a body that is
+     * refused from now on only a hash is told. */
     void (*suspected)(void *arg, uint32_t worker, const char *why);
     void (*quarantined)(void *arg, uint32_t slot, uint64_t hash);
+    void (*slow)(void *arg, const struct core_slow *slow);
     void *arg;
 };
 
@@ -86,6 +101,8 @@ struct core_cfg {
     uint64_t
         no_worker_grace_us; /* a request waits this long for a worker of its model to come (back) */
     uint64_t drain_us;      /* time for what is in flight when the broker is told to stop */
+    uint64_t slo_us;        /* an answer is to take no longer, see tally.c; 0: none is judged */
+    uint64_t slow_us;       /* what takes longer is told to ops.slow(); 0: nothing is */
     bool hedge;             /* second executions of what is merely slow */
     bool coalesce;          /* equal requests share an execution */
     char default_model[LIMIT_NAME_BYTES + 1]; /* "": the only model of a task, if there is one */
@@ -106,6 +123,24 @@ struct core_who {
 
 enum { CORE_SILENT_BEATS = 3, CORE_CLIENT_SILENT_US = 60 * 1000 * 1000 };
 
+/* Why a request was refused, at the door or after it had waited. */
+enum core_reason {
+    CORE_REASON_STOPPING,
+    CORE_REASON_INVALID,      /* no sane time, no such lane or service number */
+    CORE_REASON_TOO_LARGE,    /* its body */
+    CORE_REASON_NO_WORKER,    /* none serves the model, or does that with it */
+    CORE_REASON_POISONED,     /* workers died of its body */
+    CORE_REASON_CLIENT_LIMIT, /* its client has as much in hand as it may */
+    CORE_REASON_UNREAD,       /* its client leaves replies unread */
+    CORE_REASON_MEMORY,       /* the broker is short of it */
+    CORE_REASON_QUEUE_FULL,
+    CORE_REASON_NO_TIME,    /* an answer would take longer than it has */
+    CORE_REASON_PUSHED_OUT, /* it waited; its client had the largest backlog of a full broker */
+    CORE_REASON_TOO_LATE,   /* it waited; too little time was left to try */
+    CORE_REASONS
+};
+const char *core_reason_name(enum core_reason reason); /* "queue_full" ... */
+
 struct core_stats {    /* since the start */
     uint64_t received; /* requests, answered repeats of one in flight apart */
     uint64_t replied[STATUS_UNAUTHENTICATED + 1]; /* by status */
@@ -118,17 +153,21 @@ struct core_stats {    /* since the start */
     uint64_t refused;    /* at the door: RESOURCE_EXHAUSTED */
     uint64_t shed;       /* after they had waited: pushed out, or without a chance to be in time */
     uint64_t workers_lost;
-    uint64_t suspected;        /* workers that were not trusted any more */
-    uint64_t hedged;           /* second executions to overtake a slow first */
-    uint64_t recovered;        /* second executions of what looked stuck */
-    uint64_t retries_denied;   /* either, but for the budget */
-    uint64_t poisoned;         /* requests that workers died of, now refused */
-    uint64_t coalesced;        /* requests answered by the execution of an equal one */
-    uint64_t strangers;        /* frames of unknown or wrong epoch */
-    uint64_t unexpected;       /* well-formed frames that make no sense there */
-    uint64_t replies_cut;      /* replies a client did not take */
-    struct histogram queue_us; /* admission to first dispatch */
-    struct histogram total_us; /* admission to reply, of executed requests */
+    uint64_t suspected;              /* workers that were not trusted any more */
+    uint64_t hedged;                 /* second executions to overtake a slow first */
+    uint64_t recovered;              /* second executions of what looked stuck */
+    uint64_t retries_denied;         /* either, but for the budget */
+    uint64_t poisoned;               /* requests that workers died of, now refused */
+    uint64_t coalesced;              /* requests answered by the execution of an equal one */
+    uint64_t strangers;              /* frames of unknown or wrong epoch */
+    uint64_t unexpected;             /* well-formed frames that make no sense there */
+    uint64_t replies_cut;            /* replies a client did not take */
+    uint64_t slow;                   /* requests that took slow_us or longer */
+    uint64_t refusals[CORE_REASONS]; /* refused and shed are among them */
+    uint64_t slo[WIRE_LANES][2];     /* answers that count: [1] within the service level */
+    uint64_t engine_us;              /* engine work that results told */
+    struct histogram queue_us;       /* admission to first dispatch */
+    struct histogram total_us;       /* admission to reply, of executed requests */
 };
 
 typedef struct core core_t;
@@ -171,7 +210,8 @@ uint32_t core_request(core_t *self, uint32_t client, const struct header *header
 /* A REQUEST that the loop does not want to take now: counted, and answered RESOURCE_EXHAUSTED
  * unless it repeats one that is in flight. */
 void core_refuse(core_t *self, uint32_t client, const struct header *header,
-                 uint32_t retry_after_ms, const char *why, uint64_t now_us);
+                 enum core_reason reason, uint32_t retry_after_ms, const char *why,
+                 uint64_t now_us);
 
 /* Any other frame of a client. */
 void core_client_frame(core_t *self, uint32_t client, const struct header *header, uint64_t now_us);
@@ -237,6 +277,23 @@ struct core_service_view {
     double weight;          /* what its cost takes, beside the mean of all services */
 };
 struct core_service_view core_service(const core_t *self, uint32_t number, uint64_t now_us);
+
+/* Answers for a service, those it was refused for included. */
+struct core_replies {
+    uint64_t n[WIRE_LANES][STATUS_UNAUTHENTICATED + 1];
+};
+const struct core_replies *core_replies(const core_t *self, uint32_t number);
+
+/* What is asked of the workers, for scale.h. Work is engine time, in us of one runner. */
+struct core_load {
+    uint32_t live, suspect; /* workers */
+    uint32_t runners;       /* of the live */
+    uint64_t window, used;  /* of the live: cost they may have, and have */
+    double offered_us;      /* work of all that was let in, or refused for want of room, ever */
+    double waiting_us;      /* work that waits */
+};
+struct core_load core_load(const core_t *self);
+double core_hourly_cost(const core_t *self); /* of the connected workers, as they state it */
 
 /* What `number` stands for now, for this client: itself, or the model behind an empty name or a
  * route; 0 when nothing does. */

@@ -8,6 +8,8 @@
  *     ticket.c    the life of one ticket, and its one answer
  *     line.c      who waits, and whose turn it is      account.c  who holds how much
  *     learn.c     what results tell of paces (pace.c) and of what requests take
+ *     workload.c  how much engine work is asked for
+ *     tally.c     answers and refusals counted, and against the service level
  *     coalesce.c  equal requests share an execution
  *     hedge.c     second executions: of what is stuck, or slow
  *     suspect.c   workers that are not trusted for a while
@@ -69,6 +71,9 @@ struct ticket {
     struct link owned; /* in its client's list */
     uint64_t id;       /* the client's request number */
     uint64_t deadline_us, admitted_us;
+    uint64_t sent_us;           /* for the first time; 0: not yet */
+    uint64_t execution;         /* number of the last run; 0: none */
+    uint32_t worker;            /* of it */
     uint32_t runs[TICKET_RUNS]; /* live ones, CORE_NONE: none there */
     uint32_t client;
     uint32_t account, flow; /* the client's account; waiting: its flow, see line.h */
@@ -110,6 +115,8 @@ struct service_state { /* parallel to fleet.services */
     uint64_t refused, shed; /* requests at the door, and after they had waited */
     struct pace pace;
     struct tempo tempo;
+    double told_us, told_cost; /* see workload.c */
+    struct core_replies replies;
 };
 
 struct core {
@@ -132,6 +139,7 @@ struct core {
     uint32_t lane_queued[WIRE_LANES], n_due; /* requests that wait; lines that are due */
     uint32_t mean16;                         /* moving mean of dispatched work, in sixteenths */
     double engine_us, engine_cost;           /* of results of late, see learn.c */
+    double told_us, told_cost, offered_us;   /* see workload.c */
     uint64_t queued_work, looked_us;
     uint64_t clock[WIRE_LANES]; /* see dispatch.c */
     uint32_t *doomed_clients, n_doomed_clients;
@@ -181,7 +189,8 @@ void ticket_nacked(core_t *self, struct run *run);
 void ticket_drop(core_t *self, struct ticket *t); /* its client is gone */
 void ticket_unserved(core_t *self, struct ticket *t, enum status status, const char *text);
 /* There is no room for it, or no time: RESOURCE_EXHAUSTED with advice when to come again. */
-void ticket_shed(core_t *self, struct ticket *t, uint32_t retry_after_ms, const char *text);
+void ticket_shed(core_t *self, struct ticket *t, enum core_reason reason, uint32_t retry_after_ms,
+                 const char *text);
 static inline uint32_t ticket_runs(const struct ticket *t) {
     return (t->runs[0] != CORE_NONE ? 1U : 0U) + (t->runs[1] != CORE_NONE ? 1U : 0U);
 }
@@ -232,10 +241,15 @@ enum status admit_resolve(const core_t *self, uint32_t asked, uint32_t client, u
 void admit_parked(core_t *self, uint64_t now_us);  /* those that wait for a default model */
 void admit_orphans(core_t *self, uint64_t now_us); /* those whose model has no worker any more */
 
-__attribute__((format(printf, 6, 7))) void admit_refuse(core_t *self, uint32_t client,
-                                                        const struct header *request,
-                                                        enum status status, uint32_t retry_ms,
-                                                        const char *format, ...);
+struct refusal {
+    enum status status;
+    enum core_reason reason;
+    uint32_t service; /* as far as it is known: what is asked for, or what that stands for */
+    uint32_t retry_ms;
+};
+void admit_refuse(core_t *self, uint32_t client, const struct header *request,
+                  const struct refusal *refusal, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 /* room.c */
 struct room_wish { /* a request that would like to wait */
@@ -258,6 +272,17 @@ void learn_result(core_t *self, const struct run *run, const struct header *head
                   uint64_t now_us);
 void learn_look(core_t *self, uint64_t now_us);          /* several times a second */
 double learn_rate(const core_t *self, uint32_t service); /* cost per us; 0: not known */
+
+/* workload.c */
+void workload_offered(core_t *self, uint32_t service, uint32_t cost); /* let in, or refused */
+void workload_worked(core_t *self, uint32_t service, uint32_t engine_us);
+void workload_answered(core_t *self, uint32_t service, uint32_t cost);
+
+/* tally.c */
+void tally_answer(core_t *self, const struct ticket *t, enum status status, uint64_t took_us);
+/* Before the answer: told and counted if it took long. */
+void tally_slow(core_t *self, const struct ticket *t, enum status status, uint64_t now_us);
+void tally_refusal(core_t *self, uint32_t client, uint8_t lane, const struct refusal *refusal);
 
 /* clients.c */
 void client_send(core_t *self, uint32_t client, const struct header *header,

@@ -138,6 +138,11 @@ static struct line *due_at(core_t *self, const struct line *line, uint32_t worke
 
 /* ---------------------------------------------------------------- one ticket */
 
+static void out_of_time(core_t *self, struct ticket *t, uint64_t now_us) {
+    tally_slow(self, t, STATUS_DEADLINE_EXCEEDED, now_us);
+    ticket_reply(self, t, STATUS_DEADLINE_EXCEEDED, "its time ran out while it waited");
+}
+
 /* The line's next ticket, when there is one that has time. What has not is answered. */
 static struct ticket *next_of(core_t *self, struct line *line, uint64_t now_us) {
     uint64_t need_us = (uint64_t)self->services[line->service].pace.held_us / 2;
@@ -145,12 +150,11 @@ static struct ticket *next_of(core_t *self, struct line *line, uint64_t now_us) 
         struct ticket *t = line_next(&self->flows, line, now_us);
         struct ticket *hopeless = line_hopeless(&self->flows, line, now_us, need_us);
         if (hopeless && hopeless->deadline_us > now_us)
-            ticket_shed(self, hopeless,
+            ticket_shed(self, hopeless, CORE_REASON_TOO_LATE,
                         room_retry_ms(self, (double)line->cost, learn_rate(self, line->service)),
                         "it waited too long to be answered in time");
         else if (hopeless || t->deadline_us <= now_us)
-            ticket_reply(self, hopeless ? hopeless : t, STATUS_DEADLINE_EXCEEDED,
-                         "its time ran out while it waited");
+            out_of_time(self, hopeless ? hopeless : t, now_us);
         else
             return t;
     }

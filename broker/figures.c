@@ -3,11 +3,14 @@
  * A page of many services takes milliseconds to write; the core waits for none of it: what is shown
  * is a copy, and the lock that the core takes is held only while that is made.
  *
- * Ready means: serving, and at least one worker is connected, so that a balancer in front of
+ * Healthy means: the loop turns, which it does at least every FIGURES_PUBLISH_US. Ready means:
+ * healthy, serving, and at least one worker is connected, so that a balancer in front of
  * several brokers sends nobody to one that would let him wait. */
 #include "figures.h"
 
+#include "base/clock.h"
 #include "metrics/expose.h"
+#include "metrics/process.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -19,6 +22,7 @@ struct service_copy {
     enum wire_task task;
     uint32_t workers;
     struct core_service_view view;
+    struct core_replies replies;
 };
 
 struct snapshot {
@@ -26,10 +30,11 @@ struct snapshot {
     struct figures_frames frames;
     uint32_t clients, queued, in_flight, following, workers, n_services;
     uint32_t by_state[FLEET_DRAINING + 1];
-    uint64_t queued_bytes, oldest_us, uptime_us;
+    uint64_t queued_bytes, oldest_us, uptime_us, beat_us;
     double hourly_cost;
+    uint64_t slo_us;
     bool draining;
-    struct service_copy services[LIMIT_SERVICES];
+    struct service_copy services[LIMIT_SERVICES]; /* the last: copied as far as there are some */
 };
 
 struct figures {
@@ -54,15 +59,15 @@ void figures_publish(figures_t *self, const core_t *core, const struct figures_f
     s->following = core_following(core);
     s->queued_bytes = core_queued_bytes(core);
     s->draining = core_draining(core);
+    s->slo_us = core_cfg(core)->slo_us;
+    s->beat_us = now_us;
     s->uptime_us = now_us - self->started_us;
     s->workers = fleet->n_workers;
-    s->hourly_cost = 0;
     memset(s->by_state, 0, sizeof s->by_state);
     for (uint32_t i = 0; i < fleet->high_workers; i++) {
         s->by_state[fleet->workers[i].state]++;
-        if (fleet->workers[i].state != FLEET_FREE)
-            s->hourly_cost += fleet->workers[i].hourly_cost;
     }
+    s->hourly_cost = core_hourly_cost(core);
     s->n_services = 0;
     s->oldest_us = 0;
     for (uint32_t i = 1; i < fleet->n_services; i++) {
@@ -76,6 +81,7 @@ void figures_publish(figures_t *self, const core_t *core, const struct figures_f
         copy->task = from->task;
         copy->workers = from->n_members;
         copy->view = view;
+        copy->replies = *core_replies(core, i);
     }
     pthread_mutex_unlock(&self->lock);
 }
@@ -126,6 +132,8 @@ static void requests(const struct snapshot *s, struct expose_text *out) {
            "Requests answered by the execution of an equal one.", stats->coalesced);
     simple(out, "ember_replies_cut_total", "counter", "Replies a client did not take.",
            stats->replies_cut);
+    simple(out, "ember_slow_requests_total", "counter",
+           "Requests that took --slow-ms or longer; 0 while that is off.", stats->slow);
     expose_family(out, "ember_queue_duration_seconds", "histogram",
                   "Time from admission to the first dispatch.");
     expose_histogram(out, "ember_queue_duration_seconds", NULL, &stats->queue_us);
@@ -164,6 +172,34 @@ static void peers(const struct snapshot *s, struct expose_text *out) {
            "Messages of a session or broker start that is over.", s->stats.strangers);
     simple(out, "ember_frames_unexpected_total", "counter",
            "Well-formed messages that make no sense where they came.", s->stats.unexpected);
+}
+
+static void load(const struct snapshot *s, struct expose_text *out) {
+    const struct figures_frames *f = &s->frames;
+    if (f->has_load) {
+        simple(out, "ember_workers_desired", "gauge",
+               "Workers wanted for what is asked; the sum of all brokers of the same workers.",
+               f->desired);
+        expose_family(out, "ember_workers_load", "gauge",
+                      "Work asked for and waiting; 1: as much as all runners can do.");
+        expose_f64(out, "ember_workers_load", NULL, f->load);
+    }
+    simple(out, "ember_workers_runners", "gauge", "Threads that compute, of live workers.",
+           f->core_load.runners);
+    simple(out, "ember_workers_credit", "gauge",
+           "Cost that live workers would have at once from this broker.", f->core_load.window);
+    simple(out, "ember_workers_credit_used", "gauge", "Cost that they have.", f->core_load.used);
+    expose_family(out, "ember_engine_seconds_total", "counter",
+                  "Time of runners that answered requests took, as workers tell.");
+    expose_f64(out, "ember_engine_seconds_total", NULL, (double)s->stats.engine_us / 1e6);
+    expose_family(out, "ember_cost_dollars_total", "counter",
+                  "Hourly cost of the connected workers over time, in the currency they state it.");
+    expose_f64(out, "ember_cost_dollars_total", NULL, f->cost);
+    if (!f->has_cost_per_1000)
+        return;
+    expose_family(out, "ember_cost_dollars_per_1000_requests", "gauge",
+                  "Cost of the last five minutes by a thousand OK answers.");
+    expose_f64(out, "ember_cost_dollars_per_1000_requests", NULL, f->cost_per_1000);
 }
 
 static void keys(const struct snapshot *s, struct expose_text *out) {
@@ -223,8 +259,54 @@ static double get_weight(const struct service_copy *c) {
     return c->view.weight;
 }
 
+static void per_reason(const struct snapshot *s, struct expose_text *out) {
+    expose_family(out, "ember_refusals_total", "counter",
+                  "Requests refused at the door or after they had waited, by reason.");
+    for (int i = 0; i < CORE_REASONS; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "reason=\"%s\"", core_reason_name((enum core_reason)i));
+        expose_u64(out, "ember_refusals_total", label, s->stats.refusals[i]);
+    }
+}
+
+/* OK is always there; other statuses once there are some. */
+static void per_answer(const struct snapshot *s, struct expose_text *out) {
+    expose_family(out, "ember_service_requests_total", "counter",
+                  "Requests answered or refused, of models that workers serve or served.");
+    for (uint32_t i = 0; i < s->n_services; i++) {
+        const struct service_copy *c = &s->services[i];
+        char model[EXPOSE_LABEL_BYTES], labels[EXPOSE_LABEL_BYTES + 128];
+        expose_label(view_of(c->model), model);
+        for (int n = 0; n < WIRE_LANES * (STATUS_UNAUTHENTICATED + 1); n++) {
+            int lane = n / (STATUS_UNAUTHENTICATED + 1), status = n % (STATUS_UNAUTHENTICATED + 1);
+            uint64_t value = c->replies.n[lane][status];
+            if (!value && status != STATUS_OK)
+                continue;
+            snprintf(labels, sizeof labels, "model=\"%s\",task=\"%s\",lane=\"%s\",status=\"%s\"",
+                     model, wire_task_name(c->task), wire_lane_name((uint8_t)lane),
+                     status_name((enum status)status));
+            expose_u64(out, "ember_service_requests_total", labels, value);
+        }
+    }
+}
+
+static void service_level(const struct snapshot *s, struct expose_text *out) {
+    if (!s->slo_us)
+        return;
+    expose_family(out, "ember_slo_seconds", "gauge", "What an answer may take (--slo-ms).");
+    expose_f64(out, "ember_slo_seconds", NULL, (double)s->slo_us / 1e6);
+    expose_family(out, "ember_slo_requests_total", "counter",
+                  "Answers and failures of the service: OK within the time, or not.");
+    for (int lane = 0; lane < WIRE_LANES; lane++)
+        for (int within = 1; within >= 0; within--) {
+            char label[64];
+            snprintf(label, sizeof label, "lane=\"%s\",within=\"%s\"",
+                     wire_lane_name((uint8_t)lane), within ? "true" : "false");
+            expose_u64(out, "ember_slo_requests_total", label, s->stats.slo[lane][within]);
+        }
+}
+
 static void per_lane(const struct snapshot *s, struct expose_text *out) {
-    static const char *const lanes[WIRE_LANES] = {"high", "normal", "bulk"};
     uint64_t queued[WIRE_LANES] = {0};
     for (uint32_t i = 0; i < s->n_services; i++)
         for (int lane = 0; lane < WIRE_LANES; lane++)
@@ -232,7 +314,7 @@ static void per_lane(const struct snapshot *s, struct expose_text *out) {
     expose_family(out, "ember_lane_queue_size", "gauge", "Requests waiting, by lane.");
     for (int lane = 0; lane < WIRE_LANES; lane++) {
         char label[32];
-        snprintf(label, sizeof label, "lane=\"%s\"", lanes[lane]);
+        snprintf(label, sizeof label, "lane=\"%s\"", wire_lane_name((uint8_t)lane));
         expose_u64(out, "ember_lane_queue_size", label, queued[lane]);
     }
 }
@@ -240,11 +322,17 @@ static void per_lane(const struct snapshot *s, struct expose_text *out) {
 void figures_page(figures_t *self, struct expose_text *out) {
     pthread_mutex_lock(&self->page_lock);
     pthread_mutex_lock(&self->lock);
-    self->shown = self->now;
+    memcpy(&self->shown, &self->now,
+           offsetof(struct snapshot, services) +
+               self->now.n_services * sizeof self->now.services[0]);
     pthread_mutex_unlock(&self->lock);
     const struct snapshot *s = &self->shown;
     requests(s, out);
+    per_reason(s, out);
+    per_answer(s, out);
+    service_level(s, out);
     peers(s, out);
+    load(s, out);
     keys(s, out);
     simple(out, "ember_queue_size", "gauge", "Requests waiting for a worker.", s->queued);
     simple(out, "ember_queue_bytes", "gauge", "Their bodies.", s->queued_bytes);
@@ -274,6 +362,7 @@ void figures_page(figures_t *self, struct expose_text *out) {
     expose_family(out, "ember_build_info", "gauge", "Always 1; the label tells the version.");
     expose_u64(out, "ember_build_info", "program=\"ember-broker\",version=\"" EMBER_VERSION "\"",
                1);
+    process_expose(out);
     pthread_mutex_unlock(&self->page_lock);
 }
 
@@ -281,8 +370,25 @@ static void on_metrics(void *arg, struct expose_text *out) {
     figures_page(arg, out);
 }
 
+bool figures_healthy(figures_t *self, uint64_t now_us, struct expose_text *why) {
+    pthread_mutex_lock(&self->lock);
+    uint64_t beat_us = self->now.beat_us;
+    pthread_mutex_unlock(&self->lock);
+    bool healthy = now_us < beat_us + FIGURES_BEAT_US;
+    if (!healthy)
+        expose_printf(why, "the loop has not turned for %.1f s\n",
+                      (double)(now_us - beat_us) / 1e6);
+    return healthy;
+}
+
+static bool on_health(void *arg, struct expose_text *why) {
+    return figures_healthy(arg, clock_us(), why);
+}
+
 static bool on_ready(void *arg, struct expose_text *why) {
     figures_t *self = arg;
+    if (!on_health(self, why))
+        return false;
     pthread_mutex_lock(&self->lock);
     bool draining = self->now.draining;
     uint32_t live = self->now.by_state[FLEET_LIVE];
@@ -303,8 +409,11 @@ enum status figures_start(const char *listen, const core_t *core, uint64_t now_u
     pthread_mutex_init(&self->page_lock, NULL);
     self->started_us = now_us;
     figures_publish(self, core, &(struct figures_frames){0}, now_us);
-    struct expose_cfg cfg = {
-        .listen = listen, .metrics = on_metrics, .ready = on_ready, .arg = self};
+    struct expose_cfg cfg = {.listen = listen,
+                             .metrics = on_metrics,
+                             .health = on_health,
+                             .ready = on_ready,
+                             .arg = self};
     enum status status = expose_start(&cfg, &self->server, err);
     if (status != STATUS_OK)
         figures_stop(&self);

@@ -168,18 +168,16 @@ static void answer_status(loop_t *self, uint32_t client, const struct header *he
         core_client_lost(self->core, client, "disconnected", self->now_us);
 }
 
-/* Reasons of the loop's own to take no request now; NULL: none. */
-static const char *not_now(const loop_t *self, uint32_t client) {
-    if (self->short_of_memory)
-        return "this broker is short of memory";
-    return unread_is_behind(&self->unread, client) ? "this client has many replies to read" : NULL;
-}
-
 static void on_request(loop_t *self, uint32_t client, const struct header *header,
                        zmq_msg_t *body) {
-    const char *why = not_now(self, client);
-    if (why) {
-        core_refuse(self->core, client, header, RETRY_LATER_MS, why, self->now_us);
+    if (self->short_of_memory) {
+        core_refuse(self->core, client, header, CORE_REASON_MEMORY, RETRY_LATER_MS,
+                    "this broker is short of memory", self->now_us);
+        return;
+    }
+    if (unread_is_behind(&self->unread, client)) {
+        core_refuse(self->core, client, header, CORE_REASON_UNREAD, RETRY_LATER_MS,
+                    "this client has many replies to read", self->now_us);
         return;
     }
     uint32_t slot = core_request(self->core, client, header, frame_view(body), self->now_us);

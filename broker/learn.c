@@ -23,8 +23,6 @@ static void settle(core_t *self, const struct ticket *t, uint32_t engine_us) {
 
 void learn_result(core_t *self, const struct run *run, const struct header *header,
                   uint64_t now_us) {
-    if (header->status != STATUS_OK)
-        return;
     const struct ticket *t = &self->tickets[run->ticket];
     struct service_state *service = &self->services[t->service];
     uint64_t held_us = now_us - run->sent_us;
@@ -33,6 +31,9 @@ void learn_result(core_t *self, const struct run *run, const struct header *head
     uint32_t threads = self->fleet.workers[run->worker].threads;
     uint64_t most_us = held_us * (threads < LIMIT_THREADS ? threads + 1 : LIMIT_THREADS);
     uint32_t engine_us = header->budget_us < most_us ? header->budget_us : (uint32_t)most_us;
+    workload_worked(self, t->service, engine_us);
+    if (header->status != STATUS_OK)
+        return;
     fleet_learn(&self->fleet, run->worker, run->cost, run->load, held_us);
     pace_result(&service->pace, run->cost, engine_us, held_us);
     if (!engine_us)

@@ -128,6 +128,41 @@ static void look_at_memory(loop_t *self) {
                  core_clients(self->core));
 }
 
+/* What the workers have to do and what they cost. */
+static void look_at_load(loop_t *self) {
+    if (self->now_us < self->load_next_us)
+        return;
+    self->load_next_us = self->now_us + SCALE_EVERY_US;
+    struct figures_frames *frames = &self->frames;
+    const struct core_stats *stats = core_stats(self->core);
+    frames->core_load = core_load(self->core);
+    const struct core_load *load = &frames->core_load;
+    struct scale_sample sample = {.live = load->live,
+                                  .suspect = load->suspect,
+                                  .runners = load->runners,
+                                  .offered_us = load->offered_us,
+                                  .waiting_us = load->waiting_us,
+                                  .received = stats->received};
+    frames->desired = scale_look(&self->scale, &sample, self->now_us);
+    frames->load = self->scale.load;
+    frames->has_load = self->scale.known;
+    bill_look(&self->bill, core_hourly_cost(self->core), stats->replied[STATUS_OK], self->now_us);
+    frames->cost = self->bill.spent;
+    frames->has_cost_per_1000 = bill_per_1000(&self->bill, &frames->cost_per_1000);
+}
+
+static void publish(loop_t *self) {
+    if (!self->figures || self->now_us < self->publish_us)
+        return;
+    look_at_load(self);
+    self->frames.unread_bytes = self->unread.total;
+    self->frames.has_keys = self->guard != NULL;
+    if (self->guard)
+        guard_counts(self->guard, &self->frames.keys);
+    figures_publish(self->figures, self->core, &self->frames, self->now_us);
+    self->publish_us = self->now_us + FIGURES_PUBLISH_US;
+}
+
 static long poll_ms(const loop_t *self) {
     uint64_t next = core_next_us(self->core);
     if (self->figures && self->publish_us < next)
@@ -166,14 +201,7 @@ void loop_run(loop_t *self) {
         look_at_memory(self);
         core_tick(self->core, self->now_us);
         core_dispatch(self->core, self->now_us);
-        if (self->figures && self->now_us >= self->publish_us) {
-            self->frames.unread_bytes = self->unread.total;
-            self->frames.has_keys = self->guard != NULL;
-            if (self->guard)
-                guard_counts(self->guard, &self->frames.keys);
-            figures_publish(self->figures, self->core, &self->frames, self->now_us);
-            self->publish_us = self->now_us + FIGURES_PUBLISH_US;
-        }
+        publish(self);
     }
 }
 
@@ -287,11 +315,26 @@ static enum status take_memory(loop_t *self, struct err *err) {
     return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
 }
 
+/* This one, and those it names; it may name itself, so that the list can be the same everywhere. */
+static uint32_t count_brokers(const struct loop_cfg *cfg) {
+    uint32_t n = 1;
+    for (uint32_t i = 0; i < cfg->advertise.n; i++) {
+        bool own = false;
+        for (uint32_t k = 0; k < cfg->clients.n; k++)
+            own |= strcmp(cfg->advertise.item[i], cfg->clients.item[k]) == 0;
+        n += !own;
+    }
+    return n;
+}
+
 static enum status start_core(loop_t *self, struct err *err) {
     struct core_ops ops = outbound_ops(self);
     self->cfg.core.id = hash_entropy64();
     self->cfg.core.seed = hash_entropy64();
     self->now_us = self->started_us = clock_us();
+    self->cfg.scale.brokers = count_brokers(&self->cfg);
+    scale_init(&self->scale, &self->cfg.scale, self->now_us);
+    bill_init(&self->bill, self->now_us);
     enum status status = core_new(&self->cfg.core, &ops, self->now_us, &self->core, err);
     if (status == STATUS_OK)
         core_set_routes(self->core, &self->cfg.routes);

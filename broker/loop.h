@@ -11,6 +11,7 @@
 
 #include "base/cfg.h"
 #include "core.h"
+#include "scale.h"
 
 typedef struct loop loop_t;
 
@@ -21,6 +22,7 @@ struct loop_cfg {
     struct routes routes;
     uint64_t max_unread;          /* bytes of replies one client may leave unread */
     uint64_t memory_limit;        /* bytes; 0: what the cgroup says */
+    struct scale_cfg scale;       /* .brokers is set by loop_new() */
     void (*on_hup)(loop_t *self); /* SIGHUP, on the loop's thread; NULL: nothing */
     const char *name;
     const char *http;      /* "" or "off": none */

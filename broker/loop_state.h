@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "bill.h"
 #include "figures.h"
 #include "gate.h"
 #include "greet.h"
@@ -17,6 +18,7 @@
 
 enum {
     LOG_EVERY_US = 1000 * 1000, /* of one kind of trouble */
+    LOG_SLOW_US = 100 * 1000,   /* of slow requests */
     BANNED_MAX = 256,
     UNREAD_CLIENTS = 8, /* all clients may leave as much unread as so many that do not read */
 };
@@ -42,12 +44,15 @@ struct loop {
     uint32_t lost_connections; /* of workers, that no sweep has found yet */
     struct memory memory;
     uint64_t memory_next_us, trim_next_us;
+    struct scale scale;
+    struct bill bill;
+    uint64_t load_next_us;
     bool short_of_memory; /* nothing new is taken */
     struct frame_peer
         banned[BANNED_MAX]; /* connections that were given up and may still be there */
     uint32_t n_banned;      /* ever; the ring keeps the latest */
     struct figures_frames frames;
-    struct log_limit log_malformed, log_refused, log_cut;
+    struct log_limit log_malformed, log_refused, log_cut, log_slow;
     _Atomic int stops; /* signals and calls of loop_stop() */
     bool aborted;
     char clients_endpoint[256], workers_endpoint[256];

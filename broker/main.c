@@ -24,6 +24,7 @@ static void reload(loop_t *loop) {
         return;
     }
     log_set_level((enum log_level)self.options.log_level);
+    log_set_format((enum log_format)self.options.log_format);
     loop_set_routes(loop, &self.options.routes);
     log_info("reloaded", "routes=%u waits_for_restart=\"%s\"", self.options.routes.n, waits);
 }
@@ -42,6 +43,7 @@ int main(int argc, char **argv) {
     if (action == CFG_EXIT)
         return 0;
     log_set_level((enum log_level)options->log_level);
+    log_set_format((enum log_format)options->log_format);
     options_to_loop(options, &cfg);
     cfg.on_hup = reload;
     cfg.signals_fd = thread_signals_fd();

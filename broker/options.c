@@ -52,6 +52,10 @@ static const struct cfg_row rows[] = {
     CFG_CHOICE("hedge", S, hedge, "off", "off|on",
                "a request slower than 95 of 100 is given to an idle worker, too; with those that\n"
                "a worker seems stuck with at most 10 % of requests, and 10 a second"),
+    CFG_U32("slo-ms", S, slo_ms, "150", 0, 3600 * 1000, "MS",
+            "what an answer may take, for ember_slo_requests_total; 0: none is judged"),
+    CFG_U32("slow-ms", S, slow_ms, "0", 0, 3600 * 1000, "MS",
+            "a request that takes as long is a line in the log, at most ten a second; 0: none"),
     CFG_HEADING("Times"),
     CFG_DURATION("queue-target", S, queue_target_us, "100ms", 0, 3600e6,
                  "a client whose oldest request has waited longer, and 7/8 of its time, is\n"
@@ -62,8 +66,19 @@ static const struct cfg_row rows[] = {
                  "a request waits this long for a worker of its model to come (back)"),
     CFG_DURATION("drain-timeout", S, drain_us, "20s", 0, 3600e6,
                  "time for requests at workers after SIGTERM"),
+    CFG_HEADING("Scaling: ember_workers_desired, for whoever starts and stops workers"),
+    CFG_F64("scale-target", S, scale_target, "0.7", 0.05, 1, "SHARE",
+            "of the time that runners are to be busy"),
+    CFG_U32("scale-min", S, scale_min, "1", 0, LIMIT_WORKERS, "N",
+            "the least number of workers to wish for, all brokers together"),
+    CFG_U32("scale-max", S, scale_max, "4096", 1, LIMIT_WORKERS, "N", "the greatest"),
+    CFG_DURATION("scale-stabilization", S, scale_stabilization_us, "5m", 0, 86400e6,
+                 "the wish is the highest of so long, so that a wave stops no workers that the\n"
+                 "next one needs; 0: that of now"),
     CFG_HEADING("Other"),
     CFG_CHOICE("log-level", S, log_level, "info", "debug|info|warn|error", "what is logged"),
+    CFG_CHOICE("log-format", S, log_format, "logfmt", "logfmt|json",
+               "a line of key=value pairs, or a JSON object"),
 };
 /* clang-format on */
 #undef S
@@ -78,7 +93,7 @@ static const struct cfg program = {
     .epilog =
         "SIGTERM or SIGINT: take nothing new, finish what workers hold, exit; a second one\n"
         "exits at once. SIGHUP: read the settings and certificates again, and take over routes,\n"
-        "log level and keys.\n"
+        "what is logged and keys.\n"
         "Exit codes: 0 stopped, 1 cannot start, 2 a bad setting.",
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
@@ -121,6 +136,8 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
                  .heartbeat_us = s->heartbeat_us,
                  .no_worker_grace_us = s->grace_us,
                  .drain_us = s->drain_us,
+                 .slo_us = (uint64_t)s->slo_ms * 1000,
+                 .slow_us = (uint64_t)s->slow_ms * 1000,
                  .hedge = s->hedge,
                  .coalesce = s->coalesce},
         .clients = s->clients,
@@ -129,6 +146,10 @@ void options_to_loop(const struct options *s, struct loop_cfg *out) {
         .routes = s->routes,
         .max_unread = s->max_unread,
         .memory_limit = s->memory_limit,
+        .scale = {.target = s->scale_target,
+                  .min = s->scale_min,
+                  .max = s->scale_max,
+                  .stabilization_us = s->scale_stabilization_us},
         .name = s->name,
         .http = s->http,
         .curve_dir = s->curve_dir,
@@ -141,6 +162,9 @@ static enum status check(struct options *s, struct err *err) {
         return err_set(err, STATUS_INVALID_ARGUMENT,
                        "%s: a name is made of letters, digits, '.', '_' and '-'",
                        is_name(s->name) ? "default-model" : "name");
+    if (s->scale_min > s->scale_max)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "scale-min: %u is more than scale-max, %u",
+                       s->scale_min, s->scale_max);
     s->routes.n = 0;
     enum status status = STATUS_OK;
     for (uint32_t i = 0; status == STATUS_OK && i < s->route_texts.n; i++)
@@ -164,7 +188,8 @@ enum status options_load(int argc, char **argv, struct options *out, enum cfg_ac
 /* Rows whose fields options_reload() takes over. */
 static bool is_live(const struct cfg_row *row) {
     return row->offset == offsetof(struct options, route_texts) ||
-           row->offset == offsetof(struct options, log_level);
+           row->offset == offsetof(struct options, log_level) ||
+           row->offset == offsetof(struct options, log_format);
 }
 
 enum status options_reload(int argc, char **argv, struct options *self, char *waits,
@@ -187,5 +212,6 @@ enum status options_reload(int argc, char **argv, struct options *self, char *wa
     self->route_texts = fresh.route_texts;
     self->routes = fresh.routes;
     self->log_level = fresh.log_level;
+    self->log_format = fresh.log_format;
     return STATUS_OK;
 }

@@ -13,9 +13,13 @@ struct options {
     struct routes routes; /* read from route_texts */
     char http[CFG_TEXT_MAX], curve_dir[CFG_TEXT_MAX], name[LIMIT_NAME_BYTES + 1],
         default_model[LIMIT_NAME_BYTES + 1];
-    uint32_t max_queued, max_client, hedge, coalesce, log_level;
+    uint32_t max_queued, max_client, hedge, coalesce, log_level, log_format;
+    uint32_t slo_ms, slow_ms;
     uint32_t max_queued_cost, max_client_cost, max_key_sessions;
     uint64_t max_client_bytes, queue_target_us;
+    double scale_target;
+    uint32_t scale_min, scale_max;
+    uint64_t scale_stabilization_us;
     uint64_t max_queued_bytes, max_unread, memory_limit, heartbeat_us, grace_us, drain_us;
 };
 
@@ -23,9 +27,9 @@ struct options {
 enum status options_load(int argc, char **argv, struct options *out, enum cfg_action *action,
                          struct err *err);
 
-/* Reads them anew and takes over what may change while the broker runs: routes and log level. What
- * else differs is named in `waits`, "a, b" ("" when nothing does): it waits for a restart. With an
- * error *self is untouched. */
+/* Reads them anew and takes over what may change while the broker runs: routes, log level and
+ * format. What else differs is named in `waits`, "a, b" ("" when nothing does): it waits for a
+ * restart. With an error *self is untouched. */
 enum status options_reload(int argc, char **argv, struct options *self, char *waits,
                            size_t waits_bytes, struct err *err);
 

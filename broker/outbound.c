@@ -159,6 +159,25 @@ static void op_quarantined(void *arg, uint32_t slot, uint64_t hash) {
              (unsigned long long)hash, zmq_msg_size(&self->bodies[slot]));
 }
 
+/* What a request was about is in its worker's log, under the same number of the execution. */
+static void op_slow(void *arg, const struct core_slow *slow) {
+    loop_t *self = arg;
+    uint32_t held;
+    if (!log_allow(&self->log_slow, self->now_us, LOG_SLOW_US, &held))
+        return;
+    const struct fleet *fleet = core_fleet(self->core);
+    const struct fleet_service *service = &fleet->services[slow->service];
+    log_warn("slow-request",
+             "client=%u session=%016llx id=%llu model=%s task=%s lane=%s status=%s attempts=%u "
+             "worker=%s execution=%016llx waited_ms=%.1f worker_ms=%.1f total_ms=%.1f held=%u",
+             slow->client, (unsigned long long)slow->session, (unsigned long long)slow->id,
+             service->model[0] ? service->model : "-", wire_task_name(service->task),
+             wire_lane_name(slow->lane), status_name(slow->status), slow->attempts,
+             slow->execution ? fleet->workers[slow->worker].name : "-",
+             (unsigned long long)slow->execution, (double)slow->waited_us / 1e3,
+             (double)(slow->total_us - slow->waited_us) / 1e3, (double)slow->total_us / 1e3, held);
+}
+
 void outbound_refuse(loop_t *self, void *socket, const struct frame_peer *to, uint8_t type,
                      const struct header *asked, const struct err *err) {
     struct header header = {
@@ -183,5 +202,6 @@ struct core_ops outbound_ops(loop_t *self) {
                              .worker_closed = op_worker_closed,
                              .suspected = op_suspected,
                              .quarantined = op_quarantined,
+                             .slow = op_slow,
                              .arg = self};
 }

@@ -134,6 +134,7 @@ void probation_go(core_t *self, uint64_t now_us) {
             continue;
         }
         if (t->deadline_us <= now_us) {
+            tally_slow(self, t, STATUS_DEADLINE_EXCEEDED, now_us);
             ticket_reply(self, t, STATUS_DEADLINE_EXCEEDED, "its time ran out while it waited");
             continue;
         }

@@ -38,9 +38,12 @@ uint32_t room_retry_ms(const core_t *self, double cost, double rate) {
     return rate > 0 ? clamp_ms(cost / rate / 1e3) : retry_after_ms(self->queued, self->rate);
 }
 
-static void count_refusal(core_t *self, uint32_t service) {
+/* Counted, and what the refusal says; its text is the caller's. */
+static struct refusal count_refusal(core_t *self, uint32_t service, enum core_reason reason,
+                                    uint32_t retry_ms) {
     self->services[service].refused++;
     self->stats.refused++;
+    return (struct refusal){STATUS_RESOURCE_EXHAUSTED, reason, service, retry_ms};
 }
 
 /* ---------------------------------------------------------------- the account's limits */
@@ -58,10 +61,10 @@ static bool account_has_room(core_t *self, const struct room_wish *wish,
         what = ", and so is as much cost as it may ask for";
     if (!what)
         return true;
-    count_refusal(self, wish->service);
-    admit_refuse(self, wish->client, header, STATUS_RESOURCE_EXHAUSTED,
-                 retry_after_ms(a->requests, self->rate),
-                 "%u requests of this client are in flight%s", a->requests, what);
+    struct refusal refusal = count_refusal(self, wish->service, CORE_REASON_CLIENT_LIMIT,
+                                           retry_after_ms(a->requests, self->rate));
+    admit_refuse(self, wish->client, header, &refusal, "%u requests of this client are in flight%s",
+                 a->requests, what);
     return false;
 }
 
@@ -99,14 +102,16 @@ static bool all_have_room(core_t *self, const struct room_wish *wish, const stru
         if (!t)
             break;
         const struct line *line = &self->services[t->service].lines[t->lane];
-        ticket_shed(self, t, room_retry_ms(self, (double)line->cost, learn_rate(self, t->service)),
+        ticket_shed(self, t, CORE_REASON_PUSHED_OUT,
+                    room_retry_ms(self, (double)line->cost, learn_rate(self, t->service)),
                     "too much waits, and most of it for this client");
     }
     if (!is_full(self, wish))
         return true;
-    count_refusal(self, wish->service);
-    admit_refuse(self, wish->client, header, STATUS_RESOURCE_EXHAUSTED,
-                 retry_after_ms(self->queued, self->rate), "%u requests (%llu bytes) wait already",
+    struct refusal refusal = count_refusal(self, wish->service, CORE_REASON_QUEUE_FULL,
+                                           retry_after_ms(self->queued, self->rate));
+    workload_offered(self, wish->service, wish->cost);
+    admit_refuse(self, wish->client, header, &refusal, "%u requests (%llu bytes) wait already",
                  self->queued, (unsigned long long)self->queued_bytes);
     return false;
 }
@@ -144,11 +149,13 @@ static bool has_time(core_t *self, const struct room_wish *wish, const struct he
     if (wait_us <= room_us)
         return true;
     state->pace.was_refused = true;
-    count_refusal(self, wish->service);
+    workload_offered(self, wish->service, wish->cost);
     /* When it would fit, if nobody came in between; not sooner than some of the queue has gone, or
      * all who were refused would be back at once. */
     double later_us = fmax(wait_us - room_us, wait_us / 8);
-    admit_refuse(self, wish->client, header, STATUS_RESOURCE_EXHAUSTED, clamp_ms(later_us / 1e3),
+    struct refusal refusal =
+        count_refusal(self, wish->service, CORE_REASON_NO_TIME, clamp_ms(later_us / 1e3));
+    admit_refuse(self, wish->client, header, &refusal,
                  "an answer would take about %.0f ms, the request has %u", wait_us / 1e3,
                  header->budget_us / 1000);
     return false;

@@ -54,6 +54,8 @@ static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_
     t->runs[t->runs[0] != CORE_NONE] = (uint32_t)(run - self->runs);
     run->ticket = ticket_slot(self, t);
     run->sent_us = now_us;
+    t->execution = number_of(self, run);
+    t->worker = run->worker;
     queue_push(&w->in_flight, &run->place);
     w->dispatched++;
     load->cost += run->cost;
@@ -62,6 +64,8 @@ static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_
     if (w->state == FLEET_SUSPECT)
         suspect_open(self, run->worker); /* this may have been its probe */
     self->stats.dispatched++;
+    if (!t->sent_us)
+        t->sent_us = now_us;
     if (++t->attempts == 1)
         histogram_add(&self->stats.queue_us, now_us - t->admitted_us);
 }

@@ -186,12 +186,6 @@ static struct header reply_header(const core_t *self, const struct ticket *t, ui
                            .service = t->asked};
 }
 
-static void count_reply(core_t *self, uint32_t client, uint8_t status) {
-    self->stats.replied[status]++;
-    self->replied++;
-    self->clients[client].replied++;
-}
-
 static void reply(core_t *self, struct ticket *t, enum status status, const char *text,
                   uint32_t retry_after_ms) {
     struct header header = reply_header(self, t, (uint8_t)status);
@@ -199,7 +193,7 @@ static void reply(core_t *self, struct ticket *t, enum status status, const char
                                .retry_after_ms = retry_after_ms,
                                .may_have_run = t->attempts || t->state == TICKET_FOLLOWING};
     uint32_t client = t->client;
-    count_reply(self, client, (uint8_t)status);
+    tally_answer(self, t, status, UINT64_MAX); /* none of these is OK */
     finish(self, t);
     client_send(self, client, &header, &error);
 }
@@ -208,13 +202,15 @@ void ticket_reply(core_t *self, struct ticket *t, enum status status, const char
     reply(self, t, status, text, 0);
 }
 
-void ticket_shed(core_t *self, struct ticket *t, uint32_t retry_after_ms, const char *text) {
+void ticket_shed(core_t *self, struct ticket *t, enum core_reason reason, uint32_t retry_after_ms,
+                 const char *text) {
     if (ticket_runs(t)) { /* it only waits for a second execution: the first may still do */
         ticket_stay(self, t);
         return;
     }
     self->services[t->service].shed++;
     self->stats.shed++;
+    self->stats.refusals[reason]++;
     reply(self, t, STATUS_RESOURCE_EXHAUSTED, text, retry_after_ms);
 }
 
@@ -224,8 +220,11 @@ static void forward(core_t *self, struct ticket *t, enum status status, uint64_t
     uint32_t client = t->client;
     self->services[t->service].answered++;
     self->answered++;
+    if (status == STATUS_OK)
+        workload_answered(self, t->service, t->cost);
     histogram_add(&self->stats.total_us, now_us - t->admitted_us);
-    count_reply(self, client, (uint8_t)status);
+    tally_answer(self, t, status, now_us - t->admitted_us);
+    tally_slow(self, t, status, now_us);
     finish(self, t);
     if (!self->clients[client].doomed)
         client_sent(self, client, self->ops.forward(self->ops.arg, client, &header));

@@ -2,6 +2,7 @@
 #include "admin.h"
 
 #include "base/clock.h"
+#include "metrics/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,18 @@ static void page_requests(const struct serve_stats *s, struct expose_text *out) 
            counter_get(&s->tokens));
     simple(out, "ember_worker_texts_dropped_total", "counter",
            "Texts left out of a batch because nobody waited any more.", counter_get(&s->dropped));
+    simple(out, "ember_worker_slow_requests_total", "counter",
+           "Requests that took --slow-ms or longer; 0 while that is off.", counter_get(&s->slow));
     simple(out, "ember_worker_batches_total", "counter", "Batches run.", counter_get(&s->batches));
+    expose_family(out, "ember_worker_batch_size_texts", "histogram",
+                  "Texts, or pairs, of a batch that was computed.");
+    expose_sizes(out, "ember_worker_batch_size_texts", NULL, &s->batch_texts);
+    expose_family(out, "ember_worker_batch_size_tokens", "histogram", "Tokens of it.");
+    expose_sizes(out, "ember_worker_batch_size_tokens", NULL, &s->batch_tokens);
+    expose_family(out, "ember_worker_busy_seconds_total", "counter",
+                  "Time that runners had a batch, of all together; a batch counts when it ends.");
+    expose_f64(out, "ember_worker_busy_seconds_total", NULL,
+               (double)counter_get(&s->busy_us) / 1e6);
     seconds(out, "ember_worker_request_duration_seconds", "From arrival to answer.",
             &s->request_us);
     seconds(out, "ember_worker_queue_duration_seconds", "A text's wait for a runner.",
@@ -108,6 +120,10 @@ static void page_worker(const struct admin_cfg *cfg, const struct loop_report *r
            r->refused);
     simple(out, "ember_worker_draining", "gauge", "1 while it takes nothing new.", r->draining);
     simple(out, "ember_worker_threads", "gauge", "Runners.", settings->threads);
+    simple(out, "ember_worker_credit", "gauge",
+           "Cost that brokers may have here at once; less than set while a runner is stuck.",
+           r->credit);
+    simple(out, "ember_worker_credit_used", "gauge", "Cost that they have.", r->credit_used);
     simple(out, "ember_worker_batch_tokens", "gauge",
            "Tokens a batch may have; fewer than set while memory is short.", r->batch_tokens);
     simple(out, "ember_worker_memory_bytes", "gauge", "Memory taken, files not counted.",
@@ -151,6 +167,7 @@ void admin_page(const struct admin_cfg *cfg, struct expose_text *out) {
     page_requests(report.serve, out);
     page_cache(&report.cache, out);
     page_worker(cfg, &report, out);
+    process_expose(out);
 }
 
 bool admin_healthy(const struct loop_report *report, uint64_t now_us, struct expose_text *why) {

@@ -366,6 +366,13 @@ void brokers_credit(struct brokers *self, uint32_t credit) {
     brokers_beat(self);
 }
 
+uint32_t brokers_held(const struct brokers *self) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < self->n; i++)
+        sum += self->shares.share[i].held;
+    return (uint32_t)sum;
+}
+
 uint32_t brokers_live(const struct brokers *self) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < self->n; i++)

@@ -89,6 +89,7 @@ void brokers_credit(struct brokers *self, uint32_t credit);
 void brokers_beat(struct brokers *self);
 
 uint32_t brokers_live(const struct brokers *self);
-bool brokers_gone(const struct brokers *self); /* all of them, while draining */
+uint32_t brokers_held(const struct brokers *self); /* cost of all that is in hand */
+bool brokers_gone(const struct brokers *self);     /* all of them, while draining */
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "brokers.h"
 #include "budget.h"
+#include "trace_text.h"
 #include "watch.h"
 
 #include "base/check.h"
@@ -36,6 +37,7 @@ enum {
     TURN_US_MAX = 1000 * 1000,
     PUBLISH_US = 100 * 1000,
     MEMORY_US = 1000 * 1000,
+    LOG_SLOW_US = 100 * 1000,       /* between two lines about slow requests */
     RUN_OUT_US = 1000 * 1000,       /* after the drain time-out: to end what runs */
     GIVE_BACK_US = 2 * 1000 * 1000, /* then, to say BYE: it and all until the process ends */
 };
@@ -57,6 +59,7 @@ struct loop {
     uint64_t memory_bytes, memory_next_us; /* used when last looked; when to look again */
     uint32_t trims;                        /* times that it was short */
     struct watch watch;
+    struct log_limit log_slow;
     bool killed, hopeless;
     pthread_mutex_t report_lock;
     struct loop_report report; /* under report_lock */
@@ -66,6 +69,26 @@ struct loop {
 
 static void on_reply(void *arg, const struct serve_reply *reply) {
     brokers_reply(&((loop_t *)arg)->brokers, reply);
+}
+
+/* Of the trace context what is one is told, and nothing else a client may have written there. */
+static void on_slow(void *arg, const struct serve_slow *slow) {
+    loop_t *self = arg;
+    uint32_t held;
+    if (!log_allow(&self->log_slow, self->now_us, LOG_SLOW_US, &held))
+        return;
+    const struct wire_times *t = &slow->times;
+    char trace[LIMIT_TRACEPARENT_BYTES + 1];
+    log_warn("slow-request",
+             "execution=%016llx broker=%s model=%s task=%s lane=%s status=%s texts=%u "
+             "cache_ms=%.1f queue_ms=%.1f tokenize_ms=%.1f infer_ms=%.1f total_ms=%.1f trace=%s "
+             "held=%u",
+             (unsigned long long)slow->origin.ticket,
+             self->brokers.broker[slow->origin.broker].endpoint,
+             self->cfg.models->model[slow->model].name, wire_task_name(slow->task),
+             wire_lane_name(slow->lane), status_name(slow->status), slow->n_texts,
+             t->cache_us / 1e3, t->queue_us / 1e3, t->tokenize_us / 1e3, t->infer_us / 1e3,
+             t->total_us / 1e3, trace_text(slow->trace, trace), held);
 }
 
 static uint64_t rss_bytes(void) {
@@ -233,6 +256,8 @@ static void publish(loop_t *self) {
     cache_stats(self->cache, &self->report.cache);
     self->report.brokers = self->brokers.n;
     self->report.brokers_live = brokers_live(&self->brokers);
+    self->report.credit = self->brokers.draining ? 0 : self->brokers.shares.credit;
+    self->report.credit_used = brokers_held(&self->brokers);
     self->report.results_lost = self->brokers.results_lost;
     self->report.refused = self->brokers.refused;
     self->report.beat_us = self->now_us;
@@ -438,6 +463,8 @@ static enum status make_serve(loop_t *self, uint32_t items_max, struct err *err)
         .worker = settings->name,
         .clock = clock_us,
         .reply = on_reply,
+        .slow = on_slow,
+        .slow_us = (uint64_t)settings->slow_ms * 1000,
         .reply_arg = self};
     return serve_new(&cfg, &self->serve, err);
 }

@@ -48,6 +48,7 @@ struct loop_report {
     const struct serve_stats *serve; /* counters, live */
     struct cache_stats cache;
     uint32_t brokers, brokers_live;
+    uint32_t credit, credit_used;       /* cost brokers may have here now, and have */
     uint64_t results_lost;              /* answers whose broker was gone */
     uint64_t refused;                   /* dispatches that no window allowed */
     uint64_t beat_us;                   /* when the loop last turned */

@@ -151,6 +151,48 @@ static void finish(serve_t *self, struct request *request) {
     }
 }
 
+/* What people are told includes our own work in this wake-up, which no decision here looks at. */
+static uint64_t age_us(const serve_t *self, const struct request *request) {
+    uint64_t now_us = self->cfg.clock ? self->cfg.clock() : self->now_us;
+    return now_us - request->arrived_us;
+}
+
+static struct view trace_of(const struct request *request) {
+    switch (request->task) {
+    case WIRE_TASK_EMBED:
+        return request->embed.in.traceparent;
+    case WIRE_TASK_CLASSIFY:
+        return request->classify.in.traceparent;
+    case WIRE_TASK_RERANK:
+        return request->rerank.in.traceparent;
+    case WIRE_TASK_TOKENIZE:
+        return request->tokenize.in.traceparent;
+    default:
+        return view_make(NULL, 0);
+    }
+}
+
+static void tell_if_slow(serve_t *self, const struct request *request, enum status status) {
+    if (!self->cfg.slow_us)
+        return;
+    uint64_t took_us = age_us(self, request);
+    if (took_us < self->cfg.slow_us)
+        return;
+    counter_add(&self->stats.slow, 1);
+    if (!self->cfg.slow)
+        return;
+    struct serve_slow slow = {.origin = request->origin,
+                              .model = request->model,
+                              .task = request->task,
+                              .lane = request->lane,
+                              .status = status,
+                              .n_texts = request->n_texts,
+                              .times = request->times,
+                              .trace = trace_of(request)};
+    slow.times.total_us = serve_us32(took_us);
+    self->cfg.slow(self->cfg.reply_arg, &slow);
+}
+
 static void answer(serve_t *self, struct request *request, bool nack, enum status status,
                    struct view body) {
     struct serve_reply reply = {.origin = request->origin,
@@ -159,6 +201,8 @@ static void answer(serve_t *self, struct request *request, bool nack, enum statu
                                 .work_us = serve_us32((request->work_ns + 999) / 1000),
                                 .body = body};
     self->cfg.reply(self->cfg.reply_arg, &reply);
+    if (!nack)
+        tell_if_slow(self, request, status);
     finish(self, request);
 }
 
@@ -189,12 +233,6 @@ void serve_fail(struct request *request, enum status status, uint32_t item, cons
     va_end(args);
     request->failed = err_set(&request->failed_err, status, "%s", text);
     request->failed_item = item;
-}
-
-/* What people are told includes our own work in this wake-up, which no decision here looks at. */
-static uint64_t age_us(const serve_t *self, const struct request *request) {
-    uint64_t now_us = self->cfg.clock ? self->cfg.clock() : self->now_us;
-    return now_us - request->arrived_us;
 }
 
 void serve_send(serve_t *self, struct request *request, enum status encoded) {

@@ -19,6 +19,7 @@
 #include "batcher.h"
 #include "cache/cache.h"
 #include "metrics/histogram.h"
+#include "metrics/sizes.h"
 #include "models.h"
 #include "wire/codec.h"
 #include "wire/header.h"
@@ -44,6 +45,19 @@ struct serve_reply {
     struct view body; /* the reply, or an Error; valid for the call */
 };
 typedef void serve_reply_fn(void *arg, const struct serve_reply *reply);
+
+/* A request that took long, when it is answered. */
+struct serve_slow {
+    struct serve_origin origin;
+    uint32_t model; /* index */
+    enum wire_task task;
+    uint8_t lane;
+    enum status status;
+    uint32_t n_texts;
+    struct wire_times times; /* as far as it got; total_us is set */
+    struct view trace;       /* as the client sent it; valid for the call */
+};
+typedef void serve_slow_fn(void *arg, const struct serve_slow *slow);
 
 /* The cache, as serve uses it: cache_get_now(), cache_want(), cache_put(). `self` NULL: none. */
 struct serve_cache {
@@ -75,14 +89,19 @@ struct serve_cfg {
     const char *worker;      /* name in replies; outlives serve */
     uint64_t (*clock)(void); /* asked for the times that replies tell; NULL: that of the wake-up */
     serve_reply_fn *reply;
-    void *reply_arg;
+    serve_slow_fn *slow; /* told of what took slow_us or longer; NULL: nobody is */
+    void *reply_arg;     /* of both */
+    uint64_t slow_us;    /* 0: nothing is slow */
 };
 
 /* Since the start unless it says "now". Written by the owner, read by any thread. */
 struct serve_stats {
     struct counter requests, answered, errors, nacks, cancelled, expired;
+    struct counter slow;    /* requests that took cfg.slow_us or longer */
     struct counter dropped; /* texts left out of a batch because nobody waited any more */
     struct counter texts, tokens, hits_memory, hits_redis, misses, shared, batches;
+    struct counter busy_us;                            /* of runners with a batch, when it ends */
+    struct sizes batch_texts, batch_tokens;            /* of those that the model computed */
     struct counter active, queued, running, oldest_us; /* now: see serve_publish() */
     struct counter service_us;                         /* average from arrival to answer, moving */
     struct histogram request_us, queue_us, tokenize_us, infer_us;

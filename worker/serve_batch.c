@@ -208,6 +208,8 @@ void serve_done(serve_t *self, struct batch *batch) {
     self->batches_out--;
     self->running -= batch->n;
     counter_add(&self->stats.batches, 1);
+    if (batch->finished_us > batch->started_us)
+        counter_add(&self->stats.busy_us, batch->finished_us - batch->started_us);
     histogram_add(&self->stats.tokenize_us, batch->times.tokenize_us);
     if (batch->tokens) {
         done_job(self, batch);
@@ -217,6 +219,10 @@ void serve_done(serve_t *self, struct batch *batch) {
     uint64_t work_ns = (batch->times.tokenize_us + batch->times.infer_us) * 1000, tokens = 0;
     for (uint32_t i = 0; i < batch->n_run; i++)
         tokens += batch->items[i].tokens;
+    if (batch->n_run) {
+        sizes_add(&self->stats.batch_texts, batch->n_run);
+        sizes_add(&self->stats.batch_tokens, tokens);
+    }
     /* Before the first is answered: that may take other waiters off their lists. */
     for (uint32_t i = 0; i < batch->n_run; i++)
         note_work(&self->flights.flight[batch->flights[i]], work_ns, batch->items[i].tokens,

@@ -78,8 +78,13 @@ static const struct cfg_row rows[] = {
     ROW(U32, "stuck-ms", stuck_ms, "30000", 0, 3600 * 1000, "N",
         "milliseconds after which a batch that still runs is reported to log and brokers;\n"
         "after twice that the worker exits, to be started anew; 0: never"),
+    ROW(U32, "slow-ms", slow_ms, "0", 0, 3600 * 1000, "N",
+        "milliseconds from which on a request is a line in the log, at most ten a second;\n"
+        "0: none"),
     ROW(CHOICE, "log-level", log_level, "info", "debug|info|warn|error",
         "least level that is logged"),
+    ROW(CHOICE, "log-format", log_format, "logfmt", "logfmt|json",
+        "a line of key=value pairs, or a JSON object"),
 };
 /* clang-format on */
 

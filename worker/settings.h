@@ -23,8 +23,8 @@ struct settings {
     uint64_t cache_ttl_us, cache_memory;
     char http[128];
     uint64_t drain_timeout_us;
-    uint32_t stuck_ms;
-    uint32_t log_level;
+    uint32_t stuck_ms, slow_ms;
+    uint32_t log_level, log_format;
 };
 
 /* Fills defaults that depend on the machine (threads, credit, name) and checks what the table

@@ -167,6 +167,7 @@ int worker_main(int argc, char **argv, models_open_fn *open) {
         goto out;
     }
     log_set_level((enum log_level)self->settings.log_level);
+    log_set_format((enum log_format)self->settings.log_format);
     int signals_fd = thread_signals_fd();
     if (signals_fd < 0) {
         perror("ember-worker: signals");

@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/log_json.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -10,13 +11,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 1024 };
+enum { LINE_BYTES = 1024, JSON_BYTES = 4 * LINE_BYTES };
 
 static _Atomic int threshold = LOG_INFO;
+static _Atomic int line_format = LOG_LOGFMT;
 static const char *const names[] = {"debug", "info", "warn", "error"};
 
 void log_set_level(enum log_level level) {
     atomic_store(&threshold, (int)level);
+}
+
+void log_set_format(enum log_format format) {
+    atomic_store(&line_format, (int)format);
 }
 
 bool log_level_from(const char *name, enum log_level *out) {
@@ -34,29 +40,45 @@ static size_t put_time(char *line, size_t size) {
     struct tm tm;
     gmtime_r(&s, &tm);
     size_t n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &tm);
-    int m = snprintf(line + n, size - n, ".%03uZ ", (unsigned)(us / 1000 % 1000));
+    int m = snprintf(line + n, size - n, ".%03uZ", (unsigned)(us / 1000 % 1000));
     return m > 0 ? n + (size_t)m : n;
+}
+
+static size_t as_logfmt(enum log_level level, const char *event, struct view pairs, char *line) {
+    size_t n = put_time(line, LINE_BYTES);
+    int m = snprintf(line + n, LINE_BYTES - n, " %s event=%s %.*s", names[level], event,
+                     (int)pairs.bytes, pairs.data);
+    n += m > 0 ? (size_t)m : 0;
+    return n < LINE_BYTES - 1 ? n : LINE_BYTES - 1;
+}
+
+static size_t as_json(enum log_level level, const char *event, struct view pairs, char *line) {
+    size_t n = (size_t)snprintf(line, JSON_BYTES, "{\"time\":\"");
+    n += put_time(line + n, JSON_BYTES - n);
+    n += (size_t)snprintf(line + n, JSON_BYTES - n, "\",\"level\":\"%s\",\"event\":\"%s\"",
+                          names[level], event);
+    size_t more = log_json(pairs, line + n + 1, JSON_BYTES - n - 3);
+    if (more)
+        line[n++] = ',';
+    n += more;
+    line[n++] = '}';
+    return n;
 }
 
 void log_line(enum log_level level, const char *event, const char *format, ...) {
     if ((int)level < atomic_load_explicit(&threshold, memory_order_relaxed))
         return;
-    char line[LINE_BYTES];
-    size_t n = put_time(line, sizeof line);
-    int m = snprintf(line + n, sizeof line - n, "%s event=%s ", names[level], event);
-    if (m > 0)
-        n += (size_t)m;
+    char pairs[LINE_BYTES], line[JSON_BYTES];
     va_list args;
     va_start(args, format);
-    m = vsnprintf(line + n, sizeof line - n, format, args);
+    int m = vsnprintf(pairs, sizeof pairs, format, args);
     va_end(args);
-    if (m > 0)
-        n += (size_t)m;
-    if (n > sizeof line - 1)
-        n = sizeof line - 1;
+    size_t n = m < 0 ? 0 : (size_t)m < sizeof pairs ? (size_t)m : sizeof pairs - 1;
     for (size_t i = 0; i < n; i++)
-        if ((unsigned char)line[i] < 0x20)
-            line[i] = '?';
+        if ((unsigned char)pairs[i] < 0x20)
+            pairs[i] = '?';
+    bool json = atomic_load_explicit(&line_format, memory_order_relaxed) == LOG_JSON;
+    n = (json ? as_json : as_logfmt)(level, event, view_make(pairs, n), line);
     line[n++] = '\n';
     ssize_t written = write(STDERR_FILENO, line, n);
     (void)written; /* nobody to tell */

@@ -1,10 +1,13 @@
-/* log.h - one logfmt line per event on stderr, for programs; libraries do not log.
+/* log.h - one line per event on stderr, for programs, logfmt or JSON; libraries do not log.
  *
  *     log_info("worker-ready", "worker=%s models=%u", name, n);
  *     2026-01-31T12:00:00.123Z info event=worker-ready worker=w1 models=2
  *
- * The event name is stable, for people who grep. Never a user's text. Values with blanks go through
- * log_quoted(). Threads: any; a line is one write(2). */
+ *     {"time":"2026-01-31T12:00:00.123Z","level":"info","event":"worker-ready","worker":"w1",...}
+ *
+ * A format string is logfmt; JSON is made of it (log_json.h). The event name is stable, for people
+ * who grep. Never a user's text. Values with blanks go through log_quoted(). Threads: any; a line
+ * is one write(2). */
 #ifndef EMBER_BASE_LOG_H
 #define EMBER_BASE_LOG_H
 
@@ -14,7 +17,10 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
+enum log_format { LOG_LOGFMT, LOG_JSON };
+
 void log_set_level(enum log_level level);                   /* default LOG_INFO */
+void log_set_format(enum log_format format);                /* default LOG_LOGFMT */
 bool log_level_from(const char *name, enum log_level *out); /* "debug" "info" "warn" "error" */
 
 void log_line(enum log_level level, const char *event, const char *format, ...)

@@ -82,27 +82,46 @@ void expose_u64(struct expose_text *out, const char *name, const char *labels, u
 
 void expose_f64(struct expose_text *out, const char *name, const char *labels, double value) {
     if (labels && *labels)
-        expose_printf(out, "%s{%s} %.9g\n", name, labels, value);
+        expose_printf(out, "%s{%s} %.15g\n", name, labels, value);
     else
-        expose_printf(out, "%s %.9g\n", name, value);
+        expose_printf(out, "%s %.15g\n", name, value);
+}
+
+/* The samples of n edges, counts[n] beyond, in the unit of the edges. */
+static void buckets(struct expose_text *out, const char *name, const char *labels,
+                    const double *edges, const struct counter *counts, unsigned n_edges,
+                    double sum) {
+    const char *l = labels ? labels : "", *comma = labels && *labels ? "," : "";
+    uint64_t n = 0;
+    for (unsigned i = 0; i < n_edges; i++) {
+        n += counter_get(&counts[i]);
+        expose_printf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", name, l, comma, edges[i],
+                      (unsigned long long)n);
+    }
+    n += counter_get(&counts[n_edges]);
+    expose_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, l, comma, (unsigned long long)n);
+    char part[320];
+    snprintf(part, sizeof part, "%s_sum", name);
+    expose_f64(out, part, labels, sum);
+    snprintf(part, sizeof part, "%s_count", name);
+    expose_u64(out, part, labels, n);
 }
 
 void expose_histogram(struct expose_text *out, const char *name, const char *labels,
                       const struct histogram *histogram) {
-    const char *l = labels ? labels : "", *comma = labels && *labels ? "," : "";
-    uint64_t n = 0;
-    for (unsigned i = 0; i < HISTOGRAM_EDGES; i++) {
-        n += counter_get(&histogram->bucket[i]);
-        expose_printf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", name, l, comma,
-                      (double)histogram_edges_us[i] / 1e6, (unsigned long long)n);
-    }
-    n += counter_get(&histogram->bucket[HISTOGRAM_EDGES]);
-    expose_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, l, comma, (unsigned long long)n);
-    char part[320];
-    snprintf(part, sizeof part, "%s_sum", name);
-    expose_f64(out, part, labels, (double)counter_get(&histogram->sum_us) / 1e6);
-    snprintf(part, sizeof part, "%s_count", name);
-    expose_u64(out, part, labels, n);
+    double edges[HISTOGRAM_EDGES];
+    for (unsigned i = 0; i < HISTOGRAM_EDGES; i++)
+        edges[i] = (double)histogram_edges_us[i] / 1e6;
+    buckets(out, name, labels, edges, histogram->bucket, HISTOGRAM_EDGES,
+            (double)counter_get(&histogram->sum_us) / 1e6);
+}
+
+void expose_sizes(struct expose_text *out, const char *name, const char *labels,
+                  const struct sizes *sizes) {
+    double edges[SIZES_EDGES];
+    for (unsigned i = 0; i < SIZES_EDGES; i++)
+        edges[i] = (double)sizes_edge(i);
+    buckets(out, name, labels, edges, sizes->bucket, SIZES_EDGES, (double)counter_get(&sizes->sum));
 }
 
 const char *expose_label(struct view value, char out[EXPOSE_LABEL_BYTES]) {
@@ -170,11 +189,11 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         self->cfg.metrics(self->cfg.arg, &page);
         return answer(connection, 200, &page, "text/plain; version=0.0.4; charset=utf-8");
     }
-    if (strcmp(url, "/healthz") == 0)
+    if (strcmp(url, "/healthz") == 0 || strcmp(url, "/livez") == 0)
         return answer_check(connection, self, self->cfg.health, "ok");
     if (strcmp(url, "/readyz") == 0)
         return answer_check(connection, self, self->cfg.ready, "ready");
-    expose_printf(&page, "there are /metrics, /healthz and /readyz\n");
+    expose_printf(&page, "there are /metrics, /livez, /healthz and /readyz\n");
     return answer(connection, 404, &page, "text/plain; charset=utf-8");
 }
 

@@ -1,7 +1,8 @@
-/* expose.h - what a program tells about itself over HTTP: /metrics, /healthz, /readyz.
+/* expose.h - what a program tells about itself over HTTP: /metrics, /livez, /healthz, /readyz.
  *
  *     GET /metrics   200, Prometheus text (version 0.0.4), written by cfg.metrics
  *     GET /healthz   200 "ok" while the process can answer at all, or 503 with cfg.health's reason
+ *     GET /livez     the same, under the name that Kubernetes uses today
  *     GET /readyz    200 "ready", or 503 with cfg.ready's reason
  *
  * Threads: the callbacks run on the server's own thread, one at a time; they read counters or a
@@ -13,6 +14,7 @@
 #include "base/err.h"
 #include "base/view.h"
 #include "metrics/histogram.h"
+#include "metrics/sizes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +43,10 @@ void expose_f64(struct expose_text *out, const char *name, const char *labels, d
 /* All samples of a histogram, in seconds. */
 void expose_histogram(struct expose_text *out, const char *name, const char *labels,
                       const struct histogram *histogram);
+
+/* The same of sizes. */
+void expose_sizes(struct expose_text *out, const char *name, const char *labels,
+                  const struct sizes *sizes);
 
 /* `value` escaped for use between the quotes of a label, cut to fit; returns out. */
 const char *expose_label(struct view value, char out[EXPOSE_LABEL_BYTES]);

@@ -105,3 +105,8 @@ const char *wire_type_name(uint8_t type) {
     const char *name = type < sizeof names / sizeof *names ? names[type] : NULL;
     return name ? name : "?";
 }
+
+const char *wire_lane_name(uint8_t lane) {
+    static const char *const names[WIRE_LANES] = {"high", "normal", "bulk"};
+    return lane < WIRE_LANES ? names[lane] : "?";
+}

@@ -93,5 +93,6 @@ enum header_verdict header_parse(const void *data, size_t bytes, struct header *
 
 const char *header_verdict_name(enum header_verdict verdict);
 const char *wire_type_name(uint8_t type); /* "REQUEST"; "?" when unknown */
+const char *wire_lane_name(uint8_t lane); /* "high", "normal", "bulk"; else "?" */
 
 #endif

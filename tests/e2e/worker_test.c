@@ -291,6 +291,7 @@ static void test_http(void **state) {
     (void)state;
     usleep(250 * 1000); /* the loop tells about itself ten times a second */
     TEST_HAS(get("/healthz"), " 200 ");
+    TEST_HAS(get("/livez"), " 200 ");
     TEST_HAS(get("/readyz"), " 200 ");
     const char *page = get("/metrics");
     TEST_HAS(page,
@@ -298,6 +299,11 @@ static void test_http(void **state) {
     TEST_HAS(page, "ember_worker_texts_total{source=\"shared\"} 2\n");
     TEST_HAS(page, "ember_worker_requests_total{outcome=\"error\"} 3\n");
     TEST_HAS(page, "ember_worker_brokers_live 1\n");
+    TEST_HAS(page, "\nember_worker_credit 128\n"); /* two runners */
+    TEST_HAS(page, "\nember_worker_credit_used 0\n");
+    TEST_HAS(page, "\nember_worker_batch_size_texts_bucket{le=\"1\"} ");
+    TEST_TRUE(!strstr(page, "\nember_worker_busy_seconds_total 0\n"));
+    TEST_HAS(page, "\nprocess_resident_memory_bytes ");
     TEST_HAS(page, "ember_worker_request_duration_seconds_bucket{le=\"0.15\"} 5\n");
     TEST_HAS(page, "ember_cache_redis_up{state=\"off\"} 0\n");
     TEST_HAS(page, "model=\"m\"");

@@ -152,7 +152,7 @@ static void request(struct conn *conn, struct header *header) {
     if (header->service == 0)
         return;         /* the loop answers that itself */
     if (bytes == 255) { /* as a loop that is short of memory does */
-        core_refuse(f.core, conn->number, header, 100, "not now", f.now_us);
+        core_refuse(f.core, conn->number, header, CORE_REASON_MEMORY, 100, "not now", f.now_us);
         return;
     }
     uint32_t slot = core_request(f.core, conn->number, header, view_make(body, bytes), f.now_us);

@@ -96,6 +96,15 @@ static inline void suspected(void *arg, uint32_t worker, const char *why) {
         snprintf(did[n_did++], sizeof did[0], "w%u %s", worker, why ? "suspect" : "trusted");
 }
 
+static struct core_slow last_slow;
+static uint32_t n_slow;
+
+static inline void slow(void *arg, const struct core_slow *s) {
+    (void)arg;
+    last_slow = *s;
+    n_slow++;
+}
+
 static inline void begin(bool hedge, bool coalesce) {
     core_destroy(&core);
     struct core_cfg cfg = {.max_clients = 8,
@@ -108,6 +117,8 @@ static inline void begin(bool hedge, bool coalesce) {
                            .heartbeat_us = 500 * MS,
                            .no_worker_grace_us = 5 * S,
                            .drain_us = 20 * S,
+                           .slo_us = 150 * MS,
+                           .slow_us = 200 * MS,
                            .hedge = hedge,
                            .coalesce = coalesce,
                            .id = 77,
@@ -118,10 +129,11 @@ static inline void begin(bool hedge, bool coalesce) {
                            .body = body,
                            .drop = drop,
                            .suspected = suspected,
+                           .slow = slow,
                            .client_closed = client_closed,
                            .worker_closed = worker_closed};
     now = START;
-    n_did = n_sent = n_clients = 0;
+    n_did = n_sent = n_clients = n_slow = 0;
     TEST_EQ(core_new(&cfg, &ops, now, &core, NULL), STATUS_OK);
 }
 

@@ -33,6 +33,22 @@ static void on_reply(void *arg, const struct serve_reply *reply) {
     to->bytes = reply->body.bytes;
 }
 
+enum { SEEN_SLOW_US = 1000 * 1000 };
+
+static struct serve_slow seen_slow; /* the last one; its trace is in seen_trace */
+static uint32_t seen_n_slow;
+static char seen_trace[LIMIT_TRACEPARENT_BYTES + 1];
+
+static void on_slow(void *arg, const struct serve_slow *slow) {
+    (void)arg;
+    seen_slow = *slow;
+    seen_n_slow++;
+    TEST_TRUE(slow->trace.bytes < sizeof seen_trace);
+    memset(seen_trace, 0, sizeof seen_trace);
+    if (slow->trace.bytes)
+        memcpy(seen_trace, slow->trace.data, slow->trace.bytes);
+}
+
 static struct view seen_body(void) {
     arena_reset(&world.arena);
     return view_make(seen.body, seen.bytes);
@@ -43,9 +59,13 @@ static inline int setup(void **state) {
     memset(&world, 0, sizeof world);
     memset(&seen, 0, sizeof seen);
     asked_model = WORLD_M0;
-    world_open(&world,
-               (struct serve_cfg){.requests_max = 4, .items_max = 160, .bytes_max = 8 << 20},
-               on_reply, &seen);
+    seen_n_slow = 0;
+    struct serve_cfg cfg = {.requests_max = 4,
+                            .items_max = 160,
+                            .bytes_max = 8 << 20,
+                            .slow = on_slow,
+                            .slow_us = SEEN_SLOW_US};
+    world_open(&world, cfg, on_reply, &seen);
     return 0;
 }
 

@@ -19,6 +19,13 @@ static void test_text(void **state) {
     struct histogram h = {0};
     histogram_add(&h, 150000);
     expose_histogram(&page, "ember_d_seconds", "lane=\"high\"", &h);
+    struct sizes sizes = {0};
+    sizes_add(&sizes, 3);
+    expose_sizes(&page, "ember_n_texts", NULL, &sizes);
+    TEST_HAS(page.data, "\nember_n_texts_bucket{le=\"2\"} 0\n");
+    TEST_HAS(page.data, "\nember_n_texts_bucket{le=\"4\"} 1\n");
+    TEST_HAS(page.data, "\nember_n_texts_bucket{le=\"8192\"} 1\n");
+    TEST_HAS(page.data, "\nember_n_texts_sum 3\n");
     TEST_HAS(page.data, "# HELP ember_x_total Things.\n# TYPE ember_x_total counter\n");
     TEST_HAS(page.data, "ember_x_total{model=\"a\\\"b\\\\c\\nd\"} 7\n");
     TEST_HAS(page.data, "\nember_y 0.5\n");
@@ -62,6 +69,15 @@ static bool ready(void *arg, struct expose_text *why) {
     return *is;
 }
 
+static bool is_alive = true;
+
+static bool alive(void *arg, struct expose_text *why) {
+    (void)arg;
+    if (!is_alive)
+        expose_printf(why, "the loop stands still\n");
+    return is_alive;
+}
+
 /* The whole answer to one request, as text. */
 static const char *ask(uint16_t port, const char *method, const char *path) {
     static char reply[256 * 1024];
@@ -87,8 +103,11 @@ static void test_pages(void **state) {
     bool is_ready = false;
     expose_t *server = NULL;
     struct err err;
-    struct expose_cfg cfg = {
-        .listen = "127.0.0.1:0", .metrics = metrics, .ready = ready, .arg = &is_ready};
+    struct expose_cfg cfg = {.listen = "127.0.0.1:0",
+                             .metrics = metrics,
+                             .health = alive,
+                             .ready = ready,
+                             .arg = &is_ready};
     TEST_EQ(expose_start(&cfg, &server, &err), STATUS_OK);
     uint16_t port = expose_port(server);
     TEST_TRUE(port != 0);
@@ -103,6 +122,13 @@ static void test_pages(void **state) {
     is_ready = true;
     TEST_HAS(ask(port, "GET", "/readyz"), "200 OK");
     TEST_HAS(ask(port, "HEAD", "/readyz"), "200 OK");
+    TEST_HAS(ask(port, "GET", "/healthz"), "200 OK");
+    TEST_HAS(ask(port, "GET", "/livez"), "200 OK");
+    is_alive = false;
+    TEST_HAS(ask(port, "GET", "/healthz"), "503 ");
+    page = ask(port, "GET", "/livez");
+    TEST_HAS(page, "503 ");
+    TEST_HAS(page, "stands still");
     TEST_HAS(ask(port, "GET", "/"), "404 ");
     TEST_HAS(ask(port, "POST", "/metrics"), "405 ");
 

@@ -46,6 +46,7 @@ static core_t *populated(uint64_t now) {
                            .heartbeat_us = 500000,
                            .no_worker_grace_us = 1000000,
                            .drain_us = 1000000,
+                           .slo_us = 150000,
                            .id = 77,
                            .seed = 1};
     struct core_ops ops = {.to_worker = to_worker,
@@ -84,7 +85,15 @@ static void test_page(void **state) {
     figures_t *figures = NULL;
     struct err err;
     TEST_EQ(figures_start("127.0.0.1:0", core, 1000000, &figures, &err), STATUS_OK);
-    figures_publish(figures, core, &(struct figures_frames){.malformed = 3}, 2000000);
+    struct figures_frames frames = {.malformed = 3,
+                                    .has_load = true,
+                                    .load = 0.25,
+                                    .desired = 7,
+                                    .core_load = core_load(core),
+                                    .cost = 12345.67890125,
+                                    .has_cost_per_1000 = true,
+                                    .cost_per_1000 = 0.5};
+    figures_publish(figures, core, &frames, 2000000);
     struct expose_text page = {0};
     figures_page(figures, &page);
     static const char *const lines[] = {
@@ -98,6 +107,21 @@ static void test_page(void **state) {
         "\nember_queue_duration_seconds_count 2\n",
         "\nember_workers{state=\"live\"} 1\n",
         "\nember_workers_hourly_cost 0.25\n",
+        "\nember_service_requests_total{model=\"minilm\",task=\"embed\",lane=\"high\",status="
+        "\"OK\"} 1\n",
+        "\nember_service_requests_total{model=\"minilm\",task=\"embed\",lane=\"high\","
+        "status=\"INVALID_ARGUMENT\"} 1\n",
+        "\nember_refusals_total{reason=\"invalid\"} 1\n",
+        "\nember_refusals_total{reason=\"queue_full\"} 0\n",
+        "\nember_slo_seconds 0.15\n",
+        "\nember_slo_requests_total{lane=\"high\",within=\"true\"} 0\n",
+        "\nember_slo_requests_total{lane=\"high\",within=\"false\"} 1\n",
+        "\nember_workers_desired 7\n",
+        "\nember_workers_load 0.25\n",
+        "\nember_workers_credit 9\n",
+        "\nember_workers_credit_used 1\n",
+        "\nember_cost_dollars_total 12345.67890125\n",
+        "\nember_cost_dollars_per_1000_requests 0.5\n",
         "\nember_in_flight 1\n",
         "\nember_queue_size 0\n",
         "\nember_clients 1\n",
@@ -110,6 +134,12 @@ static void test_page(void **state) {
         TEST_HAS(page.data, lines[i]);
     TEST_TRUE(!strstr(page.data, "ember_keys")); /* it has none */
     expose_text_done(&page);
+    figures_publish(figures, core, &(struct figures_frames){0}, 2100000);
+    page = (struct expose_text){0};
+    figures_page(figures, &page);
+    TEST_TRUE(!strstr(page.data, "ember_workers_desired")); /* it is not known so soon */
+    TEST_TRUE(!strstr(page.data, "ember_cost_dollars_per_1000_requests"));
+    expose_text_done(&page);
     struct figures_frames with = {.has_keys = true,
                                   .keys = {.keys = 5, .bad = 2, .admitted = 7, .refused = 9}};
     figures_publish(figures, core, &with, 2500000);
@@ -121,6 +151,11 @@ static void test_page(void **state) {
     for (size_t i = 0; i < sizeof of_keys / sizeof *of_keys; i++)
         TEST_HAS(page.data, of_keys[i]);
     expose_text_done(&page);
+    struct expose_text why = {0};
+    TEST_TRUE(figures_healthy(figures, 2500000 + FIGURES_BEAT_US - 1, &why));
+    TEST_TRUE(!figures_healthy(figures, 2500000 + FIGURES_BEAT_US + 1000000, &why));
+    TEST_HAS(why.data, "6.0 s");
+    expose_text_done(&why);
     figures_stop(&figures);
     core_destroy(&core);
 }

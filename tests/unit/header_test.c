@@ -105,6 +105,9 @@ static void test_names(void **state) {
     TEST_STR_EQ(wire_type_name(0), "?");
     TEST_STR_EQ(wire_type_name(12), "?");
     TEST_STR_EQ(wire_type_name(255), "?");
+    TEST_STR_EQ(wire_lane_name(WIRE_LANE_HIGH), "high");
+    TEST_STR_EQ(wire_lane_name(WIRE_LANE_BULK), "bulk");
+    TEST_STR_EQ(wire_lane_name(WIRE_LANES), "?");
     TEST_STR_EQ(header_verdict_name(HEADER_BAD_CHECK), "bad-check");
 }
 

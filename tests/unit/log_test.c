@@ -7,7 +7,7 @@
 
 /* Runs one log call with stderr in a pipe and returns the line. */
 static const char *line_of(enum log_level level, const char *text) {
-    static char line[2048];
+    static char line[8192];
     int pipe_fd[2], kept = dup(STDERR_FILENO);
     assert_int_equal(pipe(pipe_fd), 0);
     fcntl(pipe_fd[0], F_SETFL, O_NONBLOCK);
@@ -40,6 +40,21 @@ static void test_lines(void **state) {
     log_set_level(LOG_INFO);
 }
 
+static void test_json(void **state) {
+    (void)state;
+    log_set_format(LOG_JSON);
+    const char *line = line_of(LOG_WARN, "\"a \\\"b\nc\"");
+    TEST_HAS(line, "{\"time\":\"2");
+    TEST_EQ(line[32], 'Z');
+    TEST_STR_EQ(line + 33, "\",\"level\":\"warn\",\"event\":\"some-event\",\"id\":7,"
+                           "\"text\":\"a \\\"b?c\"}\n");
+    static char long_text[4000];
+    memset(long_text, '\xff', sizeof long_text - 1);
+    line = line_of(LOG_ERROR, long_text);
+    TEST_STR_EQ(line + strlen(line) - 3, "\"}\n"); /* cut, still one object */
+    log_set_format(LOG_LOGFMT);
+}
+
 static void test_level_names(void **state) {
     (void)state;
     enum log_level level = LOG_INFO;
@@ -69,7 +84,7 @@ static void test_quoted(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_json),
                                        cmocka_unit_test(test_level_names),
                                        cmocka_unit_test(test_limit), cmocka_unit_test(test_quoted)};
     return cmocka_run_group_tests(tests, NULL, NULL);

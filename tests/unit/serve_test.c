@@ -68,6 +68,36 @@ static void test_nan(void **state) {
     TEST_EQ(world.cache.puts, 1); /* what was fine is kept all the same */
 }
 
+/* What took long is told, with where the client said it belongs and never with a text. */
+static void test_slow(void **state) {
+    (void)state;
+    texts_one[0] = view_of("hello");
+    struct wire_embed_request in = {
+        .texts = texts_one, .n_texts = 1, .traceparent = view_of("00-trace-01")};
+    embed(1, &in);
+    world_finish(&world);
+    TEST_EQ(seen_n_slow, 0);
+    texts_one[0] = view_of("again");
+    embed(2, &in);
+    world_time(&world, SEEN_SLOW_US);
+    world_finish(&world);
+    TEST_EQ(seen_n_slow, 1);
+    TEST_EQ(counter_get(&serve_stats(world.serve)->slow), 1);
+    TEST_EQ(seen_slow.origin.ticket, 2);
+    TEST_EQ(seen_slow.task, WIRE_TASK_EMBED);
+    TEST_EQ(seen_slow.status, STATUS_OK);
+    TEST_EQ(seen_slow.n_texts, 1);
+    TEST_EQ(seen_slow.times.total_us, SEEN_SLOW_US);
+    TEST_STR_EQ(seen_trace, "00-trace-01");
+    texts_one[0] = view_of("once more");
+    embed(3, &in);
+    world_time(&world, 2 * SEEN_SLOW_US);
+    serve_cancel(world.serve, 1, 3);
+    TEST_EQ(seen_n_slow, 2);
+    TEST_EQ(seen_slow.status, STATUS_CANCELLED);
+    world_finish(&world);
+}
+
 /* Who gave the vector, by what is known of the text and how the cache is to be used. */
 static void test_sources(void **state) {
     (void)state;
@@ -243,9 +273,8 @@ static void test_tokenize(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_embed_wrong), TEST(test_nan),      TEST(test_sources),
-        TEST(test_shared),      TEST(test_classify), TEST(test_classify_wrong),
-        TEST(test_tokenize),
+        TEST(test_embed_wrong), TEST(test_nan),      TEST(test_slow),           TEST(test_sources),
+        TEST(test_shared),      TEST(test_classify), TEST(test_classify_wrong), TEST(test_tokenize),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
