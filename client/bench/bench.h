@@ -1,0 +1,27 @@
+/* bench.h - what the parts of `ember bench` share: its settings, and how a load is made of them.
+ *
+ * Threads: one. */
+#ifndef EMBER_BENCH_BENCH_H
+#define EMBER_BENCH_BENCH_H
+
+#include "cli.h"
+#include "load.h"
+
+struct bench_settings {
+    struct cli_common common;
+    uint32_t concurrency, texts_per_call, task, cache, lane, requests, seed, request_texts;
+    double rate, rate_max, unique;
+    uint64_t duration_us, warm_up_us;
+    char trace[512], lengths[256], labels[1024], json[512];
+    bool closed, retry;
+    bool find_rate;
+    uint64_t slo_p95_us, probe_us;
+    const char *list[TEXTS_LABELS_MAX]; /* the words of `labels` */
+    uint32_t n_labels;
+};
+
+extern const char *const bench_task_names[]; /* by bench_settings.task */
+
+struct load_cfg bench_load(const struct bench_settings *s, bool open);
+
+#endif

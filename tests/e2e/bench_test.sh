@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# bench_test.sh BUILD: `ember bench` against a broker and a worker with the fake engine: what it says, its exit
+# status, and reports that other programs can read. How fast anything is, is not asked.
+set -euo pipefail
+build=$1
+here=$(cd "$(dirname "$0")" && pwd)
+dir=$(mktemp -d)
+export EMBER_BROKER=ipc://$dir/clients
+unset EMBER_MODEL EMBER_TIMEOUT EMBER_OUTPUT EMBER_RATE EMBER_DURATION
+export EMBER_WARM_UP=50ms
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$dir"' EXIT
+fail() { echo "bench_test: $*" >&2; tail -n 5 "$dir"/*.log >&2 || true; exit 1; }
+
+# bench CODE PATTERN OPTION...: exit status, and a pattern somewhere in what it says
+bench() {
+    local want=$1 pattern=$2 code=0 out
+    shift 2
+    out=$("$build/client/cli/ember" bench "$@" 2>&1 </dev/null) || code=$?
+    [ "$code" = "$want" ] || fail "$*: exit $code, want $want: $out"
+    grep -q -- "$pattern" <<<"$out" || fail "$*: no '$pattern' in: $out"
+}
+# report FILE CHECK...: it is well-formed, and what is asked of it is so
+report() { python3 "$here/bench_reports.py" "$@" || fail "report $*"; }
+
+"$build/broker/ember-broker" --clients "$EMBER_BROKER" --workers "ipc://$dir/workers" --http off --default-model m \
+    >"$dir/broker.log" 2>&1 &
+pids+=($!)
+"$build/worker/ember-worker-fake" --name w1 --model "m=fake:dim=8,us=50" --model own=fake:head=labels --hourly-cost 0.36 \
+    --broker "ipc://$dir/workers" --redis off --http off --threads 1 >"$dir/worker.log" 2>&1 &
+pids+=($!)
+for i in $(seq 100); do
+    "$build/client/cli/ember" embed --timeout 1s ready >/dev/null 2>&1 && break
+    [ "$i" -lt 100 ] || fail "the worker did not get ready"
+    sleep 0.1
+done
+
+# --find-rate: a limit that is always held, one that never is, and a service that never answers
+bench 0 "Found: 40 calls/s hold P95 within 60000 ms" --find-rate --slo-p95 60s --rate 20 --rate-max 40 --probe 300ms
+bench 0 "It may hold more: nothing higher was asked" --find-rate --slo-p95 60s --rate 20 --rate-max 20 --probe 300ms
+bench 6 "No rate holds P95 within 0.001 ms" --find-rate --slo-p95 1us --probe 200ms
+bench 3 "no call is answered: no worker serves model 'nope'" --find-rate --model nope --probe 100ms
+bench 2 "goes without --trace" --find-rate --closed
+bench 0 '"facts":{"holds":1,"found_rate":20,"refused_rate":null' --find-rate --slo-p95 60s --rate 20 --rate-max 20 \
+    --probe 300ms --output json --json "$dir/find.json"
+report "$dir/find.json" mode=find-rate settings.task=embed 'rows.1.verdict=holds' facts.found_rate=20
+
+echo "bench_test: all as expected"
