@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "load.h"
+#include "spec.h"
 
 struct bench_settings {
     struct cli_common common;
@@ -15,6 +16,9 @@ struct bench_settings {
     char trace[512], lengths[256], labels[1024], json[512];
     bool closed, retry;
     bool find_rate;
+    char ramp[64];
+    struct spec_ramp ramp_steps; /* what it says */
+    uint64_t soak_us;
     uint64_t slo_p95_us, probe_us;
     const char *list[TEXTS_LABELS_MAX]; /* the words of `labels` */
     uint32_t n_labels;

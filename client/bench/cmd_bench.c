@@ -1,5 +1,5 @@
 /* cmd_bench.c - `ember bench`: settings, and which kind of run they ask for. */
-#include "find.h"
+#include "runs.h"
 
 #include "base/hash.h"
 
@@ -38,6 +38,12 @@ static const struct cfg_row rows[] = {
     CFG_DURATION("probe", struct bench_settings, probe_us, "0s", 0, 3600e6,
                  "measured time of each probe; 0: as P95 needs, 400 calls and\n"
                  "20 times the limit, 2s to 60s"),
+    CFG_HEADING("Loads that change, loads that last"),
+    CFG_TEXT("ramp", struct bench_settings, ramp, "", "FROM:TO:STEPS",
+             "open loop at one rate after the other, --duration each"),
+    CFG_DURATION("soak", struct bench_settings, soak_us, "0s", 0, 30 * 86400e6,
+                 "steady load for so long (--rate or --concurrency), with\n"
+                 "percentiles per interval, and whether P95 drifts"),
     CFG_HEADING("Texts, when there is no trace"),
     CFG_CHOICE("task", struct bench_settings, task, "embed", "embed|classify|rerank",
                "what is asked; rerank: the query is a text of its own"),
@@ -73,6 +79,8 @@ static const struct cfg cfg = {
               "  ember bench --task classify --labels 投诉,咨询,建议 --concurrency 4\n"
               "  ember bench --task rerank --texts-per-call 20 --model reranker\n"
               "  ember bench --find-rate --slo-p95 150ms --lengths zh:20\n"
+              "  ember bench --ramp 50:400:8 --duration 20s\n"
+              "  ember bench --soak 8h --rate 100\n"
               "  ember bench --trace trace.jsonl\n\n" CLI_EXIT_HELP
               "\nOf bench also: 6 no rate holds --slo-p95.",
     .rows = rows,
@@ -127,39 +135,33 @@ static int write_report(struct cli *cli, const struct outcome *report) {
     return CLI_FAILED;
 }
 
-/* One load, as --rate or --concurrency say. */
-static enum status run_load(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
-                            struct err *err) {
-    struct load_cfg load = bench_load(report->settings, report->open);
-    enum status st = load_run(cli->ember, texts, &load, &report->whole, err);
-    *code = report->whole.calls ? CLI_OK : CLI_FAILED;
-    if (st == STATUS_OK)
-        outcome_print(report);
-    return st;
-}
+/* The kinds of run, each asked for by an option of its own. */
+static const struct {
+    const char *name;
+    runs_fn *run;
+} modes[] = {
+    {"load", runs_load}, {"find-rate", runs_find}, {"ramp", runs_ramp}, {"soak", runs_soak}};
+enum { LOAD, FIND_RATE, RAMP, SOAK };
 
-static enum status run_find(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
-                            struct err *err) {
-    bool holds;
-    enum status st = find_rate(cli->ember, texts, report, &holds, err);
-    *code = holds ? CLI_OK : CLI_MISSED;
-    if (st == STATUS_OK && !report->shown)
-        outcome_print(report);
-    return st;
+static unsigned mode_of(const struct bench_settings *s) {
+    return s->find_rate ? FIND_RATE : s->ramp[0] ? RAMP : s->soak_us ? SOAK : LOAD;
 }
 
 static int run(struct cli *cli, const struct bench_settings *s, texts_t *texts) {
     struct err err;
     struct ember_error error;
-    bool open = s->find_rate || s->rate > 0 || (texts_timed(texts) && !s->closed);
+    unsigned mode = mode_of(s);
+    bool open =
+        mode == FIND_RATE || mode == RAMP || s->rate > 0 || (texts_timed(texts) && !s->closed);
+    uint64_t interval_us = (s->soak_us ? s->soak_us : s->duration_us) / RUNS_INTERVALS;
     int code, written;
     cli->request_texts = s->request_texts;
     if (!cli_open(cli, &code))
         return code;
-    struct outcome *report = outcome_new(s, texts, s->find_rate ? "find-rate" : "load", open);
+    struct outcome *report = outcome_new(s, texts, modes[mode].name, open, interval_us);
     if (!report || ember_ping(cli->ember, 0, NULL, &error) != EMBER_OK)
         code = report ? cli_fail(cli, &error, 0) : CLI_FAILED;
-    else if ((s->find_rate ? run_find : run_load)(cli, texts, report, &code, &err) != STATUS_OK)
+    else if (modes[mode].run(cli->ember, texts, report, &code, &err) != STATUS_OK)
         code = cli_fail_err(cli, &err);
     else if ((written = write_report(cli, report)) != CLI_OK)
         code = written;
@@ -174,8 +176,13 @@ static int check(struct cli *cli, struct bench_settings *s) {
         return cli_usage(cli, "--labels A,B,C goes with --task classify");
     if (s->trace[0] && s->task != 0)
         return cli_usage(cli, "a trace says what each call is: --task goes without --trace");
-    if (s->find_rate && (s->trace[0] || s->closed))
-        return cli_usage(cli, "--find-rate goes without --trace and --closed");
+    if ((s->find_rate != 0) + (s->ramp[0] != 0) + (s->soak_us != 0) > 1)
+        return cli_usage(cli, "--find-rate, --ramp and --soak are one or the other");
+    if ((s->find_rate || s->ramp[0]) && (s->trace[0] || s->closed))
+        return cli_usage(cli, "--find-rate and --ramp go without --trace and --closed");
+    if (s->ramp[0] && !spec_ramp(s->ramp, &s->ramp_steps))
+        return cli_usage(cli, "ramp: '%s' is not FROM:TO:STEPS with 2 to %d steps", s->ramp,
+                         SPEC_STEPS_MAX);
     return CLI_OK;
 }
 

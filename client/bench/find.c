@@ -51,7 +51,7 @@ static enum status run_probe(struct find *self, double rate, uint64_t us, struct
         load.warm_up_us = 0; /* the first call may be the only one there is time for */
     load.duration_us = self->settings->probe_us ? self->settings->probe_us : us;
     load.seed += self->report->n_rows; /* other times for each probe */
-    enum status st = load_run(self->ember, self->texts, &load, self->probe, err);
+    enum status st = outcome_run(self->report, self->ember, self->texts, &load, self->probe, err);
     if (st == STATUS_OK && is_hopeless(self->probe))
         st = err_set(err, STATUS_UNAVAILABLE, "no call is answered: %s", self->probe->first_error);
     return st;

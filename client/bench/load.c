@@ -83,6 +83,10 @@ static void on_done(void *arg, enum ember_status status, ember_result_t *result,
         }
         atomic_store(&run->last_us, now_us);
     }
+    if (slot->counted && run->cfg->series) {
+        uint64_t due_us = run->cfg->series_at_us + slot->due_us - run->measure_us;
+        series_add(run->cfg->series, due_us, due_us + (now_us - slot->due_us), status == EMBER_OK);
+    }
     ember_result_destroy(&result);
     give_back(slot);
 }

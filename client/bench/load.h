@@ -14,6 +14,7 @@
 #include <ember/ember.h>
 
 #include "latency.h"
+#include "series.h"
 #include "texts.h"
 
 enum {
@@ -38,7 +39,9 @@ struct load_cfg {
     enum ember_task task;      /* of made texts; a trace says so itself */
     const char *const *labels; /* of made texts; none: the model's own */
     uint32_t n_labels;
-    bool progress; /* a line on standard error, now and then */
+    bool progress;         /* a line on standard error, now and then */
+    series_t *series;      /* what happened when; NULL: nobody wants to know */
+    uint64_t series_at_us; /* where the measured time begins in it */
 };
 
 struct load_report {

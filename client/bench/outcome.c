@@ -11,10 +11,14 @@ const double outcome_quantiles[] = {0.5, 0.9, 0.95, 0.99, 0.999};
 const char *const outcome_quantile_names[] = {"p50", "p90", "p95", "p99", "p99.9"};
 
 struct outcome *outcome_new(const struct bench_settings *settings, const texts_t *texts,
-                            const char *mode, bool open) {
+                            const char *mode, bool open, uint64_t interval_us) {
     struct outcome *self = calloc(1, sizeof *self);
-    if (!self)
+    if (self)
+        self->series = series_new(interval_us);
+    if (!self || !self->series) {
+        outcome_destroy(&self);
         return NULL;
+    }
     self->settings = settings;
     self->texts = texts;
     self->mode = mode;
@@ -24,8 +28,20 @@ struct outcome *outcome_new(const struct bench_settings *settings, const texts_t
 }
 
 void outcome_destroy(struct outcome **self) {
+    if (*self)
+        series_destroy(&(*self)->series);
     free(*self);
     *self = NULL;
+}
+
+enum status outcome_run(struct outcome *self, ember_t *ember, texts_t *texts, struct load_cfg *load,
+                        struct load_report *out, struct err *err) {
+    load->series = self->series;
+    load->series_at_us = self->series_at_us;
+    enum status st = load_run(ember, texts, load, out, err);
+    if (st == STATUS_OK)
+        self->series_at_us += (uint64_t)(out->seconds * 1e6);
+    return st;
 }
 
 static void print_row(const struct outcome *self, const struct outcome_row *row) {

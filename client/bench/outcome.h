@@ -46,6 +46,8 @@ struct outcome {
     bool open;
     bool shown; /* rows and notes are printed as they come */
     struct load_report whole;
+    series_t *series; /* of all runs, one after the other */
+    uint64_t series_at_us;
     uint32_t n_rows, n_notes, n_facts;
     struct outcome_row rows[OUTCOME_ROWS_MAX];
     char notes[OUTCOME_NOTES_MAX][OUTCOME_NOTE_BYTES];
@@ -53,8 +55,13 @@ struct outcome {
 };
 
 struct outcome *outcome_new(const struct bench_settings *settings, const texts_t *texts,
-                            const char *mode, bool open); /* NULL: no memory */
+                            const char *mode, bool open,
+                            uint64_t interval_us); /* NULL: no memory */
 void outcome_destroy(struct outcome **self);
+
+/* load_run(), noted in the series, behind what ran before. */
+enum status outcome_run(struct outcome *self, ember_t *ember, texts_t *texts, struct load_cfg *load,
+                        struct load_report *out, struct err *err);
 
 /* What there is no more room for is left out. */
 void outcome_row(struct outcome *self, const char *label, double rate,

@@ -82,6 +82,24 @@ static void put_findings(FILE *out, const struct outcome *self) {
     fputc('}', out);
 }
 
+static void put_series(FILE *out, const series_t *series) {
+    double length_s = (double)series_interval_us(series) / 1e6;
+    fprintf(out, ",\"interval_s\":%.6g,\"intervals\":[", length_s);
+    for (uint32_t i = 0; i < series_count(series); i++) {
+        const struct series_interval *at = series_at(series, i);
+        fprintf(out,
+                "%s{\"at_s\":%.6g,\"calls\":%llu,\"failed\":%llu,\"ended\":%llu,\"p50_us\":%llu,"
+                "\"p95_us\":%llu,\"p99_us\":%llu,\"max_us\":%llu}",
+                i ? "," : "", length_s * i, (unsigned long long)at->latency.n,
+                (unsigned long long)at->failed, (unsigned long long)at->ended,
+                (unsigned long long)latency_quantile_us(&at->latency, 0.5),
+                (unsigned long long)latency_quantile_us(&at->latency, 0.95),
+                (unsigned long long)latency_quantile_us(&at->latency, 0.99),
+                (unsigned long long)at->latency.max_us);
+    }
+    fputc(']', out);
+}
+
 static void put_counts(FILE *out, const struct outcome *self) {
     const struct load_report *r = &self->whole;
     fputs(",\"classes\":{", out);
@@ -120,5 +138,6 @@ void outcome_json(FILE *out, const struct outcome *self) {
     put_latency(out, &r->all);
     put_counts(out, self);
     put_findings(out, self);
+    put_series(out, self->series);
     fputs("}\n", out);
 }

@@ -40,9 +40,18 @@ bench 0 "Found: 40 calls/s hold P95 within 60000 ms" --find-rate --slo-p95 60s -
 bench 0 "It may hold more: nothing higher was asked" --find-rate --slo-p95 60s --rate 20 --rate-max 20 --probe 300ms
 bench 6 "No rate holds P95 within 0.001 ms" --find-rate --slo-p95 1us --probe 200ms
 bench 3 "no call is answered: no worker serves model 'nope'" --find-rate --model nope --probe 100ms
-bench 2 "goes without --trace" --find-rate --closed
+bench 2 "go without --trace" --find-rate --closed
 bench 0 '"facts":{"holds":1,"found_rate":20,"refused_rate":null' --find-rate --slo-p95 60s --rate 20 --rate-max 20 \
     --probe 300ms --output json --json "$dir/find.json"
 report "$dir/find.json" mode=find-rate settings.task=embed 'rows.1.verdict=holds' facts.found_rate=20
+
+# loads that change and that last
+bench 0 "80 calls/s" --ramp 20:80:4 --duration 200ms --json "$dir/ramp.json"
+report "$dir/ramp.json" mode=ramp rows.0.rate=20 rows.3.rate=80 failed=0
+bench 2 "is not FROM:TO:STEPS" --ramp 20:80
+bench 2 "one or the other" --ramp 20:80:2 --soak 1s
+bench 0 "^P95 drifts from .* than noise" --soak 2s --rate 400 --json "$dir/soak.json"
+report "$dir/soak.json" mode=soak failed=0 "rows.0.label=from 0 s"
+bench 0 "Drift of P95: not known" --soak 300ms --requests 5 --warm-up 0s
 
 echo "bench_test: all as expected"

@@ -1,0 +1,20 @@
+/* runs.h - the kinds of run of `ember bench`. Each leaves what it found in *report, shows it, and
+ * sets *code to the exit status.
+ *
+ * Threads: owner only. */
+#ifndef EMBER_BENCH_RUNS_H
+#define EMBER_BENCH_RUNS_H
+
+#include "outcome.h"
+
+enum { RUNS_INTERVALS = 24, RUNS_DRIFT_CALLS = 20 /* an interval with fewer has no P95 */ };
+
+typedef enum status runs_fn(ember_t *ember, texts_t *texts, struct outcome *report, int *code,
+                            struct err *err);
+
+runs_fn runs_load; /* one load, as --rate or --concurrency say */
+runs_fn runs_find; /* --find-rate */
+runs_fn runs_ramp; /* --ramp */
+runs_fn runs_soak; /* --soak */
+
+#endif
