@@ -13,7 +13,7 @@ struct bench_settings {
     uint32_t concurrency, texts_per_call, task, cache, lane, requests, seed, request_texts;
     double rate, rate_max, unique;
     uint64_t duration_us, warm_up_us;
-    char trace[512], lengths[256], labels[1024], json[512];
+    char trace[512], lengths[256], labels[1024], mix[512], json[512];
     bool closed, retry;
     bool find_rate;
     char ramp[64];

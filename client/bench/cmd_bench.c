@@ -51,6 +51,10 @@ static const struct cfg_row rows[] = {
              "of classify; none: those the model was trained with"),
     CFG_TEXT("lengths", struct bench_settings, lengths, "zh:4,20,50", "LIST",
              "characters (zh:) or words (en:), in equal shares"),
+    CFG_TEXT("mix", struct bench_settings, mix, "", "KIND=WEIGHT,...",
+             "calls of several kinds: embed or classify, a length (short: 8\n"
+             "characters, long: 400, zh:N, en:N), or both with a slash, as\n"
+             "in embed/short=70,embed/long=10,classify/zh:20=20"),
     CFG_F64("unique", struct bench_settings, unique, "1", 0, 1, "SHARE",
             "texts that were not sent before; the others are among the last\n4096 and can come "
             "from the cache. The first 1000 are always new"),
@@ -79,6 +83,7 @@ static const struct cfg cfg = {
               "  ember bench --task classify --labels 投诉,咨询,建议 --concurrency 4\n"
               "  ember bench --task rerank --texts-per-call 20 --model reranker\n"
               "  ember bench --find-rate --slo-p95 150ms --lengths zh:20\n"
+              "  ember bench --rate 200 --mix short=80,long=5,classify=15 --labels 投诉,咨询\n"
               "  ember bench --ramp 50:400:8 --duration 20s\n"
               "  ember bench --soak 8h --rate 100\n"
               "  ember bench --trace trace.jsonl\n\n" CLI_EXIT_HELP
@@ -172,8 +177,10 @@ static int run(struct cli *cli, const struct bench_settings *s, texts_t *texts) 
 
 /* What goes together; CLI_OK, or the exit status after a message. */
 static int check(struct cli *cli, struct bench_settings *s) {
-    if (!split_labels(s) || (s->n_labels && s->task != 1))
-        return cli_usage(cli, "--labels A,B,C goes with --task classify");
+    if (!split_labels(s) || (s->n_labels && s->task != 1 && !s->mix[0]))
+        return cli_usage(cli, "--labels A,B,C goes with --task classify or --mix");
+    if (s->mix[0] && (s->trace[0] || s->task != 0))
+        return cli_usage(cli, "--mix says what each call is: it goes without --trace and --task");
     if (s->trace[0] && s->task != 0)
         return cli_usage(cli, "a trace says what each call is: --task goes without --trace");
     if ((s->find_rate != 0) + (s->ramp[0] != 0) + (s->soak_us != 0) > 1)
@@ -196,9 +203,14 @@ int cmd_bench(int argc, char **argv) {
         return code;
     if ((code = check(&cli, &s)) != CLI_OK)
         return code;
-    enum status st = s.trace[0]
-                         ? texts_trace(s.trace, &texts, &err)
-                         : texts_generate(s.lengths, s.unique, hash_mix(s.seed), &texts, &err);
+    struct texts_made made = {.lengths = s.lengths,
+                              .mix = s.mix,
+                              .unique = s.unique,
+                              .seed = hash_mix(s.seed),
+                              .labels = s.list,
+                              .n_labels = s.n_labels};
+    enum status st =
+        s.trace[0] ? texts_trace(s.trace, &texts, &err) : texts_generate(&made, &texts, &err);
     if (st != STATUS_OK)
         return cli_fail_err(&cli, &err);
     code = run(&cli, &s, texts);

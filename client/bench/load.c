@@ -146,7 +146,7 @@ static bool send_next(struct run *run, struct slot *slot, const struct texts_ite
     struct texts_item item = *first;
     do
         texts[n++] = item.text;
-    while (n < run->cfg->texts_per_call + query && texts_next(run->texts, &item));
+    while (n < run->cfg->texts_per_call + query && texts_more(run->texts, first, &item));
     slot->due_us = due_us;
     slot->class = first->class;
     slot->n_texts = n - query;

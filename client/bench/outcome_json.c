@@ -24,13 +24,18 @@ static void put_settings(FILE *out, const struct outcome *self) {
     fputs("{\"load\":\"", out);
     outcome_describe(out, self);
     fprintf(out, "\",\"task\":\"%s\",\"labels\":%u",
-            s->trace[0] ? "trace" : bench_task_names[s->task], s->n_labels);
+            s->trace[0] ? "trace"
+            : s->mix[0] ? "mix"
+                        : bench_task_names[s->task],
+            s->n_labels);
     fprintf(out,
             ",\"rate\":%g,\"concurrency\":%u,\"texts_per_call\":%u,\"unique\":%g,\"seed\":%u,"
             "\"warm_up_s\":%g,\"lengths\":",
             s->rate, s->concurrency, s->texts_per_call, s->unique, s->seed,
             (double)s->warm_up_us / 1e6);
     put_text(out, s->lengths);
+    fputs(",\"mix\":", out);
+    put_text(out, s->mix);
     fputs(",\"trace\":", out);
     put_text(out, s->trace);
     fputs(",\"model\":", out);

@@ -54,4 +54,12 @@ bench 0 "^P95 drifts from .* than noise" --soak 2s --rate 400 --json "$dir/soak.
 report "$dir/soak.json" mode=soak failed=0 "rows.0.label=from 0 s"
 bench 0 "Drift of P95: not known" --soak 300ms --requests 5 --warm-up 0s
 
+# calls of several kinds
+bench 0 "  embed/short  *[0-9]" --mix embed/short=3,classify/zh:20=1 --labels a,b --rate 100 --duration 500ms \
+    --texts-per-call 2 --json "$dir/mix.json"
+report "$dir/mix.json" settings.task=mix settings.labels=2 failed=0
+bench 2 "mix: 'sing=1' is not a list" --mix sing=1
+bench 2 "without --trace and --task" --mix embed=1 --task classify
+bench 2 "goes with --task classify or --mix" --labels a,b
+
 echo "bench_test: all as expected"
