@@ -19,6 +19,9 @@ struct bench_settings {
     char ramp[64];
     struct spec_ramp ramp_steps; /* what it says */
     uint64_t soak_us;
+    char compare[512];
+    const char *compare_with; /* the word behind --compare A */
+    uint32_t rounds;
     uint64_t slo_p95_us, probe_us;
     const char *list[TEXTS_LABELS_MAX]; /* the words of `labels` */
     uint32_t n_labels;
@@ -26,6 +29,9 @@ struct bench_settings {
 
 extern const char *const bench_task_names[]; /* by bench_settings.task */
 
+/* The texts of these settings, drawn from `seed`. */
+enum status bench_texts(const struct bench_settings *s, uint64_t seed, texts_t **out,
+                        struct err *err);
 struct load_cfg bench_load(const struct bench_settings *s, bool open);
 
 #endif

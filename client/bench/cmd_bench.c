@@ -1,5 +1,6 @@
 /* cmd_bench.c - `ember bench`: settings, and which kind of run they ask for. */
 #include "runs.h"
+#include "stats.h"
 
 #include "base/hash.h"
 
@@ -44,6 +45,11 @@ static const struct cfg_row rows[] = {
     CFG_DURATION("soak", struct bench_settings, soak_us, "0s", 0, 30 * 86400e6,
                  "steady load for so long (--rate or --concurrency), with\n"
                  "percentiles per interval, and whether P95 drifts"),
+    CFG_TEXT("compare", struct bench_settings, compare, "", "A B",
+             "two models, or two brokers (with ://), in turns of --duration;\n"
+             "tells the difference and whether it is more than noise"),
+    CFG_U32("rounds", struct bench_settings, rounds, "7", 1, STATS_TURNS, "N",
+            "turns of each; fewer than 6 are never sure"),
     CFG_HEADING("Texts, when there is no trace"),
     CFG_CHOICE("task", struct bench_settings, task, "embed", "embed|classify|rerank",
                "what is asked; rerank: the query is a text of its own"),
@@ -75,7 +81,7 @@ static const struct cfg_row rows[] = {
 
 static const struct cfg cfg = {
     .program = "ember bench",
-    .synopsis = "[OPTION]...",
+    .synopsis = "[OPTION]... [--compare A B]",
     .about = "Sends a load and reports latency, throughput, cache hits and errors.",
     .epilog = "Examples:\n"
               "  ember bench --concurrency 50 --lengths zh:4,20,50\n"
@@ -86,6 +92,7 @@ static const struct cfg cfg = {
               "  ember bench --rate 200 --mix short=80,long=5,classify=15 --labels 投诉,咨询\n"
               "  ember bench --ramp 50:400:8 --duration 20s\n"
               "  ember bench --soak 8h --rate 100\n"
+              "  ember bench --compare minilm-f32 minilm-i8 --concurrency 4\n"
               "  ember bench --trace trace.jsonl\n\n" CLI_EXIT_HELP
               "\nOf bench also: 6 no rate holds --slo-p95.",
     .rows = rows,
@@ -144,11 +151,16 @@ static int write_report(struct cli *cli, const struct outcome *report) {
 static const struct {
     const char *name;
     runs_fn *run;
-} modes[] = {
-    {"load", runs_load}, {"find-rate", runs_find}, {"ramp", runs_ramp}, {"soak", runs_soak}};
-enum { LOAD, FIND_RATE, RAMP, SOAK };
+} modes[] = {{"load", runs_load},
+             {"find-rate", runs_find},
+             {"ramp", runs_ramp},
+             {"soak", runs_soak},
+             {"compare", runs_compare}};
+enum { LOAD, FIND_RATE, RAMP, SOAK, COMPARE };
 
 static unsigned mode_of(const struct bench_settings *s) {
+    if (s->compare[0])
+        return COMPARE;
     return s->find_rate ? FIND_RATE : s->ramp[0] ? RAMP : s->soak_us ? SOAK : LOAD;
 }
 
@@ -161,12 +173,13 @@ static int run(struct cli *cli, const struct bench_settings *s, texts_t *texts) 
     uint64_t interval_us = (s->soak_us ? s->soak_us : s->duration_us) / RUNS_INTERVALS;
     int code, written;
     cli->request_texts = s->request_texts;
-    if (!cli_open(cli, &code))
+    bool opens = mode != COMPARE; /* whose sides have clients of their own */
+    if (opens && !cli_open(cli, &code))
         return code;
     struct outcome *report = outcome_new(s, texts, modes[mode].name, open, interval_us);
-    if (!report || ember_ping(cli->ember, 0, NULL, &error) != EMBER_OK)
+    if (!report || (opens && ember_ping(cli->ember, 0, NULL, &error) != EMBER_OK))
         code = report ? cli_fail(cli, &error, 0) : CLI_FAILED;
-    else if (modes[mode].run(cli->ember, texts, report, &code, &err) != STATUS_OK)
+    else if (modes[mode].run(cli, texts, report, &code, &err) != STATUS_OK)
         code = cli_fail_err(cli, &err);
     else if ((written = write_report(cli, report)) != CLI_OK)
         code = written;
@@ -183,8 +196,10 @@ static int check(struct cli *cli, struct bench_settings *s) {
         return cli_usage(cli, "--mix says what each call is: it goes without --trace and --task");
     if (s->trace[0] && s->task != 0)
         return cli_usage(cli, "a trace says what each call is: --task goes without --trace");
-    if ((s->find_rate != 0) + (s->ramp[0] != 0) + (s->soak_us != 0) > 1)
-        return cli_usage(cli, "--find-rate, --ramp and --soak are one or the other");
+    if ((s->find_rate != 0) + (s->ramp[0] != 0) + (s->soak_us != 0) + (s->compare[0] != 0) > 1)
+        return cli_usage(cli, "--find-rate, --ramp, --soak and --compare are one or the other");
+    if (s->compare[0] && (!s->compare_with || s->trace[0]))
+        return cli_usage(cli, "--compare A B takes two models or brokers, and no --trace");
     if ((s->find_rate || s->ramp[0]) && (s->trace[0] || s->closed))
         return cli_usage(cli, "--find-rate and --ramp go without --trace and --closed");
     if (s->ramp[0] && !spec_ramp(s->ramp, &s->ramp_steps))
@@ -193,25 +208,31 @@ static int check(struct cli *cli, struct bench_settings *s) {
     return CLI_OK;
 }
 
+enum status bench_texts(const struct bench_settings *s, uint64_t seed, texts_t **out,
+                        struct err *err) {
+    struct texts_made made = {.lengths = s->lengths,
+                              .mix = s->mix,
+                              .unique = s->unique,
+                              .seed = seed,
+                              .labels = s->list,
+                              .n_labels = s->n_labels};
+    return s->trace[0] ? texts_trace(s->trace, out, err) : texts_generate(&made, out, err);
+}
+
 int cmd_bench(int argc, char **argv) {
     struct bench_settings s;
     struct cli cli = {.command = "bench", .common = &s.common};
     struct err err;
-    int code;
+    int code, n_words;
     texts_t *texts = NULL;
-    if (!cli_load(&cli, &cfg, argc, argv, NULL, &s, &code))
+    if (!cli_load(&cli, &cfg, argc, argv, &n_words, &s, &code))
         return code;
+    s.compare_with = n_words == 1 && s.compare[0] ? argv[1] : NULL;
+    if (n_words > 0 && !s.compare_with)
+        return cli_usage(&cli, "'%s' is no option", argv[1]);
     if ((code = check(&cli, &s)) != CLI_OK)
         return code;
-    struct texts_made made = {.lengths = s.lengths,
-                              .mix = s.mix,
-                              .unique = s.unique,
-                              .seed = hash_mix(s.seed),
-                              .labels = s.list,
-                              .n_labels = s.n_labels};
-    enum status st =
-        s.trace[0] ? texts_trace(s.trace, &texts, &err) : texts_generate(&made, &texts, &err);
-    if (st != STATUS_OK)
+    if (bench_texts(&s, hash_mix(s.seed), &texts, &err) != STATUS_OK)
         return cli_fail_err(&cli, &err);
     code = run(&cli, &s, texts);
     texts_destroy(&texts);

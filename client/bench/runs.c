@@ -14,27 +14,27 @@ static void show(const struct outcome *report) {
         outcome_print(report);
 }
 
-enum status runs_load(ember_t *ember, texts_t *texts, struct outcome *report, int *code,
+enum status runs_load(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                       struct err *err) {
     struct load_cfg load = bench_load(report->settings, report->open);
-    enum status st = outcome_run(report, ember, texts, &load, &report->whole, err);
+    enum status st = outcome_run(report, cli->ember, texts, &load, &report->whole, err);
     *code = report->whole.calls ? CLI_OK : CLI_FAILED;
     if (st == STATUS_OK)
         outcome_print(report);
     return st;
 }
 
-enum status runs_find(ember_t *ember, texts_t *texts, struct outcome *report, int *code,
+enum status runs_find(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                       struct err *err) {
     bool holds;
-    enum status st = find_rate(ember, texts, report, &holds, err);
+    enum status st = find_rate(cli->ember, texts, report, &holds, err);
     *code = holds ? CLI_OK : CLI_MISSED;
     if (st == STATUS_OK)
         show(report);
     return st;
 }
 
-enum status runs_ramp(ember_t *ember, texts_t *texts, struct outcome *report, int *code,
+enum status runs_ramp(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                       struct err *err) {
     const struct spec_ramp *ramp = &report->settings->ramp_steps;
     struct load_report *step = malloc(sizeof *step);
@@ -43,7 +43,7 @@ enum status runs_ramp(ember_t *ember, texts_t *texts, struct outcome *report, in
         struct load_cfg load = bench_load(report->settings, true);
         load.rate = spec_ramp_rate(ramp, i);
         load.seed += i;
-        st = outcome_run(report, ember, texts, &load, step, err);
+        st = outcome_run(report, cli->ember, texts, &load, step, err);
         if (st != STATUS_OK)
             break;
         char label[OUTCOME_LABEL_BYTES];
@@ -101,11 +101,11 @@ static void add_intervals(struct outcome *report, struct load_report *row) {
     }
 }
 
-enum status runs_soak(ember_t *ember, texts_t *texts, struct outcome *report, int *code,
+enum status runs_soak(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                       struct err *err) {
     struct load_cfg load = bench_load(report->settings, report->open);
     load.duration_us = report->settings->soak_us;
-    enum status st = outcome_run(report, ember, texts, &load, &report->whole, err);
+    enum status st = outcome_run(report, cli->ember, texts, &load, &report->whole, err);
     struct load_report *row = malloc(sizeof *row);
     if (st == STATUS_OK && !row)
         st = err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");

@@ -9,12 +9,14 @@
 
 enum { RUNS_INTERVALS = 24, RUNS_DRIFT_CALLS = 20 /* an interval with fewer has no P95 */ };
 
-typedef enum status runs_fn(ember_t *ember, texts_t *texts, struct outcome *report, int *code,
+/* `cli` has an open client but for --compare, the texts are those of the settings. */
+typedef enum status runs_fn(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                             struct err *err);
 
-runs_fn runs_load; /* one load, as --rate or --concurrency say */
-runs_fn runs_find; /* --find-rate */
-runs_fn runs_ramp; /* --ramp */
-runs_fn runs_soak; /* --soak */
+runs_fn runs_load;    /* one load, as --rate or --concurrency say */
+runs_fn runs_find;    /* --find-rate */
+runs_fn runs_ramp;    /* --ramp */
+runs_fn runs_soak;    /* --soak */
+runs_fn runs_compare; /* --compare A B, in compare.c */
 
 #endif

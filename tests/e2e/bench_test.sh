@@ -62,4 +62,13 @@ bench 2 "mix: 'sing=1' is not a list" --mix sing=1
 bench 2 "without --trace and --task" --mix embed=1 --task classify
 bench 2 "goes with --task classify or --mix" --labels a,b
 
+# two models, and two ways to the same broker, in turns
+bench 0 "^Medians of 6 turns each, A: m, B: $EMBER_BROKER" --compare m "$EMBER_BROKER" --rounds 6 --concurrency 2 \
+    --duration 150ms --json "$dir/compare.json"
+EMBER_BROKER=ipc://$dir/nobody bench 0 "than noise" --compare "$EMBER_BROKER" "$EMBER_BROKER" --rounds 1 --duration 100ms
+report "$dir/compare.json" mode=compare "rows.0.label=A: m" "rows.3.label=A: m" failed=0
+bench 3 "nope answers nothing: no worker serves model 'nope'" --compare m nope --rounds 1 --duration 100ms --warm-up 0s
+bench 2 "takes two models or brokers" --compare m
+bench 2 "'more' is no option" more
+
 echo "bench_test: all as expected"
