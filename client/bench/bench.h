@@ -5,6 +5,7 @@
 #define EMBER_BENCH_BENCH_H
 
 #include "cli.h"
+#include "judge.h"
 #include "load.h"
 #include "spec.h"
 
@@ -13,7 +14,7 @@ struct bench_settings {
     uint32_t concurrency, texts_per_call, task, cache, lane, requests, seed, request_texts;
     double rate, rate_max, unique;
     uint64_t duration_us, warm_up_us;
-    char trace[512], lengths[256], labels[1024], mix[512], json[512];
+    char trace[512], lengths[256], labels[1024], mix[512];
     bool closed, retry;
     bool find_rate;
     char ramp[64];
@@ -23,6 +24,10 @@ struct bench_settings {
     const char *compare_with; /* the word behind --compare A */
     uint32_t rounds;
     uint64_t slo_p95_us, probe_us;
+    char report_json[512], report_html[512]; /* files */
+    uint64_t fail_p95_us;
+    char fail_errors[16];
+    struct judge_limits limits;         /* what the last two say */
     const char *list[TEXTS_LABELS_MAX]; /* the words of `labels` */
     uint32_t n_labels;
 };

@@ -1,10 +1,10 @@
 /* cmd_bench.c - `ember bench`: settings, and which kind of run they ask for. */
+#include "replace.h"
 #include "runs.h"
 #include "stats.h"
 
 #include "base/hash.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,25 +76,35 @@ static const struct cfg_row rows[] = {
     CFG_BOOL("retry", struct bench_settings, retry,
              "let the library repeat what is refused, instead of counting it"),
     CFG_HEADING("Report"),
-    CFG_TEXT("json", struct bench_settings, json, "", "FILE", "write the report there, too"),
+    CFG_TEXT("report-json", struct bench_settings, report_json, "", "FILE",
+             "write all of it there, too, as one JSON object"),
+    CFG_TEXT("report-html", struct bench_settings, report_html, "", "FILE",
+             "and as a page with plots that needs no other file"),
+    CFG_DURATION("fail-p95", struct bench_settings, fail_p95_us, "0s", 0, 3600e6,
+                 "exit status 6 when P95 is above; 0: not judged"),
+    CFG_TEXT("fail-errors", struct bench_settings, fail_errors, "", "PERCENT",
+             "exit status 6 when more calls failed: 0.1%, or 0 for none"),
 };
 
 static const struct cfg cfg = {
     .program = "ember bench",
     .synopsis = "[OPTION]... [--compare A B]",
     .about = "Sends a load and reports latency, throughput, cache hits and errors.",
-    .epilog = "Examples:\n"
-              "  ember bench --concurrency 50 --lengths zh:4,20,50\n"
-              "  ember bench --rate 300 --duration 60s --json run.json\n"
-              "  ember bench --task classify --labels 投诉,咨询,建议 --concurrency 4\n"
-              "  ember bench --task rerank --texts-per-call 20 --model reranker\n"
-              "  ember bench --find-rate --slo-p95 150ms --lengths zh:20\n"
-              "  ember bench --rate 200 --mix short=80,long=5,classify=15 --labels 投诉,咨询\n"
-              "  ember bench --ramp 50:400:8 --duration 20s\n"
-              "  ember bench --soak 8h --rate 100\n"
-              "  ember bench --compare minilm-f32 minilm-i8 --concurrency 4\n"
-              "  ember bench --trace trace.jsonl\n\n" CLI_EXIT_HELP
-              "\nOf bench also: 6 no rate holds --slo-p95.",
+    .epilog =
+        "Examples:\n"
+        "  ember bench --concurrency 50 --lengths zh:4,20,50\n"
+        "  ember bench --rate 300 --duration 60s --report-html run.html\n"
+        "  ember bench --task classify --labels 投诉,咨询,建议 --concurrency 4\n"
+        "  ember bench --task rerank --texts-per-call 20 --model reranker\n"
+        "  ember bench --find-rate --slo-p95 150ms --lengths zh:20\n"
+        "  ember bench --rate 200 --mix short=80,long=5,classify=15 --labels 投诉,咨询\n"
+        "  ember bench --ramp 50:400:8 --duration 20s\n"
+        "  ember bench --soak 8h --rate 100\n"
+        "  ember bench --compare minilm-f32 minilm-i8 --concurrency 4\n"
+        "  ember bench --rate 100 --fail-p95 150ms --fail-errors 0.1% --report-json run.json\n"
+        "  ember bench --trace trace.jsonl\n\n" CLI_EXIT_HELP
+        "\nOf bench also: 6 a limit was missed: no rate holds --slo-p95, or --fail-p95 or\n"
+        "--fail-errors was exceeded: by the whole load, by a step of --ramp, by B of --compare.",
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
 };
@@ -134,17 +144,65 @@ struct load_cfg bench_load(const struct bench_settings *s, bool open) {
                              .progress = isatty(STDERR_FILENO)};
 }
 
-static int write_report(struct cli *cli, const struct outcome *report) {
-    const char *path = report->settings->json;
-    if (!path[0])
-        return CLI_OK;
-    FILE *f = fopen(path, "we");
-    if (f)
-        outcome_json(f, report);
-    if (f && fclose(f) == 0)
-        return CLI_OK;
-    fprintf(stderr, "ember: %s: %s: %s\n", cli->command, path, strerror(errno));
-    return CLI_FAILED;
+static void put_json(FILE *out, const void *arg) {
+    outcome_json(out, arg);
+}
+
+static void put_html(FILE *out, const void *arg) {
+    outcome_html(out, arg);
+}
+
+static enum status write_reports(const struct outcome *report, struct err *err) {
+    const struct bench_settings *s = report->settings;
+    enum status st = STATUS_OK;
+    if (s->report_json[0])
+        st = replace_file(s->report_json, put_json, report, err);
+    if (st == STATUS_OK && s->report_html[0])
+        st = replace_file(s->report_html, put_html, report, err);
+    return st;
+}
+
+/* A sentence that belongs to the exit status: where no table shows it, on standard error. */
+static void tell_missed(const struct cli *cli, struct outcome *report, const char *what,
+                        const char *text) {
+    outcome_note(report, "Missed%s: %s", what, text);
+    if (!report->shown)
+        fprintf(stderr, "ember: %s: missed%s: %s\n", cli->command, what, text);
+}
+
+static bool judge(const struct cli *cli, struct outcome *report, const char *what, uint64_t calls,
+                  uint64_t failed, uint64_t p95_us) {
+    const struct bench_settings *s = report->settings;
+    unsigned missed = judge_missed(&s->limits, calls, failed, p95_us);
+    char text[128];
+    if (missed & JUDGE_P95 && calls == 0)
+        tell_missed(cli, report, what, "no call was answered, so that --fail-p95 is not kept");
+    if (missed & JUDGE_P95 && calls > 0) {
+        snprintf(text, sizeof text, "P95 is %.2f ms, --fail-p95 allows %g ms", (double)p95_us / 1e3,
+                 (double)s->fail_p95_us / 1e3);
+        tell_missed(cli, report, what, text);
+    }
+    if (missed & JUDGE_ERRORS) {
+        snprintf(text, sizeof text, "%llu of %llu calls failed, --fail-errors allows %s",
+                 (unsigned long long)failed, (unsigned long long)(calls + failed), s->fail_errors);
+        tell_missed(cli, report, what, text);
+    }
+    return missed != 0;
+}
+
+/* Of a ramp each step counts; else the whole. */
+static bool judge_all(const struct cli *cli, struct outcome *report) {
+    const struct load_report *r = &report->whole;
+    bool missed = false;
+    if (!report->settings->ramp[0])
+        return judge(cli, report, "", r->calls, r->failed, latency_quantile_us(&r->all, 0.95));
+    for (uint32_t i = 0; i < report->n_rows; i++) {
+        const struct outcome_row *row = &report->rows[i];
+        char what[OUTCOME_LABEL_BYTES + 8];
+        snprintf(what, sizeof what, " at %s", row->label);
+        missed |= judge(cli, report, what, row->calls, row->failed, row->quantile_us[OUTCOME_P95]);
+    }
+    return missed;
 }
 
 /* The kinds of run, each asked for by an option of its own. */
@@ -164,6 +222,17 @@ static unsigned mode_of(const struct bench_settings *s) {
     return s->find_rate ? FIND_RATE : s->ramp[0] ? RAMP : s->soak_us ? SOAK : LOAD;
 }
 
+/* After a run that came to its end: verdict, output, files. */
+static int finish(const struct cli *cli, struct outcome *report, int code) {
+    struct err err;
+    if (judge_all(cli, report))
+        code = CLI_MISSED;
+    outcome_fact(report, "exit_status", code);
+    if (!report->shown)
+        outcome_print(report);
+    return write_reports(report, &err) == STATUS_OK ? code : cli_fail_err(cli, &err);
+}
+
 static int run(struct cli *cli, const struct bench_settings *s, texts_t *texts) {
     struct err err;
     struct ember_error error;
@@ -171,7 +240,7 @@ static int run(struct cli *cli, const struct bench_settings *s, texts_t *texts) 
     bool open =
         mode == FIND_RATE || mode == RAMP || s->rate > 0 || (texts_timed(texts) && !s->closed);
     uint64_t interval_us = (s->soak_us ? s->soak_us : s->duration_us) / RUNS_INTERVALS;
-    int code, written;
+    int code;
     cli->request_texts = s->request_texts;
     bool opens = mode != COMPARE; /* whose sides have clients of their own */
     if (opens && !cli_open(cli, &code))
@@ -181,8 +250,8 @@ static int run(struct cli *cli, const struct bench_settings *s, texts_t *texts) 
         code = report ? cli_fail(cli, &error, 0) : CLI_FAILED;
     else if (modes[mode].run(cli, texts, report, &code, &err) != STATUS_OK)
         code = cli_fail_err(cli, &err);
-    else if ((written = write_report(cli, report)) != CLI_OK)
-        code = written;
+    else
+        code = finish(cli, report, code);
     ember_close(&cli->ember);
     outcome_destroy(&report);
     return code;
@@ -198,6 +267,9 @@ static int check(struct cli *cli, struct bench_settings *s) {
         return cli_usage(cli, "a trace says what each call is: --task goes without --trace");
     if ((s->find_rate != 0) + (s->ramp[0] != 0) + (s->soak_us != 0) + (s->compare[0] != 0) > 1)
         return cli_usage(cli, "--find-rate, --ramp, --soak and --compare are one or the other");
+    s->limits.p95_us = s->fail_p95_us;
+    if (!judge_share(s->fail_errors, &s->limits.errors))
+        return cli_usage(cli, "fail-errors: '%s' is no share such as 0.1%%", s->fail_errors);
     if (s->compare[0] && (!s->compare_with || s->trace[0]))
         return cli_usage(cli, "--compare A B takes two models or brokers, and no --trace");
     if ((s->find_rate || s->ramp[0]) && (s->trace[0] || s->closed))

@@ -115,8 +115,6 @@ enum status runs_compare(struct cli *cli, texts_t *texts, struct outcome *report
     *code = CLI_OK;
     if (st == STATUS_OK)
         tell(report, side, s->rounds);
-    if (st == STATUS_OK && !report->shown)
-        outcome_print(report);
     for (int i = 0; side && i < SIDES; i++)
         ember_close(&side[i].cli.ember);
     free(side);

@@ -73,5 +73,6 @@ void outcome_fact(struct outcome *self, const char *name, double value);
 void outcome_describe(FILE *out, const struct outcome *self); /* "open loop, 300 calls/s" */
 void outcome_print(const struct outcome *self);               /* of the whole, to standard output */
 void outcome_json(FILE *out, const struct outcome *self);
+void outcome_html(FILE *out, const struct outcome *self); /* a page that stands alone */
 
 #endif

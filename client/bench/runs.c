@@ -8,18 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* After rows and notes, which a table shows as they come. */
-static void show(const struct outcome *report) {
-    if (!report->shown)
-        outcome_print(report);
-}
-
 enum status runs_load(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                       struct err *err) {
     struct load_cfg load = bench_load(report->settings, report->open);
     enum status st = outcome_run(report, cli->ember, texts, &load, &report->whole, err);
     *code = report->whole.calls ? CLI_OK : CLI_FAILED;
-    if (st == STATUS_OK)
+    if (st == STATUS_OK && report->shown)
         outcome_print(report);
     return st;
 }
@@ -29,8 +23,6 @@ enum status runs_find(struct cli *cli, texts_t *texts, struct outcome *report, i
     bool holds;
     enum status st = find_rate(cli->ember, texts, report, &holds, err);
     *code = holds ? CLI_OK : CLI_MISSED;
-    if (st == STATUS_OK)
-        show(report);
     return st;
 }
 
@@ -55,8 +47,6 @@ enum status runs_ramp(struct cli *cli, texts_t *texts, struct outcome *report, i
     *code = report->whole.calls ? CLI_OK : CLI_FAILED;
     if (st == STATUS_OK && report->whole.failed)
         outcome_note(report, "First error: %s", report->whole.first_error);
-    if (st == STATUS_OK)
-        show(report);
     return st;
 }
 
@@ -113,8 +103,9 @@ enum status runs_soak(struct cli *cli, texts_t *texts, struct outcome *report, i
     if (st == STATUS_OK) {
         add_intervals(report, row);
         tell_drift(report);
-        outcome_print(report);
     }
+    if (st == STATUS_OK && report->shown)
+        outcome_print(report);
     free(row);
     return st;
 }

@@ -1,5 +1,5 @@
-/* runs.h - the kinds of run of `ember bench`. Each leaves what it found in *report, shows it, and
- * sets *code to the exit status.
+/* runs.h - the kinds of run of `ember bench`. Each leaves what it found in *report, shows it as a
+ * table if wanted, and sets *code to the exit status.
  *
  * Threads: owner only. */
 #ifndef EMBER_BENCH_RUNS_H

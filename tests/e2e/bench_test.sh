@@ -24,6 +24,7 @@ bench() {
 report() { python3 "$here/bench_reports.py" "$@" || fail "report $*"; }
 
 "$build/broker/ember-broker" --clients "$EMBER_BROKER" --workers "ipc://$dir/workers" --http off --default-model m \
+    --no-worker-grace 200ms \
     >"$dir/broker.log" 2>&1 &
 pids+=($!)
 "$build/worker/ember-worker-fake" --name w1 --model "m=fake:dim=8,us=50" --model own=fake:head=labels --hourly-cost 0.36 \
@@ -42,21 +43,21 @@ bench 6 "No rate holds P95 within 0.001 ms" --find-rate --slo-p95 1us --probe 20
 bench 3 "no call is answered: no worker serves model 'nope'" --find-rate --model nope --probe 100ms
 bench 2 "go without --trace" --find-rate --closed
 bench 0 '"facts":{"holds":1,"found_rate":20,"refused_rate":null' --find-rate --slo-p95 60s --rate 20 --rate-max 20 \
-    --probe 300ms --output json --json "$dir/find.json"
+    --probe 300ms --output json --report-json "$dir/find.json"
 report "$dir/find.json" mode=find-rate settings.task=embed 'rows.1.verdict=holds' facts.found_rate=20
 
 # loads that change and that last
-bench 0 "80 calls/s" --ramp 20:80:4 --duration 200ms --json "$dir/ramp.json"
+bench 0 "80 calls/s" --ramp 20:80:4 --duration 200ms --report-json "$dir/ramp.json"
 report "$dir/ramp.json" mode=ramp rows.0.rate=20 rows.3.rate=80 failed=0
 bench 2 "is not FROM:TO:STEPS" --ramp 20:80
 bench 2 "one or the other" --ramp 20:80:2 --soak 1s
-bench 0 "^P95 drifts from .* than noise" --soak 2s --rate 400 --json "$dir/soak.json"
+bench 0 "^P95 drifts from .* than noise" --soak 2s --rate 400 --report-json "$dir/soak.json"
 report "$dir/soak.json" mode=soak failed=0 "rows.0.label=from 0 s"
 bench 0 "Drift of P95: not known" --soak 300ms --requests 5 --warm-up 0s
 
 # calls of several kinds
 bench 0 "  embed/short  *[0-9]" --mix embed/short=3,classify/zh:20=1 --labels a,b --rate 100 --duration 500ms \
-    --texts-per-call 2 --json "$dir/mix.json"
+    --texts-per-call 2 --report-json "$dir/mix.json"
 report "$dir/mix.json" settings.task=mix settings.labels=2 failed=0
 bench 2 "mix: 'sing=1' is not a list" --mix sing=1
 bench 2 "without --trace and --task" --mix embed=1 --task classify
@@ -64,11 +65,45 @@ bench 2 "goes with --task classify or --mix" --labels a,b
 
 # two models, and two ways to the same broker, in turns
 bench 0 "^Medians of 6 turns each, A: m, B: $EMBER_BROKER" --compare m "$EMBER_BROKER" --rounds 6 --concurrency 2 \
-    --duration 150ms --json "$dir/compare.json"
+    --duration 150ms --report-json "$dir/compare.json"
 EMBER_BROKER=ipc://$dir/nobody bench 0 "than noise" --compare "$EMBER_BROKER" "$EMBER_BROKER" --rounds 1 --duration 100ms
 report "$dir/compare.json" mode=compare "rows.0.label=A: m" "rows.3.label=A: m" failed=0
 bench 3 "nope answers nothing: no worker serves model 'nope'" --compare m nope --rounds 1 --duration 100ms --warm-up 0s
 bench 2 "takes two models or brokers" --compare m
 bench 2 "'more' is no option" more
+
+# reports: every kind of run, texts that would break a page, and files that stay whole
+html() { # FILE OPTION...
+    local file=$1
+    shift
+    bench 0 "" --report-html "$file" --report-json "$file.json" "$@"
+    report "$file" "text=$EMBER_BROKER"
+    report "$file.json"
+    [ "$(find "$dir" -name '*.part' | wc -l)" = 0 ] || fail "a part of a report is left"
+}
+html "$dir/load.html" --duration 300ms --concurrency 2
+html "$dir/load.html" --duration 300ms --rate 200 --mix 'embed/short=2,classify=1' --labels "<script>alert('&')</script>,\"b"
+report "$dir/load.html" "text=<script>alert('&')</script>" 'text="b'
+report "$dir/load.html.json" settings.labels=2
+html "$dir/soak.html" --soak 500ms --rate 200
+html "$dir/ramp.html" --ramp 20:60:3 --duration 200ms
+html "$dir/find.html" --find-rate --slo-p95 60s --rate 20 --rate-max 40 --probe 200ms
+html "$dir/compare.html" --compare m m --rounds 1 --duration 100ms
+html "$dir/none.html" --requests 1 --warm-up 0s --duration 100ms
+cp "$dir/none.html" "$dir/before.html"
+bench 3 "/nonexistent/x" --duration 50ms --report-json /nonexistent/x
+bench 3 "UNAVAILABLE: /dev/full" --duration 50ms --report-html /dev/full
+
+# exit status for scripts
+bench 0 "0 failed" --duration 200ms --fail-p95 1h --fail-errors 0
+bench 6 "Missed: P95 is .* ms, --fail-p95 allows 0.001 ms" --duration 200ms --fail-p95 1us
+bench 6 "Missed at 40 calls/s: P95 is" --ramp 20:40:2 --duration 200ms --fail-p95 1us
+bench 6 "ember: bench: missed: P95 is" --duration 200ms --fail-p95 1us --output raw
+bench 6 "Missed: .* calls failed, --fail-errors allows 0.1%" --model nope --duration 100ms --warm-up 0s --fail-errors 0.1%
+bench 6 "no call was answered" --model nope --duration 100ms --warm-up 0s --fail-p95 1h
+bench 1 "NOT_FOUND\|UNAVAILABLE" --model nope --duration 100ms --warm-up 0s --fail-errors 100%
+bench 2 "is no share such as 0.1%" --fail-errors 2
+bench 6 "Missed: P95" --duration 200ms --fail-p95 1us --report-json "$dir/missed.json"
+report "$dir/missed.json" facts.exit_status=6
 
 echo "bench_test: all as expected"
