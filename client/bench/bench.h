@@ -24,6 +24,7 @@ struct bench_settings {
     const char *compare_with; /* the word behind --compare A */
     uint32_t rounds;
     uint64_t slo_p95_us, probe_us;
+    double workers_for, hourly_cost;
     char report_json[512], report_html[512]; /* files */
     uint64_t fail_p95_us;
     char fail_errors[16];
@@ -32,6 +33,7 @@ struct bench_settings {
     uint32_t n_labels;
 };
 
+extern const enum ember_task bench_tasks[];  /* by bench_settings.task */
 extern const char *const bench_task_names[]; /* by bench_settings.task */
 
 /* The texts of these settings, drawn from `seed`. */

@@ -39,6 +39,12 @@ static const struct cfg_row rows[] = {
     CFG_DURATION("probe", struct bench_settings, probe_us, "0s", 0, 3600e6,
                  "measured time of each probe; 0: as P95 needs, 400 calls and\n"
                  "20 times the limit, 2s to 60s"),
+    CFG_F64("workers-for", struct bench_settings, workers_for, "0", 0, 1e9, "R",
+            "with --find-rate: how many such workers R calls a second need,\n"
+            "and what a million calls cost"),
+    CFG_F64("hourly-cost", struct bench_settings, hourly_cost, "0", 0, 1e6, "COST",
+            "of one worker, in any unit; 0: what the workers say themselves\n"
+            "(their --hourly-cost)"),
     CFG_HEADING("Loads that change, loads that last"),
     CFG_TEXT("ramp", struct bench_settings, ramp, "", "FROM:TO:STEPS",
              "open loop at one rate after the other, --duration each"),
@@ -109,7 +115,7 @@ static const struct cfg cfg = {
     .n_rows = sizeof rows / sizeof *rows,
 };
 
-static const enum ember_task tasks[] = {EMBER_TASK_EMBED, EMBER_TASK_CLASSIFY, EMBER_TASK_RERANK};
+const enum ember_task bench_tasks[] = {EMBER_TASK_EMBED, EMBER_TASK_CLASSIFY, EMBER_TASK_RERANK};
 const char *const bench_task_names[] = {"embed", "classify", "rerank"};
 
 static bool split_labels(struct bench_settings *s) {
@@ -138,7 +144,7 @@ struct load_cfg bench_load(const struct bench_settings *s, bool open) {
                              .retry = s->retry,
                              .cache = (enum ember_cache)s->cache,
                              .lane = (enum ember_lane)s->lane,
-                             .task = s->trace[0] ? EMBER_TASK_EMBED : tasks[s->task],
+                             .task = s->trace[0] ? EMBER_TASK_EMBED : bench_tasks[s->task],
                              .labels = s->list,
                              .n_labels = s->n_labels,
                              .progress = isatty(STDERR_FILENO)};
@@ -267,6 +273,8 @@ static int check(struct cli *cli, struct bench_settings *s) {
         return cli_usage(cli, "a trace says what each call is: --task goes without --trace");
     if ((s->find_rate != 0) + (s->ramp[0] != 0) + (s->soak_us != 0) + (s->compare[0] != 0) > 1)
         return cli_usage(cli, "--find-rate, --ramp, --soak and --compare are one or the other");
+    if (s->workers_for > 0 && !s->find_rate)
+        return cli_usage(cli, "--workers-for goes with --find-rate");
     s->limits.p95_us = s->fail_p95_us;
     if (!judge_share(s->fail_errors, &s->limits.errors))
         return cli_usage(cli, "fail-errors: '%s' is no share such as 0.1%%", s->fail_errors);

@@ -155,7 +155,7 @@ static void tell_nowhere(struct find *self) {
         outcome_note(r, "First error: %s", r->whole.first_error);
 }
 
-enum status find_rate(ember_t *ember, texts_t *texts, struct outcome *report, bool *holds,
+enum status find_rate(ember_t *ember, texts_t *texts, struct outcome *report, struct found *out,
                       struct err *err) {
     struct find self = {
         .ember = ember, .texts = texts, .report = report, .settings = report->settings};
@@ -169,8 +169,10 @@ enum status find_rate(ember_t *ember, texts_t *texts, struct outcome *report, bo
         while (st == STATUS_OK && (step = search_next(&self.search, &rate)) == SEARCH_PROBE)
             st = ask_rate(&self, rate, err);
     }
-    *holds = st == STATUS_OK && step != SEARCH_NOWHERE;
-    if (*holds)
+    *out = (struct found){.holds = st == STATUS_OK && step != SEARCH_NOWHERE,
+                          .ceiling = step == SEARCH_CEILING,
+                          .rate = rate};
+    if (out->holds)
         tell_found(&self, step, rate);
     else if (st == STATUS_OK)
         tell_nowhere(&self);

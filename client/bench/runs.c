@@ -2,6 +2,7 @@
 #include "runs.h"
 
 #include "find.h"
+#include "plan.h"
 #include "stats.h"
 
 #include <math.h>
@@ -18,11 +19,76 @@ enum status runs_load(struct cli *cli, texts_t *texts, struct outcome *report, i
     return st;
 }
 
+/* Who serves the calls: *model is its own name, and how many workers; 0: not known. */
+static uint32_t workers_now(const struct cli *cli, const struct bench_settings *s,
+                            struct ember_model *model) {
+    *model = (struct ember_model)EMBER_MODEL_INIT;
+    enum ember_task task = bench_tasks[s->task];
+    enum ember_status st = ember_describe(cli->ember, NULL, task, 0, model, NULL);
+    if (s->mix[0] && (st != EMBER_OK || model->workers == 0))
+        st = ember_describe(cli->ember, NULL, EMBER_TASK_CLASSIFY, 0, model, NULL);
+    return st == EMBER_OK ? model->workers : 0;
+}
+
+/* What a worker of that model says it costs, on average; 0: none says so, or we may not ask. */
+static double own_cost(const struct cli *cli, const char *model) {
+    ember_report_t *status = NULL;
+    if (ember_report(cli->ember, 0, &status, NULL) != EMBER_OK)
+        return 0;
+    double sum = 0;
+    uint32_t n = 0;
+    const struct ember_worker_info *w;
+    for (size_t i = 0; (w = ember_report_worker(status, i)); i++)
+        for (size_t k = 0; k < w->n_models; k++)
+            if (strcmp(w->models[k].name, model) == 0) {
+                sum += w->hourly_cost;
+                n++;
+                break;
+            }
+    ember_report_destroy(&status);
+    return n ? sum / n : 0;
+}
+
+/* `before`: workers at the beginning of the search. */
+static void tell_plan(const struct cli *cli, struct outcome *report, uint32_t before,
+                      const struct found *found) {
+    const struct bench_settings *s = report->settings;
+    struct ember_model model;
+    uint32_t workers = workers_now(cli, s, &model);
+    if (workers == 0 || before != workers) {
+        outcome_note(report, "Workers for %g calls/s: not known, as %u served at first and %u now.",
+                     s->workers_for, before, workers);
+        return;
+    }
+    double hourly = s->hourly_cost > 0 ? s->hourly_cost : own_cost(cli, model.name);
+    struct plan plan = plan_workers(found->rate, workers, s->workers_for, hourly);
+    outcome_fact(report, "workers", workers);
+    outcome_fact(report, "rate_per_worker", plan.per_worker);
+    outcome_fact(report, "workers_needed", plan.workers);
+    outcome_fact(report, "cost_per_hour", plan.per_hour);
+    outcome_fact(report, "cost_per_million_calls", plan.per_million);
+    outcome_note(report,
+                 "Workers for %g calls/s: %.0f%s, as %u of %s hold %.4g, %.4g each; one more lets "
+                 "one fail.",
+                 s->workers_for, plan.workers, found->ceiling ? " at most" : "", workers,
+                 model.name, found->rate, plan.per_worker);
+    if (hourly > 0)
+        outcome_note(report, "Cost: %.4g an hour, %.4g for a million calls at that rate.",
+                     plan.per_hour, plan.per_million);
+    else
+        outcome_note(report, "Cost: not known; no worker tells its own, so give --hourly-cost.");
+}
+
 enum status runs_find(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                       struct err *err) {
-    bool holds;
-    enum status st = find_rate(cli->ember, texts, report, &holds, err);
-    *code = holds ? CLI_OK : CLI_MISSED;
+    const struct bench_settings *s = report->settings;
+    struct found found;
+    struct ember_model model;
+    uint32_t before = s->workers_for > 0 ? workers_now(cli, s, &model) : 0;
+    enum status st = find_rate(cli->ember, texts, report, &found, err);
+    *code = found.holds ? CLI_OK : CLI_MISSED;
+    if (st == STATUS_OK && found.holds && s->workers_for > 0)
+        tell_plan(cli, report, before, &found);
     return st;
 }
 

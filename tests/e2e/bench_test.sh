@@ -24,8 +24,7 @@ bench() {
 report() { python3 "$here/bench_reports.py" "$@" || fail "report $*"; }
 
 "$build/broker/ember-broker" --clients "$EMBER_BROKER" --workers "ipc://$dir/workers" --http off --default-model m \
-    --no-worker-grace 200ms \
-    >"$dir/broker.log" 2>&1 &
+    --no-worker-grace 200ms >"$dir/broker.log" 2>&1 &
 pids+=($!)
 "$build/worker/ember-worker-fake" --name w1 --model "m=fake:dim=8,us=50" --model own=fake:head=labels --hourly-cost 0.36 \
     --broker "ipc://$dir/workers" --redis off --http off --threads 1 >"$dir/worker.log" 2>&1 &
@@ -105,5 +104,13 @@ bench 1 "NOT_FOUND\|UNAVAILABLE" --model nope --duration 100ms --warm-up 0s --fa
 bench 2 "is no share such as 0.1%" --fail-errors 2
 bench 6 "Missed: P95" --duration 200ms --fail-p95 1us --report-json "$dir/missed.json"
 report "$dir/missed.json" facts.exit_status=6
+
+# how many workers
+find="--find-rate --slo-p95 60s --rate 20 --rate-max 20 --probe 200ms"
+bench 0 "^Workers for 90 calls/s: 5 at most, as 1 of m hold 20, 20 each" $find --workers-for 90
+bench 0 "^Cost: 1.8 an hour, 5.556 for a million calls" $find --workers-for 90 --report-json "$dir/plan.json"
+report "$dir/plan.json" facts.workers=1 facts.rate_per_worker=20 facts.workers_needed=5 facts.cost_per_hour=1.8
+bench 0 "^Cost: 50 an hour" $find --workers-for 90 --hourly-cost 10
+bench 2 "goes with --find-rate" --workers-for 90
 
 echo "bench_test: all as expected"
