@@ -30,6 +30,15 @@ void latency_add(struct latency *self, uint64_t us) {
         self->max_us = us;
 }
 
+void latency_merge(struct latency *self, const struct latency *other) {
+    for (uint32_t i = 0; i < LATENCY_BUCKETS; i++)
+        self->count[i] += other->count[i];
+    self->n += other->n;
+    self->sum_us += other->sum_us;
+    if (other->max_us > self->max_us)
+        self->max_us = other->max_us;
+}
+
 uint64_t latency_quantile_us(const struct latency *self, double q) {
     uint64_t want = (uint64_t)ceil(q * (double)self->n), seen = 0;
     if (want == 0)

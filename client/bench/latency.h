@@ -17,6 +17,7 @@ struct latency { /* all zero: empty */
 };
 
 void latency_add(struct latency *self, uint64_t us);
+void latency_merge(struct latency *self, const struct latency *other);
 
 /* The value that a share q (0..1) of all is not above; the upper edge of its bucket, at most the
  * maximum. 0 when empty. */

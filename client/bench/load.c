@@ -83,6 +83,10 @@ static void on_done(void *arg, enum ember_status status, ember_result_t *result,
         }
         atomic_store(&run->last_us, now_us);
     }
+    if (slot->counted && run->cfg->series) {
+        uint64_t due_us = run->cfg->series_at_us + slot->due_us - run->measure_us;
+        series_add(run->cfg->series, due_us, due_us + (now_us - slot->due_us), status == EMBER_OK);
+    }
     ember_result_destroy(&result);
     give_back(slot);
 }
@@ -142,7 +146,7 @@ static bool send_next(struct run *run, struct slot *slot, const struct texts_ite
     struct texts_item item = *first;
     do
         texts[n++] = item.text;
-    while (n < run->cfg->texts_per_call + query && texts_next(run->texts, &item));
+    while (n < run->cfg->texts_per_call + query && texts_more(run->texts, first, &item));
     slot->due_us = due_us;
     slot->class = first->class;
     slot->n_texts = n - query;
@@ -203,6 +207,12 @@ static uint64_t next_due(struct run *run, const struct texts_item *item, double 
     return run->start_us + (uint64_t)(at_s * 1e6);
 }
 
+/* Only the generator's thread writes these. */
+static void note_lag(struct load_report *report, uint64_t lag_us) {
+    report->lag_us += (double)lag_us;
+    report->late += lag_us > LATE_US;
+}
+
 static void run_open(struct run *run) {
     struct texts_item item;
     double poisson_s = 0;
@@ -213,8 +223,8 @@ static void run_open(struct run *run) {
         uint64_t now_us = clock_us();
         if (due_us > now_us)
             sleep_until(due_us);
-        else if (now_us - due_us > LATE_US && due_us >= run->measure_us)
-            run->report->late++; /* only this thread writes it */
+        else if (due_us >= run->measure_us)
+            note_lag(run->report, now_us - due_us);
         struct slot *slot = take_slot(run, run->end_us + 600 * UINT64_C(1000000));
         if (!slot)
             return;
@@ -281,4 +291,23 @@ enum status load_run(ember_t *ember, texts_t *texts, const struct load_cfg *cfg,
     pthread_condattr_destroy(&attr);
     pthread_mutex_destroy(&run.lock);
     return st;
+}
+
+void load_merge(struct load_report *self, const struct load_report *other) {
+    if (self->failed == 0)
+        memcpy(self->first_error, other->first_error, sizeof self->first_error);
+    self->calls += other->calls;
+    self->texts += other->texts;
+    self->failed += other->failed;
+    self->tokens += other->tokens;
+    self->late += other->late;
+    self->lag_us += other->lag_us;
+    self->seconds += other->seconds;
+    for (int i = 0; i < LOAD_STATUSES; i++)
+        self->by_status[i] += other->by_status[i];
+    for (int i = 0; i < LOAD_SOURCES; i++)
+        self->by_source[i] += other->by_source[i];
+    latency_merge(&self->all, &other->all);
+    for (int i = 0; i < TEXTS_CLASSES_MAX; i++)
+        latency_merge(&self->by_class[i], &other->by_class[i]);
 }

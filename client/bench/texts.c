@@ -12,18 +12,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KNOWN_LEAST = 1000 }; /* so that repeats are not of one text alone */
+enum {
+    KNOWN_LEAST = 1000, /* so that repeats are not of one text alone */
+    SLOT_TRIES = 16,    /* for a text of a rare kind that was sent before */
+    ANY_KIND = TEXTS_CLASSES_MAX,
+};
 
 struct length {
     bool chinese;
     uint32_t n;
 };
 
+struct kind {
+    bool classify;
+    uint32_t weight, n_lengths;
+    struct length length[TEXTS_CLASSES_MAX];
+};
+
 struct texts {
     char class[TEXTS_CLASSES_MAX][TEXTS_CLASS_BYTES];
     uint32_t n_classes;
     /* made */
-    struct length length[TEXTS_CLASSES_MAX];
+    struct kind kind[TEXTS_CLASSES_MAX]; /* by class */
+    uint32_t weights;                    /* of all kinds */
+    bool mixed;
+    const char *const *own_labels;
+    uint32_t n_own_labels;
     double unique;
     uint64_t random;
     char *pool[TEXTS_POOL];
@@ -81,16 +95,36 @@ static char *make_text(texts_t *self, const struct length *length) {
     return out;
 }
 
-static bool next_made(texts_t *self, struct texts_item *out) {
+static uint32_t draw_kind(texts_t *self) {
+    uint32_t at = hash_below(&self->random, self->weights), kind = 0;
+    while (at >= self->kind[kind].weight)
+        at -= self->kind[kind++].weight;
+    return kind;
+}
+
+/* A slot of the pool with a text that was sent before, of that kind if there is one; TEXTS_POOL:
+ * none was found. */
+static uint32_t draw_slot(texts_t *self, uint32_t known, uint32_t kind) {
+    for (int i = 0; i < SLOT_TRIES; i++) {
+        uint32_t slot = hash_below(&self->random, known);
+        if (kind == ANY_KIND || self->pool_class[slot] == kind)
+            return slot;
+    }
+    return TEXTS_POOL;
+}
+
+static bool next_made(texts_t *self, uint32_t kind, struct texts_item *out) {
     uint32_t known = self->made < TEXTS_POOL ? (uint32_t)self->made : TEXTS_POOL;
     double draw = (double)(hash_next(&self->random) >> 11) / 9007199254740992.0;
-    uint32_t slot;
-    if (known >= KNOWN_LEAST && draw >= self->unique) {
-        slot = hash_below(&self->random, known);
-    } else {
+    uint32_t slot = TEXTS_POOL;
+    if (known >= KNOWN_LEAST && draw >= self->unique)
+        slot = draw_slot(self, known, kind);
+    if (slot == TEXTS_POOL) {
         slot = (uint32_t)(self->made % TEXTS_POOL);
-        uint32_t class = hash_below(&self->random, self->n_classes);
-        char *text = make_text(self, &self->length[class]);
+        uint32_t class = kind == ANY_KIND ? draw_kind(self) : kind;
+        const struct kind *k = &self->kind[class];
+        uint32_t length = k->n_lengths > 1 ? hash_below(&self->random, k->n_lengths) : 0;
+        char *text = make_text(self, &k->length[length]);
         if (!text)
             return false;
         free(self->pool[slot]);
@@ -98,42 +132,126 @@ static bool next_made(texts_t *self, struct texts_item *out) {
         self->pool_class[slot] = class;
         self->made++;
     }
-    *out =
-        (struct texts_item){.text = self->pool[slot], .at_s = -1, .class = self->pool_class[slot]};
+    uint32_t class = self->pool_class[slot];
+    *out = (struct texts_item){.text = self->pool[slot], .at_s = -1, .class = class};
+    if (self->kind[class].classify) {
+        out->classify = true;
+        out->labels = self->own_labels;
+        out->n_labels = self->n_own_labels;
+    }
     return true;
 }
 
-enum status texts_generate(const char *lengths, double unique, uint64_t seed, texts_t **out,
-                           struct err *err) {
+/* "zh:4" and "20" behind it: one length, up to `end`. */
+static bool read_length(const char *text, const char *end, bool *chinese, struct length *out) {
+    if (strncmp(text, "zh:", 3) == 0 || strncmp(text, "en:", 3) == 0) {
+        *chinese = *text == 'z';
+        text += 3;
+    }
+    char *stop;
+    unsigned long n = strtoul(text, &stop, 10);
+    *out = (struct length){*chinese, (uint32_t)n};
+    return stop > text && stop == end && n >= 1 && n <= 2000;
+}
+
+static bool read_lengths(const char *text, struct length *out, uint32_t *n) {
+    bool chinese = true;
+    for (*n = 0; *text; text += *text == ',') {
+        const char *end = text + strcspn(text, ",");
+        if (*n == TEXTS_CLASSES_MAX || !read_length(text, end, &chinese, &out[*n]))
+            return false;
+        (*n)++;
+        text = end;
+    }
+    return *n > 0;
+}
+
+static bool is_word(const char *text, const char *end, const char *word) {
+    return (size_t)(end - text) == strlen(word) && memcmp(text, word, strlen(word)) == 0;
+}
+
+/* TASK, LENGTH or TASK/LENGTH, up to `end`. */
+static bool read_kind(const char *text, const char *end, struct kind *out) {
+    size_t task = strcspn(text, "/=");
+    out->classify = is_word(text, text + task, "classify");
+    if (out->classify || is_word(text, text + task, "embed")) {
+        text += task;
+        if (text == end)
+            return true;
+        text++; /* the slash */
+    }
+    bool chinese = true;
+    out->n_lengths = 1;
+    if (is_word(text, end, "short"))
+        out->length[0] = (struct length){true, TEXTS_SHORT};
+    else if (is_word(text, end, "long"))
+        out->length[0] = (struct length){true, TEXTS_LONG};
+    else
+        return read_length(text, end, &chinese, &out->length[0]);
+    return true;
+}
+
+/* "embed/short=70,classify=30" */
+static bool read_mix(texts_t *self, const char *text, const struct kind *usual) {
+    self->mixed = true;
+    for (; *text; text += *text == ',') {
+        const char *equals = text + strcspn(text, "=,");
+        struct kind kind = *usual;
+        char name[TEXTS_CLASS_BYTES], *stop;
+        if (*equals != '=' || self->n_classes == TEXTS_CLASSES_MAX ||
+            !read_kind(text, equals, &kind))
+            return false;
+        unsigned long weight = strtoul(equals + 1, &stop, 10);
+        if (stop == equals + 1 || (*stop != ',' && *stop) || weight < 1 ||
+            weight > TEXTS_WEIGHT_MAX || equals[1] == '-')
+            return false;
+        snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+        uint32_t before = self->n_classes, class = class_index(self, name);
+        if (class < before) /* said twice */
+            return false;
+        kind.weight = (uint32_t)weight;
+        self->kind[class] = kind;
+        self->weights += kind.weight;
+        text = stop;
+    }
+    return self->n_classes > 0;
+}
+
+static void add_lengths(texts_t *self, const struct kind *usual) {
+    for (uint32_t i = 0; i < usual->n_lengths; i++) {
+        char name[TEXTS_CLASS_BYTES];
+        struct length length = usual->length[i];
+        snprintf(name, sizeof name, "%s:%u", length.chinese ? "zh" : "en", length.n);
+        self->kind[class_index(self, name)] =
+            (struct kind){.weight = 1, .n_lengths = 1, .length = {length}};
+    }
+    self->weights = self->n_classes;
+}
+
+enum status texts_generate(const struct texts_made *made, texts_t **out, struct err *err) {
     texts_t *self = calloc(1, sizeof *self);
     if (!self)
         return no_memory(err);
-    self->unique = unique;
-    self->random = seed;
-    bool chinese = true, ok = true;
-    for (const char *p = lengths; ok && *p;) {
-        if (strncmp(p, "zh:", 3) == 0 || strncmp(p, "en:", 3) == 0) {
-            chinese = *p == 'z';
-            p += 3;
-        }
-        char *end;
-        unsigned long n = strtoul(p, &end, 10);
-        ok = end > p && n >= 1 && n <= 2000 && (*end == ',' || *end == '\0') &&
-             self->n_classes < TEXTS_CLASSES_MAX;
-        if (ok) {
-            char name[TEXTS_CLASS_BYTES];
-            snprintf(name, sizeof name, "%s:%lu", chinese ? "zh" : "en", n);
-            self->length[class_index(self, name)] = (struct length){chinese, (uint32_t)n};
-            p = end + (*end == ',');
-        }
-    }
-    if (!ok || self->n_classes == 0) {
+    self->unique = made->unique;
+    self->random = made->seed;
+    self->own_labels = made->labels;
+    self->n_own_labels = made->n_labels;
+    struct kind usual = {0};
+    enum status st = STATUS_OK;
+    if (!read_lengths(made->lengths, usual.length, &usual.n_lengths))
+        st = err_set(err, STATUS_INVALID_ARGUMENT,
+                     "lengths: '%s' is not a list such as zh:4,20,50 or en:12", made->lengths);
+    else if (!made->mix[0])
+        add_lengths(self, &usual);
+    else if (!read_mix(self, made->mix, &usual))
+        st = err_set(err, STATUS_INVALID_ARGUMENT,
+                     "mix: '%s' is not a list such as embed/short=70,embed/zh:300=10,classify=20",
+                     made->mix);
+    if (st == STATUS_OK)
+        *out = self;
+    else
         texts_destroy(&self);
-        return err_set(err, STATUS_INVALID_ARGUMENT,
-                       "lengths: '%s' is not a list such as zh:4,20,50 or en:12", lengths);
-    }
-    *out = self;
-    return STATUS_OK;
+    return st;
 }
 
 /* ---- traced */
@@ -252,11 +370,15 @@ void texts_destroy(texts_t **self) {
 
 bool texts_next(texts_t *self, struct texts_item *out) {
     if (!self->items)
-        return next_made(self, out);
+        return next_made(self, ANY_KIND, out);
     if (self->at == self->n)
         return false;
     *out = self->items[self->at++];
     return true;
+}
+
+bool texts_more(texts_t *self, const struct texts_item *first, struct texts_item *out) {
+    return self->mixed ? next_made(self, first->class, out) : texts_next(self, out);
 }
 
 uint32_t texts_classes(const texts_t *self) {

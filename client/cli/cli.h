@@ -20,6 +20,7 @@ enum cli_exit {
     CLI_UNAVAILABLE = 3, /* no broker, no worker, or no answer in time */
     CLI_BUSY = 4,        /* refused because of load, or for want of room */
     CLI_NOT_FOUND = 5,   /* no such model or cache entry */
+    CLI_MISSED = 6,      /* of bench: a limit that was set was missed */
 };
 
 #define CLI_EXIT_HELP                                                                              \

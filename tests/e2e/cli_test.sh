@@ -148,7 +148,7 @@ fi
 
 # loads, and the promise: a broker killed in mid-load costs time, not answers
 expect 0 "closed loop, 4 callers" "$ember" bench --concurrency 4 --duration 300ms --warm-up 50ms
-expect 0 "open loop, 500 calls/s" "$ember" bench --rate 500 --duration 300ms --warm-up 50ms --json "$dir/run.json"
+expect 0 "open loop, 500 calls/s" "$ember" bench --rate 500 --duration 300ms --warm-up 50ms --report-json "$dir/run.json"
 expect 0 "closed loop, 2 callers" "$ember" bench --task rerank --model rank --texts-per-call 5 --concurrency 2 \
     --duration 200ms --warm-up 50ms
 expect 0 '"task":"classify","labels":0' "$ember" bench --task classify --model own --duration 200ms --warm-up 50ms --output json

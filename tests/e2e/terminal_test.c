@@ -446,7 +446,7 @@ static void test_bench(void **state) {
     char path[128];
     path_of("run.json", path);
     EMBER("bench", MEAN, "--duration", "400ms", "--warm-up", "100ms", "--concurrency", "2",
-          "--json", path);
+          "--report-json", path);
     must_exit(0);
     TEST_HAS(ran.out, "closed loop");
     TEST_HAS(ran.out, "p95");

@@ -46,8 +46,25 @@ static void test_edges(void **state) {
     free(l);
 }
 
+static void test_merge(void **state) {
+    (void)state;
+    struct latency *parts = calloc(3, sizeof *parts), *whole = &parts[2];
+    uint64_t random = 5;
+    for (int i = 0; i < 5000; i++) {
+        uint64_t us = hash_next(&random) >> (40 + hash_below(&random, 10));
+        latency_add(&parts[i % 3 == 0], us);
+        latency_add(whole, us);
+    }
+    latency_merge(&parts[0], &parts[1]);
+    TEST_MEM_EQ(parts[0].count, whole->count, sizeof whole->count);
+    TEST_EQ(parts[0].n, whole->n);
+    TEST_EQ(parts[0].max_us, whole->max_us);
+    TEST_NEAR(latency_mean_us(&parts[0]), latency_mean_us(whole), 1e-3);
+    free(parts);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_sorted),
-                                       cmocka_unit_test(test_edges)};
+                                       cmocka_unit_test(test_edges), cmocka_unit_test(test_merge)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

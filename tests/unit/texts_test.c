@@ -7,11 +7,22 @@
 
 #include <unistd.h>
 
+static enum status generate(const char *lengths, const char *mix, double unique, texts_t **out) {
+    static const char *const labels[] = {"a", "b"};
+    struct err err;
+    struct texts_made made = {.lengths = lengths,
+                              .mix = mix,
+                              .unique = unique,
+                              .seed = 7,
+                              .labels = labels,
+                              .n_labels = 2};
+    return texts_generate(&made, out, &err);
+}
+
 static void test_lengths(void **state) {
     (void)state;
-    struct err err;
     texts_t *t = NULL;
-    TEST_EQ(texts_generate("zh:4,20,en:3", 1, 7, &t, &err), STATUS_OK);
+    TEST_EQ(generate("zh:4,20,en:3", "", 1, &t), STATUS_OK);
     TEST_EQ(texts_classes(t), 3);
     TEST_STR_EQ(texts_class(t, 1), "zh:20");
     uint32_t n[3] = {0};
@@ -36,17 +47,16 @@ static void test_lengths(void **state) {
     static const char *const bad[] = {"", "zh:", "zh:0", "zh:4;5", "fr:4x", "zh:9999", "x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         TEST_ROW(bad[i]);
-        TEST_EQ(texts_generate(bad[i], 1, 1, &t, &err), STATUS_INVALID_ARGUMENT);
+        TEST_EQ(generate(bad[i], "", 1, &t), STATUS_INVALID_ARGUMENT);
     }
 }
 
 static void test_unique_share(void **state) {
     (void)state;
     enum { N = 20000 };
-    struct err err;
     static uint64_t seen[N];
     texts_t *t = NULL;
-    TEST_EQ(texts_generate("zh:20", 0.25, 7, &t, &err), STATUS_OK);
+    TEST_EQ(generate("zh:20", "", 0.25, &t), STATUS_OK);
     uint32_t fresh = 0, n = 0;
     for (int i = 0; i < N; i++) {
         struct texts_item item;
@@ -61,6 +71,54 @@ static void test_unique_share(void **state) {
     }
     TEST_TRUE(fresh > 0.22 * (N - 1000) && fresh < 0.28 * (N - 1000));
     texts_destroy(&t);
+}
+
+static void test_mix(void **state) {
+    (void)state;
+    enum { N = 20000 };
+    static const struct {
+        const char *name;
+        bool classify;
+        uint32_t least, most; /* characters */
+        double share;
+    } want[] = {{"embed/short", false, TEXTS_SHORT, TEXTS_SHORT, 0.5},
+                {"long", false, TEXTS_LONG, TEXTS_LONG, 0.05},
+                {"classify", true, 4, 20, 0.25},
+                {"classify/zh:30", true, 30, 30, 0.2}};
+    for (int unique = 0; unique < 2; unique++) {
+        texts_t *t = NULL;
+        TEST_EQ(generate("zh:4,20", "embed/short=50,long=5,classify=25,classify/zh:30=20",
+                         unique ? 1 : 0.2, &t),
+                STATUS_OK);
+        TEST_EQ(texts_classes(t), 4);
+        uint32_t n[4] = {0};
+        for (int i = 0; i < N; i++) {
+            struct texts_item item, more;
+            TEST_TRUE(texts_next(t, &item));
+            n[item.class]++;
+            uint32_t characters = (uint32_t)utf8_count(view_of(item.text));
+            TEST_TRUE(characters >= want[item.class].least && characters <= want[item.class].most);
+            TEST_EQ(item.classify, want[item.class].classify);
+            TEST_EQ(item.n_labels, item.classify ? 2 : 0);
+            TEST_TRUE(texts_more(t, &item, &more));
+            TEST_EQ(more.class, item.class);
+        }
+        for (int i = 0; i < 4; i++) {
+            TEST_STR_EQ(texts_class(t, (uint32_t)i), want[i].name);
+            TEST_NEAR((double)n[i] / N, want[i].share, 0.03);
+        }
+        texts_destroy(&t);
+    }
+    static const char *const bad[] = {"embed",           "embed=0",     "embed=-1",
+                                      "embed=x",         "embed=1;a=2", "sing=1",
+                                      "embed/tiny=1",    "embed/=1",    "rerank=1",
+                                      "embed=1,embed=2", "=1",          ",",
+                                      "embed=1000001",   "zh:0=1",      "embed/short/zh:4=1"};
+    texts_t *t = NULL;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        TEST_ROW(bad[i]);
+        TEST_EQ(generate("zh:4", bad[i], 1, &t), STATUS_INVALID_ARGUMENT);
+    }
 }
 
 static const char *write_trace(const char *text) {
@@ -116,6 +174,6 @@ static void test_trace(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lengths),
                                        cmocka_unit_test(test_unique_share),
-                                       cmocka_unit_test(test_trace)};
+                                       cmocka_unit_test(test_mix), cmocka_unit_test(test_trace)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
