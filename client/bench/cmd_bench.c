@@ -104,6 +104,7 @@ static const struct cfg cfg = {
         "  ember bench --task rerank --texts-per-call 20 --model reranker\n"
         "  ember bench --find-rate --slo-p95 150ms --lengths zh:20\n"
         "  ember bench --rate 200 --mix short=80,long=5,classify=15 --labels 投诉,咨询\n"
+        "  ember bench --find-rate --workers-for 2000 --hourly-cost 0.12\n"
         "  ember bench --ramp 50:400:8 --duration 20s\n"
         "  ember bench --soak 8h --rate 100\n"
         "  ember bench --compare minilm-f32 minilm-i8 --concurrency 4\n"

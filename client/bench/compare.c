@@ -80,8 +80,9 @@ static void tell(struct outcome *report, const struct side side[SIDES], uint32_t
         struct stats_pairs p = stats_pairs(side[0].turn[f], side[1].turn[f], rounds);
         outcome_fact(report, figures[f].fact, p.ratio);
         outcome_note(report,
-                     "  %-8s A %10.2f, B %10.2f %s: %+.1f %%, %s noise (chance of that without a "
-                     "difference: %.2g %%)",
+                     "  %-8s A %10.2f, B %10.2f %s: pairs differ by %+.1f %%, %s noise (chance of "
+                     "that without a "
+                     "difference: %.3g %%)",
                      figures[f].name, stats_median(side[0].turn[f], rounds),
                      stats_median(side[1].turn[f], rounds), figures[f].unit, 100 * (p.ratio - 1),
                      p.sure ? "more than" : "no more than", 100 * p.chance);

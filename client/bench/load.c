@@ -32,15 +32,14 @@ struct run {
     ember_t *ember;
     texts_t *texts;
     const struct load_cfg *cfg;
-    struct load_report
-        *report; /* the library's thread writes it, and the generator after the end */
+    struct load_report *report;
     uint64_t start_us, measure_us, end_us;
     uint64_t sent, random;
     atomic_ulong answered;
     uint64_t told_us, told;
     atomic_uint_fast64_t last_us; /* the latest end of a counted call */
 
-    pthread_mutex_t lock; /* guards the free slots */
+    pthread_mutex_t lock; /* guards the free slots and what is counted of answers */
     pthread_cond_t freed;
     struct slot *slots;
     uint32_t *free, n_free, n_slots;
@@ -61,31 +60,40 @@ static void count_error(struct load_report *report, const struct ember_error *er
         report->by_status[error->status]++;
 }
 
-/* On the library's thread. */
+static void count_answer(struct run *run, const struct slot *slot, const ember_result_t *result,
+                         uint64_t now_us) {
+    struct load_report *report = run->report;
+    report->calls++;
+    report->texts += slot->n_texts;
+    report->by_status[EMBER_OK]++;
+    latency_add(&report->all, now_us - slot->due_us);
+    latency_add(&report->by_class[slot->class], now_us - slot->due_us);
+    for (size_t i = 0; i < slot->n_texts; i++) {
+        report->by_source[ember_result_source(result, i) & 3]++;
+        report->tokens += ember_result_tokens(result, i);
+    }
+    atomic_store(&run->last_us, now_us);
+}
+
+/* On the library's thread, or on the generator's for a call that could not start. */
 static void on_done(void *arg, enum ember_status status, ember_result_t *result,
                     const struct ember_error *error) {
     struct slot *slot = arg;
     struct run *run = slot->run;
-    struct load_report *report = run->report;
     uint64_t now_us = clock_us();
     atomic_fetch_add(&run->answered, 1);
-    if (slot->counted && status != EMBER_OK) {
-        count_error(report, error);
-    } else if (slot->counted) {
-        report->calls++;
-        report->texts += slot->n_texts;
-        report->by_status[EMBER_OK]++;
-        latency_add(&report->all, now_us - slot->due_us);
-        latency_add(&report->by_class[slot->class], now_us - slot->due_us);
-        for (size_t i = 0; i < slot->n_texts; i++) {
-            report->by_source[ember_result_source(result, i) & 3]++;
-            report->tokens += ember_result_tokens(result, i);
+    if (slot->counted) {
+        pthread_mutex_lock(&run->lock);
+        if (status == EMBER_OK)
+            count_answer(run, slot, result, now_us);
+        else
+            count_error(run->report, error);
+        if (run->cfg->series) {
+            uint64_t due_us = run->cfg->series_at_us + slot->due_us - run->measure_us;
+            series_add(run->cfg->series, due_us, due_us + (now_us - slot->due_us),
+                       status == EMBER_OK);
         }
-        atomic_store(&run->last_us, now_us);
-    }
-    if (slot->counted && run->cfg->series) {
-        uint64_t due_us = run->cfg->series_at_us + slot->due_us - run->measure_us;
-        series_add(run->cfg->series, due_us, due_us + (now_us - slot->due_us), status == EMBER_OK);
+        pthread_mutex_unlock(&run->lock);
     }
     ember_result_destroy(&result);
     give_back(slot);

@@ -2,6 +2,7 @@
  * loads nothing, runs nothing, and follows the reader's choice of light or dark. */
 #include "chart.h"
 #include "outcome.h"
+#include "stats.h"
 
 #include "base/clock.h"
 
@@ -11,6 +12,7 @@
 #include <time.h>
 
 enum { CURVE_POINTS = 60, CURVE_DECADES = 5 };
+#define LAST_SHARE 0.25 /* of its length: a last interval that is shorter has no throughput */
 
 static const char style[] =
     ":root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--dim:#5b6470;--grid:#e3e7ec;"
@@ -105,8 +107,10 @@ static void put_series(FILE *out, const struct outcome *self) {
         y[0][i] = l->n ? (double)latency_quantile_us(l, 0.5) / 1e3 : NAN;
         y[1][i] = l->n ? (double)latency_quantile_us(l, 0.95) / 1e3 : NAN;
         y[2][i] = l->n ? (double)latency_quantile_us(l, 0.99) / 1e3 : NAN;
-        y[3][i] = (double)at->ended / length_s;
-        y[4][i] = (double)at->failed / length_s;
+        double covered_s = fmin(length_s, (double)self->series_at_us / 1e6 - x[i]);
+        bool enough = covered_s > LAST_SHARE * length_s;
+        y[3][i] = enough ? (double)at->ended / covered_s : NAN;
+        y[4][i] = enough ? (double)at->failed / covered_s : NAN;
     }
     chart_put(out, &(struct chart){.title = "Latency over time",
                                    .x_name = "seconds of measured time",
@@ -155,28 +159,41 @@ static int by_rate(const void *a, const void *b) {
     return (x->rate > y->rate) - (x->rate < y->rate);
 }
 
+/* The median over the rows of one rate, in ms. */
+static double median_ms(const struct outcome_row *const *rows, uint32_t n, int quantile) {
+    double ms[OUTCOME_ROWS_MAX];
+    uint32_t answered = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (rows[i]->calls)
+            ms[answered++] = (double)rows[i]->quantile_us[quantile] / 1e3;
+    return stats_median(ms, answered);
+}
+
 /* Of a search or a ramp: what each rate costs. */
 static void put_rates(FILE *out, const struct outcome *self) {
     const struct outcome_row *rows[OUTCOME_ROWS_MAX];
     double x[OUTCOME_ROWS_MAX], y[3][OUTCOME_ROWS_MAX];
     static const int which[3] = {OUTCOME_P50, OUTCOME_P95, OUTCOME_P99};
-    uint32_t n = 0;
+    uint32_t n = 0, rates = 0;
     for (uint32_t i = 0; i < self->n_rows; i++)
         if (self->rows[i].rate > 0)
             rows[n++] = &self->rows[i];
     qsort(rows, n, sizeof *rows, by_rate);
-    if (n < 2 || !(rows[n - 1]->rate > rows[0]->rate))
-        return;
-    for (uint32_t i = 0; i < n; i++) {
-        x[i] = rows[i]->rate;
+    for (uint32_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && !(rows[end]->rate > rows[i]->rate); end++)
+            continue;
+        x[rates] = rows[i]->rate;
         for (int k = 0; k < 3; k++)
-            y[k][i] = rows[i]->calls ? (double)rows[i]->quantile_us[which[k]] / 1e3 : NAN;
+            y[k][rates] = median_ms(&rows[i], end - i, which[k]);
+        rates++;
     }
-    chart_put(out, &(struct chart){.title = "Latency by rate",
+    if (rates < 2)
+        return;
+    chart_put(out, &(struct chart){.title = "Latency by rate, medians of its runs",
                                    .x_name = "calls/s asked",
                                    .y_name = "ms",
                                    .x = x,
-                                   .n = n,
+                                   .n = rates,
                                    .lines = {{"p50", y[0]}, {"p95", y[1]}, {"p99", y[2]}},
                                    .n_lines = 3,
                                    .limit = limit_ms(self)});

@@ -137,7 +137,7 @@ static void tell_drift(struct outcome *report) {
     outcome_fact(report, "drift_chance", trend.chance);
     outcome_note(report,
                  "P95 drifts from %.2f to %.2f ms (%+.1f %%): %s noise (chance of that without a "
-                 "drift: %.2g %%).",
+                 "drift: %.3g %%).",
                  trend.start / 1e3, end / 1e3, 100 * (end / trend.start - 1),
                  trend.sure ? "more than" : "no more than", 100 * trend.chance);
 }

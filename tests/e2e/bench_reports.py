@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench_reports.py FILE [WANT]...: a report of `ember bench` is well-formed, and holds what is wanted.
+"""bench_reports.py {FILE [WANT]...}...: each report of `ember bench` is well-formed, and holds what is wanted.
 
   FILE.json  one JSON object; WANT is PATH=VALUE, the path made of names and indexes with dots between
   FILE.html  a page that stands alone: tags that match, no script and no other file, plots whose points lie
@@ -89,4 +89,11 @@ def check_html(name, wants):
             sys.exit(f"{name}: no {want}")
 
 
-(check_html if sys.argv[1].endswith(".html") else check_json)(sys.argv[1], sys.argv[2:])
+reports = []
+for word in sys.argv[1:]:
+    if word.endswith((".html", ".json")) and "=" not in word:
+        reports.append((word, []))
+    else:
+        reports[-1][1].append(word)
+for report, report_wants in reports:
+    (check_html if report.endswith(".html") else check_json)(report, report_wants)

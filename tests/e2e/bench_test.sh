@@ -20,7 +20,7 @@ bench() {
     [ "$code" = "$want" ] || fail "$*: exit $code, want $want: $out"
     grep -q -- "$pattern" <<<"$out" || fail "$*: no '$pattern' in: $out"
 }
-# report FILE CHECK...: it is well-formed, and what is asked of it is so
+# report FILE WANT...: it is well-formed, and what is asked of it is so
 report() { python3 "$here/bench_reports.py" "$@" || fail "report $*"; }
 
 "$build/broker/ember-broker" --clients "$EMBER_BROKER" --workers "ipc://$dir/workers" --http off --default-model m \
@@ -76,8 +76,7 @@ html() { # FILE OPTION...
     local file=$1
     shift
     bench 0 "" --report-html "$file" --report-json "$file.json" "$@"
-    report "$file" "text=$EMBER_BROKER"
-    report "$file.json"
+    report "$file" "text=$EMBER_BROKER" "$file.json"
     [ "$(find "$dir" -name '*.part' | wc -l)" = 0 ] || fail "a part of a report is left"
 }
 html "$dir/load.html" --duration 300ms --concurrency 2

@@ -13,7 +13,7 @@ static void test_plan(void **state) {
     } rows[] = {
         {"as many as there are", 100, 2, 100, 0.36, {50, 2, 0.72, 2}},
         {"a bit more needs one more", 100, 2, 101, 0.36, {50, 3, 1.08, 1.08 / 101 / 3600 * 1e6}},
-        {"thirds add up", 1.0 / 3, 1, 1, 0, {1.0 / 3, 3, NAN, NAN}},
+        {"rounding hires nobody", 0.7, 7, 0.3, 0, {0.1, 3, NAN, NAN}},
         {"one at least", 100, 1, 0.5, 0.18, {100, 1, 0.18, 100}},
         {"cost not known", 100, 4, 1000, 0, {25, 40, NAN, NAN}},
         {"nobody was there", 100, 0, 100, 1, {NAN, NAN, NAN, NAN}},

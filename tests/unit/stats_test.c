@@ -46,6 +46,9 @@ static void test_trend(void **state) {
         TEST_NEAR(t.slope, rows[i].slope, 1e-9);
         TEST_EQ(t.sure, rows[i].sure);
     }
+    TEST_ROW("ties take from the variance"); /* S = 12, (510 - 54) / 18 */
+    static const double ties[] = {1, 1, 2, 2, 3, 3};
+    TEST_NEAR(stats_trend(ties, 6).chance, erfc(11 / sqrt(456.0 / 18) / sqrt(2)), 1e-9);
 }
 
 static void test_pairs(void **state) {
