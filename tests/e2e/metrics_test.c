@@ -32,8 +32,8 @@ static int stop(void **state) {
 static void test_pages(void **state) {
     (void)state;
     static const char *const of_broker[] = {
-        "\nember_service_requests_total{model=\"m\",task=\"embed\",lane=\"normal\","
-        "status=\"OK\"} 3\n",
+        ("\nember_service_requests_total{model=\"m\",task=\"embed\",lane=\"normal\","
+         "status=\"OK\"} 3\n"),
         "\nember_request_duration_seconds_bucket{le=\"0.15\"} ",
         "\nember_slo_requests_total{lane=\"normal\",within=\"true\"} ",
         "\nember_refusals_total{reason=\"queue_full\"} 0\n",

