@@ -50,7 +50,8 @@ static const struct cfg_row rows[] = {
              "open loop at one rate after the other, --duration each"),
     CFG_DURATION("soak", struct bench_settings, soak_us, "0s", 0, 30 * 86400e6,
                  "steady load for so long (--rate or --concurrency), with\n"
-                 "percentiles per interval, and whether P95 drifts"),
+                 "percentiles per interval, and whether P95 drifts; SIGINT ends\n"
+                 "it early with a report"),
     CFG_TEXT("compare", struct bench_settings, compare, "", "A B",
              "two models, or two brokers (with ://), in turns of --duration;\n"
              "tells the difference and whether it is more than noise"),
@@ -247,6 +248,8 @@ static int run(struct cli *cli, const struct bench_settings *s, texts_t *texts) 
     bool open =
         mode == FIND_RATE || mode == RAMP || s->rate > 0 || (texts_timed(texts) && !s->closed);
     uint64_t interval_us = (s->soak_us ? s->soak_us : s->duration_us) / RUNS_INTERVALS;
+    if (interval_us > RUNS_INTERVAL_MOST_US)
+        interval_us = RUNS_INTERVAL_MOST_US;
     int code;
     cli->request_texts = s->request_texts;
     bool opens = mode != COMPARE; /* whose sides have clients of their own */

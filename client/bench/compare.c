@@ -38,11 +38,9 @@ static enum status open_side(struct side *self, const struct cli *cli, const cha
         snprintf(self->common.model, sizeof self->common.model, "%s", name);
     self->cli = (struct cli){
         .command = cli->command, .common = &self->common, .request_texts = cli->request_texts};
-    int code;
     struct ember_error error;
-    if (!cli_open(&self->cli, &code))
-        return err_set(err, STATUS_INVALID_ARGUMENT, "'%s' cannot be opened", name);
-    if (ember_ping(self->cli.ember, 0, NULL, &error) != EMBER_OK)
+    if (cli_connect(&self->cli, &error) != EMBER_OK ||
+        ember_ping(self->cli.ember, 0, NULL, &error) != EMBER_OK)
         return err_set(err, (enum status)error.status, "%s", error.message);
     return STATUS_OK;
 }

@@ -179,8 +179,13 @@ static void tell(struct run *run) {
     run->told_us = now_us;
 }
 
+static bool stops(const struct run *run) {
+    return run->cfg->stop && *run->cfg->stop;
+}
+
 static bool more(const struct run *run, uint64_t at_us) {
-    return at_us < run->end_us && (!run->cfg->requests || run->sent < run->cfg->requests);
+    return !stops(run) && at_us < run->end_us &&
+           (!run->cfg->requests || run->sent < run->cfg->requests);
 }
 
 static void run_closed(struct run *run) {
@@ -198,9 +203,9 @@ static void run_closed(struct run *run) {
     }
 }
 
-static void sleep_until(uint64_t us) {
+static void sleep_until(const struct run *run, uint64_t us) {
     struct timespec at = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0 && !stops(run))
         continue;
 }
 
@@ -230,9 +235,11 @@ static void run_open(struct run *run) {
             return;
         uint64_t now_us = clock_us();
         if (due_us > now_us)
-            sleep_until(due_us);
+            sleep_until(run, due_us);
         else if (due_us >= run->measure_us)
             note_lag(run->report, now_us - due_us);
+        if (stops(run))
+            return;
         struct slot *slot = take_slot(run, run->end_us + 600 * UINT64_C(1000000));
         if (!slot)
             return;

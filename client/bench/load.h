@@ -17,6 +17,8 @@
 #include "series.h"
 #include "texts.h"
 
+#include <signal.h>
+
 enum {
     LOAD_STATUSES = 17,
     LOAD_SOURCES = 4,
@@ -39,9 +41,10 @@ struct load_cfg {
     enum ember_task task;      /* of made texts; a trace says so itself */
     const char *const *labels; /* of made texts; none: the model's own */
     uint32_t n_labels;
-    bool progress;         /* a line on standard error, now and then */
-    series_t *series;      /* what happened when; NULL: nobody wants to know */
-    uint64_t series_at_us; /* where the measured time begins in it */
+    bool progress;                     /* a line on standard error, now and then */
+    series_t *series;                  /* what happened when; NULL: nobody wants to know */
+    uint64_t series_at_us;             /* where the measured time begins in it */
+    const volatile sig_atomic_t *stop; /* not 0: start no more calls; NULL: nobody says so */
 };
 
 struct load_report {

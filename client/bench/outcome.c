@@ -103,12 +103,15 @@ void outcome_fact(struct outcome *self, const char *name, double value) {
 
 void outcome_describe(FILE *out, const struct outcome *self) {
     const struct bench_settings *s = self->settings;
-    if (self->open && s->rate > 0)
+    if (s->find_rate)
+        fprintf(out, "open loop, rates of a search");
+    else if (s->ramp[0])
+        fprintf(out, "open loop, %u rates from %g to %g calls/s", s->ramp_steps.steps,
+                s->ramp_steps.from, s->ramp_steps.to);
+    else if (self->open && s->rate > 0)
         fprintf(out, "open loop, %g calls/s", s->rate);
-    else if (self->open && s->trace[0])
-        fprintf(out, "open loop, times of the trace");
     else if (self->open)
-        fprintf(out, "open loop");
+        fprintf(out, "open loop, times of the trace");
     else
         fprintf(out, "closed loop, %u callers", s->concurrency);
 }

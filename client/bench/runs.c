@@ -6,6 +6,7 @@
 #include "stats.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,10 +158,27 @@ static void add_intervals(struct outcome *report, struct load_report *row) {
     }
 }
 
+static volatile sig_atomic_t stopped; /* a signal handler has nothing but this */
+
+static void on_signal(int signal_number) {
+    (void)signal_number;
+    stopped = 1;
+}
+
+/* Hours of figures are not lost when somebody has seen enough: the first SIGINT or SIGTERM ends the
+ * load, the second one the program. */
+static void stop_on_signal(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 enum status runs_soak(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                       struct err *err) {
     struct load_cfg load = bench_load(report->settings, report->open);
     load.duration_us = report->settings->soak_us;
+    load.stop = &stopped;
+    stop_on_signal();
     enum status st = outcome_run(report, cli->ember, texts, &load, &report->whole, err);
     struct load_report *row = malloc(sizeof *row);
     if (st == STATUS_OK && !row)

@@ -7,7 +7,11 @@
 
 #include "outcome.h"
 
-enum { RUNS_INTERVALS = 24, RUNS_DRIFT_CALLS = 20 /* an interval with fewer has no P95 */ };
+enum {
+    RUNS_INTERVALS = 24,             /* at first; when they are full, two become one */
+    RUNS_INTERVAL_MOST_US = 5000000, /* and so long at first: a load may be ended early */
+    RUNS_DRIFT_CALLS = 20,           /* an interval with fewer has no P95 */
+};
 
 /* `cli` has an open client but for --compare, the texts are those of the settings. */
 typedef enum status runs_fn(struct cli *cli, texts_t *texts, struct outcome *report, int *code,

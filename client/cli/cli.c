@@ -34,10 +34,14 @@ static struct ember_options options_of(const struct cli *self) {
     return options;
 }
 
+enum ember_status cli_connect(struct cli *self, struct ember_error *error) {
+    struct ember_options options = options_of(self);
+    return ember_open(self->common->broker, &options, &self->ember, error);
+}
+
 bool cli_open(struct cli *self, int *code) {
     struct ember_error error;
-    struct ember_options options = options_of(self);
-    if (ember_open(self->common->broker, &options, &self->ember, &error) == EMBER_OK)
+    if (cli_connect(self, &error) == EMBER_OK)
         return true;
     *code = cli_fail(self, &error, 0);
     return false;

@@ -88,6 +88,7 @@ bool cli_load(struct cli *self, const struct cfg *cfg, int argc, char **argv, in
               void *settings, int *code);
 
 bool cli_open(struct cli *self, int *code);
+enum ember_status cli_connect(struct cli *self, struct ember_error *error); /* without a message */
 /* Another client, of one broker alone; NULL with *code. */
 ember_t *cli_open_one(const struct cli *self, const char *endpoint, int *code);
 

@@ -47,12 +47,19 @@ report "$dir/find.json" mode=find-rate settings.task=embed 'rows.1.verdict=holds
 
 # loads that change and that last
 bench 0 "80 calls/s" --ramp 20:80:4 --duration 200ms --report-json "$dir/ramp.json"
-report "$dir/ramp.json" mode=ramp rows.0.rate=20 rows.3.rate=80 failed=0
+report "$dir/ramp.json" mode=ramp "settings.load=open loop, 4 rates from 20 to 80 calls/s" rows.0.rate=20 rows.3.rate=80 failed=0
 bench 2 "is not FROM:TO:STEPS" --ramp 20:80
 bench 2 "one or the other" --ramp 20:80:2 --soak 1s
 bench 0 "^P95 drifts from .* than noise" --soak 2s --rate 400 --report-json "$dir/soak.json"
 report "$dir/soak.json" mode=soak failed=0 "rows.0.label=from 0 s"
 bench 0 "Drift of P95: not known" --soak 300ms --requests 5 --warm-up 0s
+
+"$build/client/cli/ember" bench --soak 1h --rate 100 --report-json "$dir/ended.json" >"$dir/ended.txt" 2>&1 &
+soak=$!
+sleep 1
+kill "$soak"
+wait "$soak" || fail "a soak that is ended early: exit $?: $(cat "$dir/ended.txt")"
+report "$dir/ended.json" mode=soak failed=0
 
 # calls of several kinds
 bench 0 "  embed/short  *[0-9]" --mix embed/short=3,classify/zh:20=1 --labels a,b --rate 100 --duration 500ms \
@@ -68,6 +75,7 @@ bench 0 "^Medians of 6 turns each, A: m, B: $EMBER_BROKER" --compare m "$EMBER_B
 EMBER_BROKER=ipc://$dir/nobody bench 0 "than noise" --compare "$EMBER_BROKER" "$EMBER_BROKER" --rounds 1 --duration 100ms
 report "$dir/compare.json" mode=compare "rows.0.label=A: m" "rows.3.label=A: m" failed=0
 bench 3 "nope answers nothing: no worker serves model 'nope'" --compare m nope --rounds 1 --duration 100ms --warm-up 0s
+bench 2 "^ember: bench: INVALID_ARGUMENT: " --compare m x://y
 bench 2 "takes two models or brokers" --compare m
 bench 2 "'more' is no option" more
 
