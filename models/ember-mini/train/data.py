@@ -15,6 +15,7 @@ import time
 
 import numpy
 
+import letters
 import sets
 import wordpiece
 
@@ -81,7 +82,7 @@ def similarity_pools(folder, text, pools):
     return same
 
 
-def label_pools(folder, text, pools):
+def label_pools(folder, text, pools, seed):
     """[text, class] of every set with labels, classes numbered through; and for zero-shot
     [text, first hypothesis, hypotheses, classes of the set, own class]."""
     classes, of_class, asked = {}, [], []
@@ -114,7 +115,7 @@ def label_pools(folder, text, pools):
         add("sib-" + language, trained, names)
         rows = [(r["text"], r["label"]) for r in sets.rows(folder, "xsid-%s-valid" % language)]
         add("xsid", rows, know("xsid", {l: (spoken(l),) for l in sorted({l for _, l in rows})}) if language == "en" else None)
-    add("cs", sets.labelled(folder, "cs-zh-train")[0], know("cs", LABELS["cs"]))
+    add("cs", sets.labelled(folder, "cs-zh-train")[0] + letters.letters(seed), know("cs", LABELS["cs"]))
     add("kdconv", sets.labelled(folder, "kdconv-dev")[0], know("kdconv", LABELS["kdconv"]))
     rows = [(r["text"], r["domains"][0]) for r in sets.rows(folder, "crosswoz-val") if len(r["domains"]) == 1]
     add("crosswoz", rows, know("crosswoz", LABELS["crosswoz"]))
@@ -184,7 +185,7 @@ def main():
     text, pools = Texts(), {}
 
     translation = similarity_pools(settings.texts, text, pools)
-    label_pools(settings.texts, text, pools)
+    label_pools(settings.texts, text, pools, settings.seed)
     translation += [(text(a), text(b)) for a, b in sets.translations(settings.texts, "train")]
     xsid = [sets.rows(settings.texts, "xsid-%s-valid" % l) for l in ("en", "zh")]
     translation += [(text(a["text"]), text(b["text"])) for a, b in zip(*xsid)]
