@@ -315,16 +315,21 @@ static enum status take_memory(loop_t *self, struct err *err) {
     return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory");
 }
 
-/* This one, and those it names; it may name itself, so that the list can be the same everywhere. */
+static bool is_wildcard(const char *endpoint) {
+    return strstr(endpoint, "://*:") || strstr(endpoint, "://0.0.0.0:") ||
+           strstr(endpoint, "://[::]:");
+}
+
+/* This one, and those it names; it may name itself, so that the list can be the same everywhere. A
+ * broker that listens on every address does not know which name is its own, and takes it to be
+ * among them: one broker too few makes the wishes of all too large, one too many too small. */
 static uint32_t count_brokers(const struct loop_cfg *cfg) {
-    uint32_t n = 1;
-    for (uint32_t i = 0; i < cfg->advertise.n; i++) {
-        bool own = false;
+    bool itself = false;
+    for (uint32_t i = 0; i < cfg->advertise.n; i++)
         for (uint32_t k = 0; k < cfg->clients.n; k++)
-            own |= strcmp(cfg->advertise.item[i], cfg->clients.item[k]) == 0;
-        n += !own;
-    }
-    return n;
+            itself |= strcmp(cfg->advertise.item[i], cfg->clients.item[k]) == 0 ||
+                      is_wildcard(cfg->clients.item[k]);
+    return cfg->advertise.n + !itself;
 }
 
 static enum status start_core(loop_t *self, struct err *err) {

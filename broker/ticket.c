@@ -220,8 +220,7 @@ static void forward(core_t *self, struct ticket *t, enum status status, uint64_t
     uint32_t client = t->client;
     self->services[t->service].answered++;
     self->answered++;
-    if (status == STATUS_OK)
-        workload_answered(self, t->service, t->cost);
+    workload_answered(self, t->service, t->cost); /* an error, too, may have taken work */
     histogram_add(&self->stats.total_us, now_us - t->admitted_us);
     tally_answer(self, t, status, now_us - t->admitted_us);
     tally_slow(self, t, status, now_us);

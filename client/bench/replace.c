@@ -23,6 +23,7 @@ static bool put_all(FILE *f, replace_fn *put, const void *arg, bool file) {
 
 static enum status put_beside(const char *path, const char *part, replace_fn *put, const void *arg,
                               struct err *err) {
+    unlink(part); /* of a killed process that had our number, as in a container */
     int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (fd >= 0 && !f)

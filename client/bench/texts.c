@@ -103,10 +103,14 @@ static uint32_t draw_kind(texts_t *self) {
 }
 
 /* A slot of the pool with a text that was sent before, of that kind if there is one; TEXTS_POOL:
- * none was found. */
-static uint32_t draw_slot(texts_t *self, uint32_t known, uint32_t kind) {
+ * none was found. Not one of those that new texts take next: an item lives on while its call takes
+ * more of them. */
+static uint32_t draw_slot(texts_t *self, uint32_t kind) {
+    uint64_t ahead = self->made + TEXTS_AHEAD;
+    uint32_t skip = ahead > TEXTS_POOL ? (uint32_t)(ahead % TEXTS_POOL) : 0;
+    uint32_t among = ahead > TEXTS_POOL ? TEXTS_POOL - TEXTS_AHEAD : (uint32_t)self->made;
     for (int i = 0; i < SLOT_TRIES; i++) {
-        uint32_t slot = hash_below(&self->random, known);
+        uint32_t slot = (skip + hash_below(&self->random, among)) % TEXTS_POOL;
         if (kind == ANY_KIND || self->pool_class[slot] == kind)
             return slot;
     }
@@ -114,11 +118,10 @@ static uint32_t draw_slot(texts_t *self, uint32_t known, uint32_t kind) {
 }
 
 static bool next_made(texts_t *self, uint32_t kind, struct texts_item *out) {
-    uint32_t known = self->made < TEXTS_POOL ? (uint32_t)self->made : TEXTS_POOL;
     double draw = (double)(hash_next(&self->random) >> 11) / 9007199254740992.0;
     uint32_t slot = TEXTS_POOL;
-    if (known >= KNOWN_LEAST && draw >= self->unique)
-        slot = draw_slot(self, known, kind);
+    if (self->made >= KNOWN_LEAST && draw >= self->unique)
+        slot = draw_slot(self, kind);
     if (slot == TEXTS_POOL) {
         slot = (uint32_t)(self->made % TEXTS_POOL);
         uint32_t class = kind == ANY_KIND ? draw_kind(self) : kind;

@@ -60,8 +60,8 @@ enum status texts_generate(const struct texts_made *made, texts_t **out, struct 
 enum status texts_trace(const char *path, texts_t **out, struct err *err);
 void texts_destroy(texts_t **self);
 
-/* The next item, valid until TEXTS_POOL more were taken; false: the trace is at its end. */
-enum { TEXTS_POOL = 4096 };
+/* The next item, valid until TEXTS_AHEAD more were taken; false: the trace is at its end. */
+enum { TEXTS_POOL = 4096, TEXTS_AHEAD = 2048 };
 bool texts_next(texts_t *self, struct texts_item *out);
 
 /* One more for a call that began with `first`: of a mix, the same kind of text. */

@@ -51,6 +51,24 @@ static void test_lengths(void **state) {
     }
 }
 
+/* What a call took first is still there when it took all it may. */
+static void test_life(void **state) {
+    (void)state;
+    texts_t *t = NULL;
+    TEST_EQ(generate("zh:20", "", 0.5, &t), STATUS_OK);
+    for (int call = 0; call < 40; call++) {
+        static struct texts_item item[TEXTS_AHEAD];
+        static uint64_t hash[TEXTS_AHEAD];
+        for (uint32_t i = 0; i < TEXTS_AHEAD; i++) {
+            TEST_TRUE(texts_next(t, &item[i]));
+            hash[i] = hash_bytes(item[i].text, strlen(item[i].text), 1);
+        }
+        for (uint32_t i = 0; i < TEXTS_AHEAD; i++)
+            TEST_EQ(hash_bytes(item[i].text, strlen(item[i].text), 1), hash[i]);
+    }
+    texts_destroy(&t);
+}
+
 static void test_unique_share(void **state) {
     (void)state;
     enum { N = 20000 };
@@ -172,7 +190,7 @@ static void test_trace(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lengths),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lengths), cmocka_unit_test(test_life),
                                        cmocka_unit_test(test_unique_share),
                                        cmocka_unit_test(test_mix), cmocka_unit_test(test_trace)};
     return cmocka_run_group_tests(tests, NULL, NULL);

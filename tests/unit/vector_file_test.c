@@ -3,6 +3,7 @@
 
 #include "support/test.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char path[64], part[80];
@@ -78,6 +79,30 @@ static void test_not_at_all(void **state) {
     vector_file_abort(&file);
     vector_file_abort(&file); /* twice is fine */
     TEST_TRUE(access(path, F_OK) != 0 && access(part, F_OK) != 0);
+    TEST_ROW("what is no file is not replaced");
+    TEST_EQ(vector_file_open("/dev/null", VECTOR_NPY, 2, &file, &err), STATUS_INVALID_ARGUMENT);
+    vector_file_abort(&file);
+    TEST_EQ(vector_file_open("/dev/null", VECTOR_JSONL, 2, &file, &err), STATUS_OK);
+    vector_file_add(&file, x);
+    TEST_EQ(vector_file_close(&file, &err), STATUS_OK);
+    TEST_EQ(vector_file_open("/dev/full", VECTOR_JSONL, 2, &file, &err), STATUS_OK);
+    vector_file_add(&file, x);
+    TEST_EQ(vector_file_close(&file, &err), STATUS_UNAVAILABLE);
+    TEST_TRUE(access("/dev/null.part", F_OK) != 0 && access("/dev/full", F_OK) == 0);
+    TEST_ROW("a link is followed");
+    char link[96];
+    snprintf(link, sizeof link, "%s.link", path);
+    TEST_EQ(vector_file_open(path, VECTOR_NPY, 2, &file, &err), STATUS_OK);
+    TEST_EQ(vector_file_close(&file, &err), STATUS_OK);
+    TEST_TRUE(symlink(path, link) == 0);
+    TEST_EQ(vector_file_open(link, VECTOR_NPY, 2, &file, &err), STATUS_OK);
+    vector_file_add(&file, x);
+    TEST_EQ(vector_file_close(&file, &err), STATUS_OK);
+    struct stat there;
+    TEST_TRUE(lstat(link, &there) == 0 && S_ISLNK(there.st_mode));
+    TEST_TRUE(stat(path, &there) == 0 && there.st_size == VECTOR_NPY_HEAD + (off_t)sizeof x);
+    remove(link);
+    remove(path);
     TEST_ROW("a disk that is full");
     TEST_TRUE(symlink("/dev/full", part) == 0);
     TEST_EQ(vector_file_open(path, VECTOR_NPY, 2, &file, &err), STATUS_OK);

@@ -2,8 +2,9 @@
 #include "support/core_rig.h"
 
 /* A result that took so much engine work, within the time it had. */
-static void works(uint32_t dispatch_number, uint32_t engine_us) {
+static void ends(uint32_t dispatch_number, enum status status, uint32_t engine_us) {
     struct header h = {.type = WIRE_RESULT,
+                       .status = (uint8_t)status,
                        .id = sent[dispatch_number].header.id,
                        .epoch = 77,
                        .credit = CREDIT,
@@ -12,6 +13,10 @@ static void works(uint32_t dispatch_number, uint32_t engine_us) {
     TEST_TRUE(core_worker_heard(core, sent[dispatch_number].worker, &h, now));
     core_worker_frame(core, sent[dispatch_number].worker, &h, now);
     core_check(core);
+}
+
+static void works(uint32_t dispatch_number, uint32_t engine_us) {
+    ends(dispatch_number, STATUS_OK, engine_us);
 }
 
 static void test_offered(void **state) {
@@ -53,6 +58,24 @@ static void test_of_the_cache(void **state) {
     TEST_TRUE(one > 4.9 * MS && one < 5.1 * MS);
 }
 
+/* Work that ended with an error is as dear as any other, not dearer. */
+static void test_failures(void **state) {
+    (void)state;
+    begin(false, false);
+    uint32_t c = client();
+    worker(1);
+    for (uint32_t i = 0; i < 2000; i++) {
+        forget();
+        ask(c, 1 + i, "a");
+        dispatch();
+        ends(0, i == 1999 ? STATUS_OK : STATUS_INVALID_ARGUMENT, 10 * MS);
+    }
+    double before = core_load(core).offered_us;
+    ask(c, 9999, "a");
+    double one = core_load(core).offered_us - before;
+    TEST_TRUE(one > 9.9 * MS && one < 10.1 * MS);
+}
+
 static void test_workers(void **state) {
     (void)state;
     begin(false, false);
@@ -76,6 +99,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_offered),
         cmocka_unit_test(test_of_the_cache),
+        cmocka_unit_test(test_failures),
         cmocka_unit_test(test_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,9 @@
 #include "engine/vector.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* "\x93NUMPY", version 1.0, the length of what follows, then a Python dictionary filled up with
  * blanks and ended by a line feed. */
@@ -30,6 +32,22 @@ static void put_head(struct vector_file *self) {
     fwrite(head, 1, sizeof head, self->file);
 }
 
+static bool is_other(const char *path) {
+    struct stat there;
+    return stat(path, &there) == 0 && !S_ISREG(there.st_mode);
+}
+
+/* /dev/stdout or a pipe: written as it comes, never replaced. */
+static enum status open_other(const char *path, enum vector_form form, struct vector_file *self,
+                              struct err *err) {
+    if (form == VECTOR_NPY)
+        return err_set(err, STATUS_INVALID_ARGUMENT,
+                       "'%s' is no file: NumPy's format needs one, as its head is written last",
+                       path);
+    self->file = fopen(path, "we");
+    return self->file ? STATUS_OK : err_errno(err, STATUS_UNAVAILABLE, "open '%s'", path);
+}
+
 enum status vector_file_open(const char *path, enum vector_form form, uint32_t dim,
                              struct vector_file *self, struct err *err) {
     CHECK(dim <= LIMIT_DIM);
@@ -42,10 +60,16 @@ enum status vector_file_open(const char *path, enum vector_form form, uint32_t d
         self->file = stdout;
         return STATUS_OK;
     }
-    const int n = snprintf(self->part, sizeof self->part, "%s.part", path);
-    if (n < 0 || (size_t)n >= sizeof self->part)
+    if (is_other(path))
+        return open_other(path, form, self, err);
+    char *real = realpath(path, NULL); /* a link is followed; NULL: it is not there yet */
+    const int n = snprintf(self->part, sizeof self->part, "%s.part", real ? real : path);
+    const bool fits = n >= 0 && (size_t)n < sizeof self->part;
+    if (fits)
+        snprintf(self->path, sizeof self->path, "%s", real ? real : path);
+    free(real);
+    if (!fits)
         return err_set(err, STATUS_OUT_OF_RANGE, "the path '%.60s...' is too long", path);
-    memcpy(self->path, path, strlen(path) + 1);
     self->file = fopen(self->part, "we");
     if (!self->file)
         return err_errno(err, STATUS_UNAVAILABLE, "make '%s'", self->part);
@@ -74,19 +98,22 @@ bool vector_file_good(const struct vector_file *self) {
 }
 
 enum status vector_file_close(struct vector_file *self, struct err *err) {
-    if (self->form == VECTOR_NPY && fseek(self->file, 0, SEEK_SET) == 0)
+    bool good = self->form != VECTOR_NPY || fseek(self->file, 0, SEEK_SET) == 0;
+    if (good && self->form == VECTOR_NPY)
         put_head(self);
-    bool good = fflush(self->file) == 0 && !ferror(self->file);
+    good = fflush(self->file) == 0 && !ferror(self->file) && good;
     if (self->file == stdout) {
         self->file = NULL;
         return good ? STATUS_OK : err_errno(err, STATUS_UNAVAILABLE, "write to standard output");
     }
     good = fclose(self->file) == 0 && good;
     self->file = NULL;
-    if (good && rename(self->part, self->path) == 0)
+    if (good && (!*self->part || rename(self->part, self->path) == 0))
         return STATUS_OK;
-    enum status st = err_errno(err, STATUS_UNAVAILABLE, "write '%s'", self->part);
-    remove(self->part);
+    enum status st =
+        err_errno(err, STATUS_UNAVAILABLE, "write %s", *self->part ? self->part : "what is asked");
+    if (*self->part)
+        remove(self->part);
     return st;
 }
 
@@ -94,6 +121,7 @@ void vector_file_abort(struct vector_file *self) {
     if (!self->file || self->file == stdout)
         return;
     fclose(self->file);
-    remove(self->part);
+    if (*self->part)
+        remove(self->part);
     self->file = NULL;
 }

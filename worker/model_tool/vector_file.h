@@ -4,7 +4,8 @@
  *                   [n, dim] float32, little-endian, row after row: numpy.load(path, mmap_mode="r")
  *     VECTOR_JSONL  {"i":0,"dim":384,"vector":[...]} a line; nine digits bring a float32 back
  *
- * A file is written under its name with ".part" behind it and gets its name when it is complete.
+ * A file is written under its name with ".part" behind it and gets its name when it is complete; a
+ * link is followed. What is no file (/dev/stdout, a pipe) is written as it comes.
  *
  * Threads: owner only. */
 #ifndef EMBER_MODEL_TOOL_VECTOR_FILE_H
@@ -24,12 +25,12 @@ struct vector_file {
     uint32_t dim;
     uint64_t n; /* rows so far */
     FILE *file;
-    char path[4096], part[4096]; /* "" for standard output */
+    char path[4096], part[4096]; /* "" for standard output and what is no file */
 };
 
-/* `path` "" is standard output, where VECTOR_NPY cannot go: its head tells how many rows follow,
- * and is written last. STATUS_INVALID_ARGUMENT for that, STATUS_OUT_OF_RANGE: the path is too long,
- * STATUS_UNAVAILABLE. vector_file_abort() is fine after any. */
+/* `path` "" is standard output, where VECTOR_NPY cannot go, nor to what is no file: its head tells
+ * how many rows follow, and is written last. STATUS_INVALID_ARGUMENT for that, STATUS_OUT_OF_RANGE:
+ * the path is too long, STATUS_UNAVAILABLE. vector_file_abort() is fine after any. */
 enum status vector_file_open(const char *path, enum vector_form form, uint32_t dim,
                              struct vector_file *self, struct err *err);
 
