@@ -180,6 +180,9 @@ def main():
     parser.add_argument("--pieces", type=int, default=12000, help="size of the vocabulary [%(default)s]")
     parser.add_argument("--seed", type=int, default=1)
     settings = parser.parse_args()
+    pairs = os.path.join(settings.work, "pairs.jsonl")
+    if not os.path.exists(pairs):
+        parser.error("no %s: corpus.py --work %s makes it" % (pairs, settings.work))
     random_, began = random.Random(settings.seed), time.time()
     say = lambda *words: print("%5.0f s" % (time.time() - began), *words, flush=True)
     text, pools = Texts(), {}
@@ -198,7 +201,7 @@ def main():
 
     long_texts = []
     kinds = {"translation": [], "title": [], "synonym": [], "neighbour": []}
-    with open(os.path.join(settings.work, "pairs.jsonl"), encoding="utf-8") as file:
+    with open(pairs, encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
             kind = "synonym" if row["kind"] == "hypernym" else row["kind"]

@@ -157,6 +157,8 @@ def main():
     parser.add_argument("--no-baseline", action="store_true", help="leave TF-IDF out")
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     settings = parser.parse_args()
+    if settings.model and not os.access(settings.program, os.X_OK):
+        parser.error("no program %s: cmake --build --preset release makes it; --program names another" % settings.program)
     columns = []
     if not settings.no_baseline:
         columns.append(("TF-IDF", tf_idf, lambda label: label))

@@ -7,13 +7,17 @@ of the text, so that it never changes) is kept for questions, and of CMRC whole 
 import hashlib
 import json
 import os
+import sys
 
 TOPICS_ZH = {"science/technology": "科学技术", "travel": "旅游", "politics": "政治", "sports": "体育", "health": "健康",
              "entertainment": "娱乐", "geography": "地理"}
 
 
 def rows(folder, name):
-    with open(os.path.join(folder, name + ".jsonl"), encoding="utf-8") as file:
+    path = os.path.join(folder, name + ".jsonl")
+    if not os.path.exists(path):
+        sys.exit("no %s: --texts (or EMBER_REFERENCE_DIR/text) is the folder of the reference texts" % path)
+    with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 

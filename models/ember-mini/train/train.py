@@ -220,6 +220,8 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the encoder's training [%(default)s]")
     parser.add_argument("--seed", type=int, default=1, help="[%(default)s]")
     settings = parser.parse_args()
+    if not os.path.exists(os.path.join(settings.work, "data.npz")):
+        parser.error("no data.npz in %s: data.py --work %s makes it" % (settings.work, settings.work))
     keep_memory()
     torch.manual_seed(settings.seed)
     torch.set_num_threads(1)  # the bag waits for memory alone; more threads are slower
