@@ -12,30 +12,20 @@ static int judge(const char *lines, const char *words) {
     return tool_run("eval --model " MODEL " %s %s/rows.jsonl", words, golden_work.path);
 }
 
-/* The number behind a key of the lines for people. */
-static double figure(const char *key) {
-    char line[64];
-    snprintf(line, sizeof line, "\n%s ", key);
-    const char *at = strstr(tool_output, line);
-    if (!at)
-        TEST_FAIL("no '%s' in:\n%s", key, tool_output);
-    return strtod(at + strlen(line), NULL);
-}
-
 static void test_similarity(void **state) {
     (void)state;
     static const char rising[] =
         "{\"a\": \"the cat\", \"b\": \"the cat\", \"score\": 5}\n"
         "{\"a\": \"the cat\", \"b\": \"of a new house\", \"score\": 1.5}\n";
     TEST_EQ(judge(rising, "--task sts"), 0);
-    TEST_NEAR(figure("spearman"), 1, 0);
-    TEST_NEAR(figure("pearson"), 1, 0);
-    TEST_NEAR(figure("pairs"), 2, 0);
+    TEST_NEAR(tool_figure("spearman"), 1, 0);
+    TEST_NEAR(tool_figure("pearson"), 1, 0);
+    TEST_NEAR(tool_figure("pairs"), 2, 0);
     static const char falling[] = "\n{\"a\": \"the cat\", \"b\": \"the cat\", \"score\": 0}\n\n"
                                   "{\"text1\": \"cat\", \"text2\": \"new house\", \"score\": 3}";
     TEST_EQ(judge(falling, "--task sts --threads 2"), 0);
-    TEST_NEAR(figure("spearman"), -1, 0);
-    TEST_NEAR(figure("threads"), 2, 0);
+    TEST_NEAR(tool_figure("spearman"), -1, 0);
+    TEST_NEAR(tool_figure("threads"), 2, 0);
     TEST_EQ(judge(rising, "--task sts --limit 1"), 0);
     TEST_HAS(tool_output, "spearman       none\n"); /* one pair has no correlation */
     tool_expect(judge(rising, "--task sts --limit 1 --json"), 0, "\"spearman\": null,");
@@ -49,19 +39,19 @@ static void test_retrieval(void **state) {
         "{\"query\": \"of water\", \"document\": \"of water\", \"pid\": \"w\"}\n"
         "{\"query\": \"new house\", \"document\": \"new house\"}\n";
     TEST_EQ(judge(found, "--task retrieval"), 0);
-    TEST_NEAR(figure("queries"), 4, 0);
-    TEST_NEAR(figure("documents"), 3, 0); /* equal documents are one */
-    TEST_NEAR(figure("mrr@10"), 1, 0);
-    TEST_NEAR(figure("recall@1"), 1, 0);
+    TEST_NEAR(tool_figure("queries"), 4, 0);
+    TEST_NEAR(tool_figure("documents"), 3, 0); /* equal documents are one */
+    TEST_NEAR(tool_figure("mrr@10"), 1, 0);
+    TEST_NEAR(tool_figure("recall@1"), 1, 0);
     static const char half[] = "{\"query\": \"the cat\", \"document\": \"the cat\"}\n"
                                "{\"query\": \"the cat\", \"document\": \"of water\"}\n";
     TEST_EQ(judge(half, "--task retrieval"), 0);
-    TEST_NEAR(figure("mrr@10"), 0.75, 0);
-    TEST_NEAR(figure("recall@1"), 0.5, 0);
-    TEST_NEAR(figure("recall@10"), 1, 0);
-    TEST_NEAR(figure("mean_rank"), 1.5, 0);
+    TEST_NEAR(tool_figure("mrr@10"), 0.75, 0);
+    TEST_NEAR(tool_figure("recall@1"), 0.5, 0);
+    TEST_NEAR(tool_figure("recall@10"), 1, 0);
+    TEST_NEAR(tool_figure("mean_rank"), 1.5, 0);
     TEST_EQ(judge(found, "--task retrieval --query-prompt query --dimensions 32"), 0);
-    TEST_NEAR(figure("recall@1"), 1, 0);
+    TEST_NEAR(tool_figure("recall@1"), 1, 0);
     static const char twice[] = "{\"query\": \"a\", \"document\": \"the cat\", \"pid\": 7}\n"
                                 "{\"query\": \"a\", \"document\": \"new house\", \"pid\": 7}\n";
     tool_expect(judge(twice, "--task retrieval"), 1,
@@ -96,11 +86,11 @@ static void test_prompts(void **state) {
     TEST_EQ(tool_run("eval --model %s/m --task retrieval %s/rows.jsonl", golden_work.path,
                      golden_work.path),
             0);
-    TEST_NEAR(figure("mrr@10"), (1 + 0.5 + 1) / 3, 1e-4);
+    TEST_NEAR(tool_figure("mrr@10"), (1 + 0.5 + 1) / 3, 1e-4);
     TEST_EQ(tool_run("eval --model %s/m --task retrieval --query-prompt plain %s/rows.jsonl",
                      golden_work.path, golden_work.path),
             0);
-    TEST_NEAR(figure("mrr@10"), (0.5 + 1 + 0.5) / 3, 1e-4);
+    TEST_NEAR(tool_figure("mrr@10"), (0.5 + 1 + 0.5) / 3, 1e-4);
 }
 
 static void test_zeroshot(void **state) {
@@ -110,10 +100,10 @@ static void test_zeroshot(void **state) {
                                "{\"text\": \"water\", \"label\": \"water\"}\n"
                                "{\"text\": \"water\", \"label\": \"cat\"}\n";
     TEST_EQ(judge(rows, "--task zeroshot"), 0);
-    TEST_NEAR(figure("labels"), 3, 0);
-    TEST_NEAR(figure("accuracy"), 0.75, 0);
+    TEST_NEAR(tool_figure("labels"), 3, 0);
+    TEST_NEAR(tool_figure("accuracy"), 0.75, 0);
     /* cat: tp 1, fn 1: 2/3; house: 1; water: tp 1, fp 1: 2/3 */
-    TEST_NEAR(figure("macro_f1"), 0.7778, 0);
+    TEST_NEAR(tool_figure("macro_f1"), 0.7778, 0);
     tool_expect(judge(rows, "--task zeroshot --labels cat,house"), 1,
                 "rows.jsonl:3: label \"water\" is not one of the 2 labels");
     tool_expect(judge(rows, "--task zeroshot --labels cat,cat"), 2, "'cat' stands there twice");
@@ -138,14 +128,14 @@ static void test_settings(void **state) {
     golden_write(&golden_work, "rows.jsonl", rows, strlen(rows));
     const char *dir = golden_work.path;
     TEST_EQ(tool_run("eval --model %s/m --task zeroshot %s/rows.jsonl", dir, dir), 0);
-    TEST_NEAR(figure("temperature"), 0.05, 0);
+    TEST_NEAR(tool_figure("temperature"), 0.05, 0);
     golden_write(&golden_work, "m/ember_zero_shot.json", settings, strlen(settings));
     TEST_EQ(tool_run("eval --model %s/m --task zeroshot %s/rows.jsonl", dir, dir), 0);
-    TEST_NEAR(figure("accuracy"), 1, 0);
-    TEST_NEAR(figure("temperature"), 2, 0);
-    const double loss = figure("log_loss");
+    TEST_NEAR(tool_figure("accuracy"), 1, 0);
+    TEST_NEAR(tool_figure("temperature"), 2, 0);
+    const double loss = tool_figure("log_loss");
     TEST_TRUE(loss > 0.2 && loss < log(3)); /* so warm, little is said */
-    TEST_NEAR(figure("ece"), 1 - exp(-loss), 0.01);
+    TEST_NEAR(tool_figure("ece"), 1 - exp(-loss), 0.01);
     tool_expect(
         tool_run("eval --model %s/m --task zeroshot --calibrate --json %s/rows.jsonl", dir, dir), 0,
         "\"settings\": {\"template\": \"the {}\", \"template_han\": \"一 {}\", "
@@ -228,7 +218,7 @@ static void judge_both_ways(const struct asked *a) {
             TEST_EQ(tool_run("eval --model " GOLDEN_DIR "/%s --task %s %s --limit %d %s/rows.jsonl",
                              a->id, a->task, a->words, i + 1, golden_work.path),
                     0);
-            accuracy[i] = figure("accuracy");
+            accuracy[i] = tool_figure("accuracy");
         }
         TEST_NEAR(accuracy[1], (accuracy[0] + right) / 2, 1e-4);
     }
@@ -310,8 +300,8 @@ static void judge_order(const char *query, const json_t *docs, const json_t *sco
         TEST_EQ(tool_run("eval --task retrieval --model " GOLDEN_DIR "/reranker/hf %s/rows.jsonl",
                          golden_work.path),
                 0);
-        TEST_NEAR(figure("documents"), n, 0);
-        TEST_NEAR(figure("mrr@10"), (all + MORE * (best ? 1 : 1.0 / n)) / (n + MORE), 1e-4);
+        TEST_NEAR(tool_figure("documents"), n, 0);
+        TEST_NEAR(tool_figure("mrr@10"), (all + MORE * (best ? 1 : 1.0 / n)) / (n + MORE), 1e-4);
     }
 }
 

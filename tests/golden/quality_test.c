@@ -7,15 +7,6 @@
 #define MODEL EMBER_SOURCE_DIR "/models/ember-mini"
 #define DATA  EMBER_SOURCE_DIR "/tests/data/quality"
 
-static double figure(const char *key) {
-    char line[64];
-    snprintf(line, sizeof line, "\n%s ", key);
-    const char *at = strstr(tool_output, line);
-    if (!at)
-        TEST_FAIL("no '%s' in:\n%s", key, tool_output);
-    return strtod(at + strlen(line), NULL);
-}
-
 static void judge(const char *precision) {
     static const struct {
         const char *name, *task, *file, *key;
@@ -34,7 +25,7 @@ static void judge(const char *precision) {
         TEST_EQ(tool_run("eval --model " MODEL " --precision %s --task %s " DATA "/%s.jsonl",
                          precision, rows[i].task, rows[i].file),
                 0);
-        double got = figure(rows[i].key);
+        double got = tool_figure(rows[i].key);
         print_message("%-5s %-28s %s %.4f, at least %.2f\n", precision, rows[i].name, rows[i].key,
                       got, rows[i].least);
         if (!(got >= rows[i].least))

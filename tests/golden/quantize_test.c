@@ -5,29 +5,21 @@
 
 #define MODEL GOLDEN_DIR "/bert-mean/f32"
 
-static double figure(const char *key) {
-    char line[64];
-    snprintf(line, sizeof line, "\n%s ", key);
-    const char *at = strstr(tool_output, line);
-    if (!at)
-        TEST_FAIL("no '%s' in:\n%s", key, tool_output);
-    return strtod(at + strlen(line), NULL);
-}
-
 static void test_precisions(void **state) {
     (void)state;
     TEST_EQ(tool_run("quantize --weights-cache off " MODEL), 0);
-    TEST_TRUE(figure("cosine_min") > 0.97 && figure("cosine_min") < 0.999999);
-    TEST_TRUE(figure("cosine_mean") >= figure("cosine_min"));
-    TEST_TRUE(figure("score_change") > 0 && figure("score_change") < 0.2);
-    TEST_NEAR(figure("texts"), 40, 0);
-    TEST_TRUE(figure("f32_speed") > 0 && figure("i8_speed") > 0 && figure("faster") > 0);
-    TEST_TRUE(figure("i8_bytes") < figure("f32_bytes"));
+    TEST_TRUE(tool_figure("cosine_min") > 0.97 && tool_figure("cosine_min") < 0.999999);
+    TEST_TRUE(tool_figure("cosine_mean") >= tool_figure("cosine_min"));
+    TEST_TRUE(tool_figure("score_change") > 0 && tool_figure("score_change") < 0.2);
+    TEST_NEAR(tool_figure("texts"), 40, 0);
+    TEST_TRUE(tool_figure("f32_speed") > 0 && tool_figure("i8_speed") > 0 &&
+              tool_figure("faster") > 0);
+    TEST_TRUE(tool_figure("i8_bytes") < tool_figure("f32_bytes"));
     TEST_HAS(tool_output, "prepared       not kept\n");
-    const double i8 = figure("cosine_median");
+    const double i8 = tool_figure("cosine_median");
     TEST_EQ(tool_run("quantize --precision bf16 --weights-cache off " MODEL), 0);
-    TEST_TRUE(figure("cosine_median") > i8); /* eight bits of mantissa against seven of all */
-    TEST_TRUE(figure("cosine_min") > 0.999);
+    TEST_TRUE(tool_figure("cosine_median") > i8); /* eight bits of mantissa against seven of all */
+    TEST_TRUE(tool_figure("cosine_min") > 0.999);
 }
 
 /* Heads: logits and labels in place of vectors. */
@@ -43,8 +35,8 @@ static void test_heads(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].dir);
         TEST_EQ(tool_run("quantize --weights-cache off " GOLDEN_DIR "/%s", rows[i].dir), 0);
-        TEST_TRUE(figure("logit_change") > 0 && figure("logit_change") < 2);
-        TEST_TRUE(figure("score_change") > 0 && figure("score_change") < 0.5);
+        TEST_TRUE(tool_figure("logit_change") > 0 && tool_figure("logit_change") < 2);
+        TEST_TRUE(tool_figure("score_change") > 0 && tool_figure("score_change") < 0.5);
         TEST_HAS(tool_output, rows[i].has);
         if (strstr(tool_output, "cosine"))
             TEST_FAIL("a cosine of logits: %s", tool_output);
@@ -86,7 +78,7 @@ static void test_texts(void **state) {
     golden_write(&golden_work, "one.txt", "the cat\n\n", 9);
     TEST_EQ(tool_run("quantize --weights-cache off --texts %s/two.txt " MODEL, golden_work.path),
             0);
-    TEST_NEAR(figure("texts"), 2, 0);
+    TEST_NEAR(tool_figure("texts"), 2, 0);
     tool_expect(
         tool_run("quantize --weights-cache off --texts %s/one.txt " MODEL, golden_work.path), 1,
         "one.txt' has 1 texts");

@@ -5,6 +5,7 @@
 #include "support/test.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,6 +58,16 @@ __attribute__((format(printf, 1, 2))) static inline int tool_run(const char *for
 static inline void tool_expect(int got, int want, const char *has) {
     if (got != want || !strstr(tool_output, has))
         TEST_FAIL("exit status %d, want %d and \"%s\" in:\n%s", got, want, has, tool_output);
+}
+
+/* The number behind a key of the lines for people. */
+static inline double tool_figure(const char *key) {
+    char line[64];
+    snprintf(line, sizeof line, "\n%s ", key);
+    const char *at = strstr(tool_output, line);
+    if (!at)
+        TEST_FAIL("no '%s' in:\n%s", key, tool_output);
+    return strtod(at + strlen(line), NULL);
 }
 
 #endif
