@@ -284,6 +284,7 @@ struct core_service_view core_service(const core_t *self, uint32_t number, uint6
     struct core_service_view view = {.queued = state->queued,
                                      .in_flight = state->in_flight,
                                      .answered = state->answered,
+                                     .engine_us = state->engine_us,
                                      .refused = state->refused,
                                      .shed = state->shed,
                                      .rate = 1e6 * learn_rate(self, number),

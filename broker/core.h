@@ -271,6 +271,7 @@ struct core_service_view {
     uint32_t queued, in_flight;
     uint32_t lanes[WIRE_LANES]; /* queued, by lane */
     uint64_t answered;
+    uint64_t engine_us;     /* engine work that results told */
     uint64_t refused, shed; /* as in core_stats */
     uint64_t oldest_us;     /* age of the oldest waiter */
     double rate;            /* cost per second it is held to be capable of; 0: not known */

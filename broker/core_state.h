@@ -112,6 +112,7 @@ struct service_state { /* parallel to fleet.services */
     uint32_t queued, in_flight;
     uint64_t cost_in_flight;
     uint64_t answered;      /* results, ever */
+    uint64_t engine_us;     /* engine work that they told */
     uint64_t refused, shed; /* requests at the door, and after they had waited */
     struct pace pace;
     struct tempo tempo;

@@ -242,6 +242,9 @@ static double get_workers(const struct service_copy *c) {
 static double get_answered(const struct service_copy *c) {
     return (double)c->view.answered;
 }
+static double get_engine(const struct service_copy *c) {
+    return (double)c->view.engine_us / 1e6;
+}
 static double get_oldest(const struct service_copy *c) {
     return (double)c->view.oldest_us / 1e6;
 }
@@ -345,6 +348,8 @@ void figures_page(figures_t *self, struct expose_text *out) {
     per_service(s, out, "ember_service_in_flight", "gauge", "Requests at workers.", get_in_flight);
     per_service(s, out, "ember_service_workers", "gauge", "Workers that serve it.", get_workers);
     per_service(s, out, "ember_service_answered_total", "counter", "Results.", get_answered);
+    per_service(s, out, "ember_service_engine_seconds_total", "counter",
+                "Time of runners that its requests took, as workers tell.", get_engine);
     per_service(s, out, "ember_service_oldest_seconds", "gauge", "Age of the oldest waiter.",
                 get_oldest);
     per_service(s, out, "ember_service_refused_total", "counter",

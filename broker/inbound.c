@@ -155,9 +155,16 @@ static void answer_status(loop_t *self, uint32_t client, const struct header *he
     }
     bool fresh = self->overview.bytes && self->now_us - self->overview_us < OVERVIEW_US;
     enum status status = STATUS_OK;
-    if (!fresh)
-        status = overview_encode(self->core, self->cfg.name, self->started_us, self->now_us,
-                                 &self->overview);
+    if (!fresh) {
+        const struct figures_frames *frames = &self->frames;
+        struct overview about = {.broker_name = self->cfg.name,
+                                 .started_us = self->started_us,
+                                 .known = frames->has_load,
+                                 .desired = frames->desired,
+                                 .load = frames->load,
+                                 .cost = frames->cost};
+        status = overview_encode(self->core, &about, self->now_us, &self->overview);
+    }
     if (status == STATUS_OK)
         self->overview_us = fresh ? self->overview_us : self->now_us;
     else

@@ -152,9 +152,9 @@ static void look_at_load(loop_t *self) {
 }
 
 static void publish(loop_t *self) {
+    look_at_load(self);
     if (!self->figures || self->now_us < self->publish_us)
         return;
-    look_at_load(self);
     self->frames.unread_bytes = self->unread.total;
     self->frames.has_keys = self->guard != NULL;
     if (self->guard)

@@ -72,7 +72,8 @@ static uint32_t fill_services(const core_t *core, uint64_t now_us, struct room *
                                                            .queued = view.queued,
                                                            .in_flight = view.in_flight,
                                                            .oldest_us = (uint32_t)view.oldest_us,
-                                                           .answered = view.answered};
+                                                           .answered = view.answered,
+                                                           .engine_us = view.engine_us};
     }
     return n;
 }
@@ -124,17 +125,29 @@ static uint32_t fill_routes(const core_t *core, struct room *room) {
     return routes->n;
 }
 
-enum status overview_encode(const core_t *core, const char *broker_name, uint64_t started_us,
-                            uint64_t now_us, struct wire_out *out) {
+static struct wire_fleet_status fleet_status(const core_t *core, const struct overview *about) {
+    struct core_load load = core_load(core);
+    return (struct wire_fleet_status){.live = load.live,
+                                      .suspect = load.suspect,
+                                      .runners = load.runners,
+                                      .known = about->known,
+                                      .desired = about->desired,
+                                      .load = about->load,
+                                      .hourly_cost = core_hourly_cost(core),
+                                      .cost = about->cost};
+}
+
+enum status overview_encode(const core_t *core, const struct overview *about, uint64_t now_us,
+                            struct wire_out *out) {
     struct room *room = malloc(sizeof *room);
     if (!room)
         return STATUS_RESOURCE_EXHAUSTED;
     struct wire_status_reply reply = {
-        .broker_name = view_of(broker_name),
+        .broker_name = view_of(about->broker_name),
         .version = view_of(EMBER_VERSION),
         .state = view_of(core_draining(core) ? "draining" : "serving"),
         .broker = core_cfg(core)->id,
-        .uptime_ms = (now_us - started_us) / 1000,
+        .uptime_ms = (now_us - about->started_us) / 1000,
         .clients = core_clients(core),
         .queued = core_queued(core),
         .in_flight = core_in_flight(core),
@@ -146,13 +159,14 @@ enum status overview_encode(const core_t *core, const char *broker_name, uint64_
         .n_counters = fill_counters(core, room),
         .routes = room->route,
         .n_routes = fill_routes(core, room),
+        .fleet = fleet_status(core, about),
     };
     enum status status;
     for (;;) {
         status = session_status_encode(&reply, out);
         if (status != STATUS_OK || out->bytes <= LIMIT_REPLY_BYTES || reply.n_workers == 0)
             break;
-        reply.n_workers /= 2; /* the counter "workers" still says how many there are */
+        reply.n_workers /= 2; /* the fleet still says how many there are */
     }
     free(room);
     return status;

@@ -24,6 +24,7 @@ void workload_worked(core_t *self, uint32_t service, uint32_t engine_us) {
     self->stats.engine_us += engine_us;
     self->told_us += engine_us;
     self->services[service].told_us += engine_us;
+    self->services[service].engine_us += engine_us;
 }
 
 void workload_answered(core_t *self, uint32_t service, uint32_t cost) {

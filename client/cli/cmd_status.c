@@ -131,6 +131,10 @@ static void print_table(const ember_report_t *r) {
     printf("broker %s %s at %s: %s, up %s, %u clients, %u queued, %u in flight\n", b->name,
            b->version, b->endpoint, b->state, age(b->uptime_ms, up, sizeof up), b->clients,
            b->queued, b->in_flight);
+    const struct ember_fleet_info *fleet = ember_report_fleet(r);
+    if (fleet->known)
+        printf("fleet %u live, %u suspect, %u wished for; load %.2f of %u runners\n", fleet->live,
+               fleet->suspect, fleet->desired, fleet->load, fleet->runners);
     if (!ember_report_worker(r, 0))
         puts("no workers");
     else
@@ -226,7 +230,12 @@ static void print_json(const ember_report_t *r, const struct known *known) {
     json_number("clients", b->clients);
     json_number("queued", b->queued);
     json_number("in_flight", b->in_flight);
-    printf("},\"workers\":[");
+    const struct ember_fleet_info *fleet = ember_report_fleet(r);
+    printf("},\"fleet\":{\"live\":%u,\"suspect\":%u,\"runners\":%u", fleet->live, fleet->suspect,
+           fleet->runners);
+    if (fleet->known)
+        printf(",\"desired\":%u,\"load\":%.9g", fleet->desired, fleet->load);
+    printf(",\"hourly_cost\":%.9g,\"cost\":%.9g},\"workers\":[", fleet->hourly_cost, fleet->cost);
     for (size_t i = 0; (w = ember_report_worker(r, i)); i++) {
         if (i)
             putchar(',');
@@ -241,6 +250,7 @@ static void print_json(const ember_report_t *r, const struct known *known) {
         json_number("in_flight", s->in_flight);
         json_number("oldest_us", s->oldest_us);
         json_number("answered", s->answered);
+        json_number("engine_us", s->engine_us);
         putchar('}');
     }
     printf("],\"routes\":[");

@@ -11,6 +11,7 @@ struct ember_report {
     char *memory; /* everything below points into it */
     size_t used, room;
     struct ember_broker_info broker;
+    struct ember_fleet_info fleet;
     struct ember_worker_info *workers;
     struct ember_service_info *services;
     struct ember_counter_info *counters;
@@ -96,6 +97,15 @@ static void fill(struct ember_report *r, const struct wire_status_reply *from,
                                            .clients = from->clients,
                                            .queued = from->queued,
                                            .in_flight = from->in_flight};
+    const struct wire_fleet_status *fleet = &from->fleet;
+    r->fleet = (struct ember_fleet_info){.live = fleet->live,
+                                         .suspect = fleet->suspect,
+                                         .runners = fleet->runners,
+                                         .known = fleet->known,
+                                         .desired = fleet->desired,
+                                         .load = fleet->load,
+                                         .hourly_cost = fleet->hourly_cost,
+                                         .cost = fleet->cost};
     r->n_workers = from->n_workers;
     r->workers = take(r, from->n_workers * sizeof *r->workers);
     for (uint32_t i = 0; i < from->n_workers; i++) {
@@ -113,7 +123,8 @@ static void fill(struct ember_report *r, const struct wire_status_reply *from,
                                           .queued = s->queued,
                                           .in_flight = s->in_flight,
                                           .oldest_us = s->oldest_us,
-                                          .answered = s->answered};
+                                          .answered = s->answered,
+                                          .engine_us = s->engine_us};
         if (r->services)
             r->services[i] = info;
     }
@@ -164,6 +175,10 @@ void ember_report_destroy(ember_report_t **self) {
 
 const struct ember_broker_info *ember_report_broker(const ember_report_t *self) {
     return &self->broker;
+}
+
+const struct ember_fleet_info *ember_report_fleet(const ember_report_t *self) {
+    return &self->fleet;
 }
 
 const struct ember_worker_info *ember_report_worker(const ember_report_t *self, size_t i) {

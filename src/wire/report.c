@@ -3,6 +3,7 @@
  * hurry. */
 #include "wire/codec_pb.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { REPORT_TEXT_MAX = 255, ROUTE_TEXT_MAX = 1023 };
@@ -75,6 +76,19 @@ static void fill_service(Ember__ServiceStatus *m, const struct wire_service_stat
     m->in_flight = in->in_flight;
     m->answered = in->answered;
     m->oldest_us = in->oldest_us;
+    m->engine_us = in->engine_us;
+}
+
+static void fill_fleet(Ember__FleetStatus *m, const struct wire_fleet_status *in) {
+    ember__fleet_status__init(m);
+    m->live = in->live;
+    m->suspect = in->suspect;
+    m->runners = in->runners;
+    m->known = in->known;
+    m->desired = in->desired;
+    m->load = in->load;
+    m->hourly_cost = in->hourly_cost;
+    m->cost = in->cost;
 }
 
 static void fill_lists(Ember__StatusReply *m, struct report_room *room,
@@ -107,6 +121,7 @@ static void fill_lists(Ember__StatusReply *m, struct report_room *room,
 
 enum status session_status_encode(const struct wire_status_reply *in, struct wire_out *out) {
     Ember__StatusReply m = EMBER__STATUS_REPLY__INIT;
+    Ember__FleetStatus fleet;
     struct report_room room;
     enum status st = STATUS_RESOURCE_EXHAUSTED;
     if (room_init(&room, in)) {
@@ -118,6 +133,8 @@ enum status session_status_encode(const struct wire_status_reply *in, struct wir
         m.clients = in->clients;
         m.queued = in->queued;
         m.in_flight = in->in_flight;
+        fill_fleet(&fleet, &in->fleet);
+        m.fleet = &fleet;
         fill_lists(&m, &room, in);
         st = pb_pack(&m, out);
     }
@@ -168,9 +185,29 @@ static enum status decode_service_status(const Ember__ServiceStatus *in,
         .in_flight = in->in_flight,
         .answered = in->answered,
         .oldest_us = in->oldest_us,
+        .engine_us = in->engine_us,
     };
     enum status st = pb_check_name(out->model, true, "model", err);
     return st == STATUS_OK ? pb_check_task((int)in->task, err) : st;
+}
+
+static bool is_amount(double x) {
+    return isfinite(x) && x >= 0;
+}
+
+static enum status decode_fleet(const Ember__FleetStatus *in, struct wire_fleet_status *out,
+                                struct err *err) {
+    if (!is_amount(in->load) || !is_amount(in->hourly_cost) || !is_amount(in->cost))
+        return err_set(err, STATUS_INVALID_ARGUMENT, "fleet: a load or a cost is no amount");
+    *out = (struct wire_fleet_status){.live = in->live,
+                                      .suspect = in->suspect,
+                                      .runners = in->runners,
+                                      .known = in->known,
+                                      .desired = in->desired,
+                                      .load = in->load,
+                                      .hourly_cost = in->hourly_cost,
+                                      .cost = in->cost};
+    return STATUS_OK;
 }
 
 struct report_lists {
@@ -213,6 +250,7 @@ enum status session_status_decode(struct view body, struct arena *arena,
                                              {12, WIRE_ROUTES_MAX, "routes"}};
     Ember__StatusReply *m;
     struct report_lists lists;
+    struct wire_fleet_status fleet = {0};
     enum status st =
         pb_unpack(&ember__status_reply__descriptor, body, counts, 4, arena, (void **)&m, err);
     if (st == STATUS_OK)
@@ -223,6 +261,8 @@ enum status session_status_decode(struct view body, struct arena *arena,
         st = pb_check_name(pb_view(m->state), true, "state", err);
     if (st == STATUS_OK)
         st = decode_lists(m, arena, &lists, err);
+    if (st == STATUS_OK && m->fleet)
+        st = decode_fleet(m->fleet, &fleet, err);
     if (st != STATUS_OK)
         return st;
     *out = (struct wire_status_reply){
@@ -242,6 +282,7 @@ enum status session_status_decode(struct view body, struct arena *arena,
         .n_counters = (uint32_t)m->n_counters,
         .routes = lists.routes,
         .n_routes = (uint32_t)m->n_routes,
+        .fleet = fleet,
     };
     return STATUS_OK;
 }

@@ -124,7 +124,13 @@ struct wire_service_status {
     struct view model;
     enum wire_task task;
     uint32_t workers, queued, in_flight, oldest_us;
-    uint64_t answered;
+    uint64_t answered, engine_us;
+};
+struct wire_fleet_status {
+    uint32_t live, suspect, runners;
+    bool known; /* desired and load mean something */
+    uint32_t desired;
+    double load, hourly_cost, cost;
 };
 enum { WIRE_ROUTES_MAX = 64 };
 
@@ -144,6 +150,7 @@ struct wire_status_reply {
     uint32_t n_counters;
     const struct view *routes; /* "alias=model:90,model:10" */
     uint32_t n_routes;         /* at most WIRE_ROUTES_MAX */
+    struct wire_fleet_status fleet;
 };
 enum status session_status_encode(const struct wire_status_reply *in, struct wire_out *out);
 enum status session_status_decode(struct view body, struct arena *arena,

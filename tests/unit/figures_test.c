@@ -66,7 +66,8 @@ static core_t *populated(uint64_t now) {
     struct header request = {.type = WIRE_REQUEST, .epoch = 5, .budget_us = 900000, .service = 1};
     TEST_EQ(core_request(core, c, &request, BODY(10), now), 0);
     core_dispatch(core, now);
-    struct header result = {.type = WIRE_RESULT, .id = dispatched, .epoch = 77, .credit = 9};
+    struct header result = {
+        .type = WIRE_RESULT, .id = dispatched, .epoch = 77, .credit = 9, .budget_us = 90000};
     TEST_TRUE(core_worker_heard(core, w, &result, now + 160000));
     core_worker_frame(core, w, &result, now + 160000);
     request.id = 1;
@@ -106,6 +107,7 @@ static void test_page(void **state) {
         "\nember_request_duration_seconds_sum 0.16\n",
         "\nember_queue_duration_seconds_count 2\n",
         "\nember_workers{state=\"live\"} 1\n",
+        "\nember_service_engine_seconds_total{model=\"minilm\",task=\"embed\"} 0.09\n",
         "\nember_workers_hourly_cost 0.25\n",
         "{model=\"minilm\",task=\"embed\",lane=\"high\",status=\"OK\"} 1\n",
         "{model=\"minilm\",task=\"embed\",lane=\"high\",status=\"INVALID_ARGUMENT\"} 1\n",
@@ -162,7 +164,8 @@ static void test_overview(void **state) {
     (void)state;
     core_t *core = populated(1000000);
     struct wire_out out = {0};
-    TEST_EQ(overview_encode(core, "b1", 1000000, 2000000, &out), STATUS_OK);
+    struct overview about = {"b1", 1000000, true, 7, 0.25, 1.5};
+    TEST_EQ(overview_encode(core, &about, 2000000, &out), STATUS_OK);
     struct arena arena;
     TEST_TRUE(arena_init(&arena, session_arena_bytes(out.bytes)));
     struct wire_status_reply s;
@@ -177,6 +180,14 @@ static void test_overview(void **state) {
     TEST_EQ(s.workers[0].silent_ms, 840);
     TEST_EQ(s.n_services, 1);
     TEST_EQ(s.services[0].answered, 1);
+    TEST_EQ(s.services[0].engine_us, 90000);
+    TEST_EQ(s.fleet.live, 1);
+    TEST_EQ(s.fleet.runners, 1);
+    TEST_TRUE(s.fleet.known);
+    TEST_EQ(s.fleet.desired, 7);
+    TEST_NEAR(s.fleet.load, 0.25, 0);
+    TEST_NEAR(s.fleet.hourly_cost, 0.25, 0);
+    TEST_NEAR(s.fleet.cost, 1.5, 0);
     uint64_t ok = 0;
     for (uint32_t i = 0; i < s.n_counters; i++)
         if (view_equal(s.counters[i].name, view_of("replied_OK")))

@@ -225,7 +225,7 @@ static void test_status(void **state) {
                                                  .n_models = 2,
                                                  .last = {.completed = 5, .redis = view_of("off")}};
     }
-    struct wire_service_status service = {1, view_of("minilm"), WIRE_TASK_EMBED, 2, 3, 4, 5, 6};
+    struct wire_service_status service = {1, view_of("minilm"), WIRE_TASK_EMBED, 2, 3, 4, 5, 6, 7};
     struct wire_counter counter = {view_of("requests"), 1ull << 40};
     struct view route = view_of("chat=m:90,n:10");
     struct wire_status_reply in = {.broker_name = view_of("b1"),
@@ -240,7 +240,8 @@ static void test_status(void **state) {
                                    .counters = &counter,
                                    .n_counters = 1,
                                    .routes = &route,
-                                   .n_routes = 1},
+                                   .n_routes = 1,
+                                   .fleet = {300, 2, 600, true, 400, 1.25, 30.5, 1e6}},
                              got;
     TEST_EQ(session_status_encode(&in, &out), STATUS_OK);
     struct arena exact; /* what a reader of such a body would set aside is enough */
@@ -252,9 +253,23 @@ static void test_status(void **state) {
     TEST_EQ(got.workers[0].n_models, 2);
     TEST_TRUE(is(got.workers[0].last.redis, "off"));
     TEST_EQ(got.services[0].answered, 6);
+    TEST_EQ(got.services[0].engine_us, 7);
+    TEST_EQ(got.fleet.live, 300);
+    TEST_EQ(got.fleet.suspect, 2);
+    TEST_EQ(got.fleet.runners, 600);
+    TEST_TRUE(got.fleet.known);
+    TEST_EQ(got.fleet.desired, 400);
+    TEST_TRUE(got.fleet.load == 1.25 && got.fleet.hourly_cost == 30.5 && got.fleet.cost == 1e6);
     TEST_EQ(got.counters[0].value, 1ull << 40);
     TEST_EQ(got.n_routes, 1);
     TEST_TRUE(is(got.routes[0], "chat=m:90,n:10"));
+    arena_done(&exact);
+    in.fleet.cost = -1;
+    TEST_EQ(session_status_encode(&in, &out), STATUS_OK);
+    assert_true(arena_init(&exact, session_arena_bytes(out.bytes)));
+    TEST_EQ(session_status_decode(wire_out_view(&out), &exact, &got, &err),
+            STATUS_INVALID_ARGUMENT);
+    TEST_HAS(err.text, "no amount");
     arena_done(&exact);
 }
 

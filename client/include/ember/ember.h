@@ -530,6 +530,15 @@ struct ember_service_info {
     const char *task;  /* "embed", "classify" ... */
     uint32_t workers, queued, in_flight, oldest_us;
     uint64_t answered;
+    uint64_t engine_us; /* time of runners that its requests took, since the broker's start */
+};
+struct ember_fleet_info { /* all workers together, also those that the report had no room for */
+    uint32_t live, suspect, runners; /* workers; threads that compute, of the live */
+    int32_t known;                   /* 1: the next two mean something */
+    uint32_t desired;   /* workers wished for by this broker: to be added over all brokers */
+    double load;        /* work asked for from it; 1: as much as all runners can do */
+    double hourly_cost; /* of the connected workers, as they state it */
+    double cost;        /* the same over time, since the broker's start */
 };
 struct ember_counter_info {
     const char *name;
@@ -544,6 +553,7 @@ EMBER_API const struct ember_broker_info *ember_report_broker(const ember_report
 EMBER_API const struct ember_worker_info *ember_report_worker(const ember_report_t *self, size_t i);
 EMBER_API const struct ember_service_info *ember_report_service(const ember_report_t *self,
                                                                 size_t i);
+EMBER_API const struct ember_fleet_info *ember_report_fleet(const ember_report_t *self);
 /* "alias=model:90,model:10": a name that stands for several models. */
 EMBER_API const char *ember_report_route(const ember_report_t *self, size_t i);
 EMBER_API const struct ember_counter_info *ember_report_counter(const ember_report_t *self,
