@@ -29,7 +29,7 @@ static uint32_t part(uint32_t workers, uint32_t brokers) {
     return (workers + brokers - 1) / brokers;
 }
 
-static uint32_t need(const struct scale *self, const struct scale_sample *sample, bool asked,
+static uint32_t need(struct scale *self, const struct scale_sample *sample, bool asked,
                      uint64_t now_us) {
     const struct scale_cfg *cfg = &self->cfg;
     double live = sample->live, there = live + sample->suspect;
@@ -37,8 +37,9 @@ static uint32_t need(const struct scale *self, const struct scale_sample *sample
     if (!sample->live && asked)
         wanted += 1; /* from nothing: somebody has to come and be seen */
     wanted = there >= 1 ? fmin(wanted, 2 * there) : wanted;
+    self->found = self->known && self->found < sample->live ? self->found : sample->live;
     if (now_us - self->start_us < cfg->stabilization_us)
-        wanted = fmax(wanted, part(sample->live, cfg->brokers));
+        wanted = fmax(wanted, part(self->found, cfg->brokers));
     wanted = fmax(wanted, part(cfg->min, cfg->brokers));
     return (uint32_t)fmin(wanted, cfg->max);
 }

@@ -10,7 +10,9 @@
  * Up at once, but at most to twice what is there, since more says little about a crowd that a
  * saturated fleet sends away again and again; down to the highest wish of the last window, as the
  * Kubernetes HPA does, so that a wave does not stop workers that the next one needs. In the first
- * window after the start nobody is told to go, because what was asked for before is not known.
+ * window after the start nobody is told to go, because what was asked for before is not known: at
+ * least the workers that were there when the figure began are wished for, not those that came since,
+ * or brokers with unequal parts of the requests would drive each other up.
  *
  * Several brokers of the same workers each see their part of the requests and all of the workers:
  * their loads and wishes are to be added. For that the least number is parted among them.
@@ -55,7 +57,8 @@ struct scale {
     double load;
     uint32_t highest[SCALE_SLOTS]; /* wish of each slot, by its number */
     uint32_t wish;
-    bool known; /* the quiet time is over: the wish means something */
+    uint32_t found; /* workers that were there when the wish began to mean something, or fewer */
+    bool known;     /* the quiet time is over: the wish means something */
 };
 
 void scale_init(struct scale *self, const struct scale_cfg *cfg, uint64_t now_us);

@@ -82,6 +82,21 @@ static void test_load(void **state) {
     TEST_EQ(scale_look(&f.scale, &f.sample, f.now_us), wish); /* no time has passed */
 }
 
+/* In the first window a broker holds on to what it found, and not to what came since: of two
+ * brokers one may have all of the requests, and what it has come would make the other wish for more. */
+static void test_found(void **state) {
+    (void)state;
+    struct feed f;
+    feed_init(&f, &(struct scale_cfg){
+                      .target = 0.7, .max = 100, .brokers = 2, .stabilization_us = 300 * S});
+    feed(&f, 5, 3, 0); /* workers come back */
+    TEST_EQ(feed(&f, 20, 20, 0), 10);
+    TEST_EQ(feed(&f, 100, 40, 0), 10);
+    feed(&f, 170, 16, 0);
+    TEST_EQ(feed(&f, 200, 16, 0), 8);
+    TEST_EQ(feed(&f, 400, 16, 0), 0);
+}
+
 static void test_window(void **state) {
     (void)state;
     struct feed f;
@@ -188,10 +203,8 @@ static void test_wave(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wish),
-        cmocka_unit_test(test_load),
-        cmocka_unit_test(test_window),
-        cmocka_unit_test(test_wave),
+        cmocka_unit_test(test_wish),   cmocka_unit_test(test_load), cmocka_unit_test(test_found),
+        cmocka_unit_test(test_window), cmocka_unit_test(test_wave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,296 @@
+/* follow.c - see follow.h.
+ *
+ *        start            listed active            stop           listed inactive
+ *     OFF ────► STARTING ───────────────► ACTIVE ────► STOPPING ─────────────────► OFF
+ *                  │ not running after start_us,           FAILED: not before retry_us
+ *                  └─► FAILED ◄── listed failed, or a start that could not be done
+ *
+ * The list decides: it alone survives this program and knows what others did. */
+#include "follow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct unit {
+    enum unit_state state;
+    uint64_t since_us; /* STARTING, ACTIVE: the start; else the state */
+};
+
+struct host {
+    struct follow_host is;
+    bool silent;
+    uint32_t busy, taken; /* of is.units: running; running, stopping or failed. See count() */
+    struct unit units[FOLLOW_HOST_UNITS_MAX];
+};
+
+struct follow {
+    struct follow_cfg cfg;
+    struct host *hosts;
+    uint32_t n_hosts;
+    uint64_t changed_us;
+};
+
+const char *unit_state_name(enum unit_state state) {
+    static const char *const names[UNIT_STATES] = {"off", "starting", "active", "stopping",
+                                                   "failed"};
+    return names[state];
+}
+
+follow_t *follow_new(const struct follow_cfg *cfg, uint64_t now_us) {
+    follow_t *self = calloc(1, sizeof *self);
+    if (self)
+        *self = (struct follow){.cfg = *cfg, .changed_us = now_us};
+    return self;
+}
+
+void follow_destroy(follow_t **self) {
+    if (*self)
+        free((*self)->hosts);
+    free(*self);
+    *self = NULL;
+}
+
+static const struct host *find(const follow_t *self, const char *name) {
+    for (uint32_t i = 0; i < self->n_hosts; i++)
+        if (strcmp(self->hosts[i].is.name, name) == 0)
+            return &self->hosts[i];
+    return NULL;
+}
+
+bool follow_set_hosts(follow_t *self, const struct follow_host *hosts, uint32_t n) {
+    struct host *list = calloc(n + 1u, sizeof *list);
+    if (!list)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct host *old = find(self, hosts[i].name);
+        if (old)
+            list[i] = *old;
+        list[i].is = hosts[i];
+        list[i].silent = old ? old->silent : true; /* until it was listed */
+    }
+    free(self->hosts);
+    self->hosts = list;
+    self->n_hosts = n;
+    return true;
+}
+
+uint32_t follow_hosts(const follow_t *self) {
+    return self->n_hosts;
+}
+
+const struct follow_host *follow_host(const follow_t *self, uint32_t host) {
+    return &self->hosts[host].is;
+}
+
+/* ---- what a list says */
+
+static bool runs(enum unit_state state) {
+    return state == UNIT_STARTING || state == UNIT_ACTIVE;
+}
+
+static void set(struct unit *unit, enum unit_state state, uint64_t now_us) {
+    if (!(runs(unit->state) && runs(state)))
+        unit->since_us = now_us;
+    unit->state = state;
+}
+
+static void listed(const follow_t *self, struct unit *unit, enum unit_state state,
+                   uint64_t now_us) {
+    uint64_t age_us = now_us - unit->since_us;
+    bool denied = (unit->state == UNIT_STARTING && !runs(state)) ||
+                  (unit->state == UNIT_STOPPING && runs(state));
+    if (denied && age_us < FOLLOW_BELIEVE_US)
+        return;
+    if (unit->state == UNIT_STARTING && state == UNIT_OFF)
+        state = age_us < self->cfg.start_us ? UNIT_STARTING : UNIT_FAILED;
+    else if (unit->state == UNIT_FAILED && state == UNIT_OFF)
+        state = age_us < self->cfg.retry_us ? UNIT_FAILED : UNIT_OFF;
+    if (state != unit->state)
+        set(unit, state, now_us);
+}
+
+void follow_listed(follow_t *self, uint32_t host, const enum unit_state *states, uint64_t now_us) {
+    struct host *h = &self->hosts[host];
+    h->silent = !states;
+    for (uint32_t i = 0; states && i < FOLLOW_HOST_UNITS_MAX; i++)
+        listed(self, &h->units[i], states[i], now_us);
+}
+
+/* ---- what there is */
+
+struct census {
+    uint32_t running; /* units that run, surplus included */
+    uint32_t young;   /* of them: too lately started to be missed */
+    uint32_t surplus; /* of them: beyond what their host may run */
+};
+
+static bool is_free(const follow_t *self, const struct unit *unit, uint64_t now_us) {
+    return unit->state == UNIT_OFF ||
+           (unit->state == UNIT_FAILED && now_us - unit->since_us >= self->cfg.retry_us);
+}
+
+static struct census count(follow_t *self, uint64_t now_us) {
+    struct census all = {0};
+    for (uint32_t i = 0; i < self->n_hosts; i++) {
+        struct host *h = &self->hosts[i];
+        h->busy = h->taken = 0;
+        for (uint32_t k = 0; !h->silent && k < FOLLOW_HOST_UNITS_MAX; k++) {
+            const struct unit *unit = &h->units[k];
+            bool inside = k < h->is.units;
+            h->taken += inside && !is_free(self, unit, now_us);
+            if (!runs(unit->state))
+                continue;
+            h->busy += inside;
+            all.running++;
+            all.surplus += !inside;
+            all.young += now_us - unit->since_us < self->cfg.start_us;
+        }
+    }
+    return all;
+}
+
+static uint32_t min_of(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+
+/* Units that may still come. */
+static uint32_t unseen(const struct census *all, uint32_t seen) {
+    return all->running > seen ? min_of(all->young, all->running - seen) : 0;
+}
+
+/* ---- which */
+
+/* The host with the least share of its units in use that has a free one; NULL: none has. */
+static struct host *emptiest(follow_t *self) {
+    struct host *best = NULL;
+    for (uint32_t i = 0; i < self->n_hosts; i++) {
+        struct host *h = &self->hosts[i];
+        if (h->silent || h->taken >= h->is.units)
+            continue;
+        if (!best || (uint64_t)h->busy * best->is.units < (uint64_t)best->busy * h->is.units)
+            best = h;
+    }
+    return best;
+}
+
+static struct host *fullest(follow_t *self) {
+    struct host *best = NULL;
+    for (uint32_t i = 0; i < self->n_hosts; i++) {
+        struct host *h = &self->hosts[i];
+        if (h->silent || !h->busy)
+            continue;
+        if (!best || (uint64_t)h->busy * best->is.units >= (uint64_t)best->busy * h->is.units)
+            best = h;
+    }
+    return best;
+}
+
+static bool is_planned(const struct follow_step *steps, uint32_t n, struct follow_step step) {
+    for (uint32_t i = 0; i < n; i++)
+        if (steps[i].host == step.host && steps[i].unit == step.unit)
+            return true;
+    return false;
+}
+
+static void plan_starts(follow_t *self, uint32_t n, uint64_t now_us, struct follow_plan *out) {
+    struct host *h;
+    while (out->n_start < min_of(n, FOLLOW_STEP_MAX) && (h = emptiest(self))) {
+        struct follow_step step = {.host = (uint32_t)(h - self->hosts), .unit = 1};
+        while (!is_free(self, &h->units[step.unit - 1], now_us) ||
+               is_planned(out->start, out->n_start, step))
+            step.unit++; /* taken < units: there is one */
+        out->start[out->n_start++] = step;
+        h->busy++;
+        h->taken++;
+    }
+    if (out->n_start < min_of(n, FOLLOW_STEP_MAX))
+        out->hold = FOLLOW_SHORT;
+}
+
+/* The last unit of the fullest host, again and again. */
+static void plan_stops(follow_t *self, uint32_t n, struct follow_plan *out) {
+    struct host *h;
+    while (out->n_stop < min_of(n, FOLLOW_STEP_MAX) && (h = fullest(self))) {
+        struct follow_step step = {.host = (uint32_t)(h - self->hosts), .unit = h->is.units};
+        while (!runs(h->units[step.unit - 1].state) || is_planned(out->stop, out->n_stop, step))
+            step.unit--; /* busy > 0: there is one */
+        out->stop[out->n_stop++] = step;
+        h->busy--;
+    }
+}
+
+static void plan_surplus(follow_t *self, uint32_t n, struct follow_plan *out) {
+    for (uint32_t i = 0; i < self->n_hosts; i++) {
+        const struct host *h = &self->hosts[i];
+        for (uint32_t k = h->is.units; !h->silent && k < FOLLOW_HOST_UNITS_MAX; k++)
+            if (runs(h->units[k].state) && out->n_stop < min_of(n, FOLLOW_STEP_MAX))
+                out->stop[out->n_stop++] = (struct follow_step){i, k + 1};
+    }
+}
+
+void follow_decide(follow_t *self, const struct follow_sight *sight, uint64_t now_us,
+                   struct follow_plan *out) {
+    const struct follow_cfg *cfg = &self->cfg;
+    struct census all = count(self, now_us);
+    uint32_t coming = unseen(&all, sight->seen), have = sight->seen + coming;
+    *out = (struct follow_plan){.have = have, .surplus = min_of(all.surplus, have)};
+    have -= out->surplus;
+    if (!sight->any) {
+        out->hold = FOLLOW_BLIND;
+        out->target = have;
+        return;
+    }
+    out->target = sight->wish > cfg->min ? sight->wish : cfg->min;
+    out->target = min_of(out->target, cfg->max);
+    if (have < out->target) {
+        plan_starts(self, out->target - have, now_us, out);
+        return;
+    }
+    if (!sight->all)
+        out->hold = FOLLOW_PARTIAL;
+    if (!sight->all || coming || now_us - self->changed_us < cfg->cool_us)
+        return;
+    uint32_t step = out->have / 4 ? out->have / 4 : 1;
+    if (out->surplus)
+        plan_surplus(self, step, out);
+    else
+        plan_stops(self, min_of(step, have - out->target), out);
+}
+
+void follow_started(follow_t *self, struct follow_step step, bool ok, uint64_t now_us) {
+    struct unit *unit = &self->hosts[step.host].units[step.unit - 1];
+    unit->state = ok ? UNIT_STARTING : UNIT_FAILED;
+    unit->since_us = now_us;
+    self->changed_us = now_us;
+}
+
+void follow_stopped(follow_t *self, struct follow_step step, bool ok, uint64_t now_us) {
+    struct unit *unit = &self->hosts[step.host].units[step.unit - 1];
+    if (ok)
+        set(unit, UNIT_STOPPING, now_us);
+    self->changed_us = now_us;
+}
+
+void follow_count(const follow_t *self, uint32_t out[UNIT_STATES]) {
+    memset(out, 0, UNIT_STATES * sizeof *out);
+    for (uint32_t i = 0; i < self->n_hosts; i++) {
+        const struct host *h = &self->hosts[i];
+        for (uint32_t k = 0; !h->silent && k < FOLLOW_HOST_UNITS_MAX; k++)
+            out[h->units[k].state]++;
+    }
+    out[UNIT_OFF] = 0;
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < self->n_hosts; i++) {
+        const struct host *h = &self->hosts[i];
+        for (uint32_t k = 0; !h->silent && k < h->is.units; k++)
+            used += h->units[k].state == UNIT_OFF;
+    }
+    out[UNIT_OFF] = used;
+}
+
+uint32_t follow_silent(const follow_t *self) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < self->n_hosts; i++)
+        n += self->hosts[i].silent;
+    return n;
+}
