@@ -11,8 +11,8 @@
  * saturated fleet sends away again and again; down to the highest wish of the last window, as the
  * Kubernetes HPA does, so that a wave does not stop workers that the next one needs. In the first
  * window after the start nobody is told to go, because what was asked for before is not known: at
- * least the workers that were there when the figure began are wished for, not those that came since,
- * or brokers with unequal parts of the requests would drive each other up.
+ * least the workers that were there when the figure began are wished for. Those that came since do
+ * not count, or brokers with unequal parts of the requests would drive each other up.
  *
  * Several brokers of the same workers each see their part of the requests and all of the workers:
  * their loads and wishes are to be added. For that the least number is parted among them.

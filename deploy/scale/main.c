@@ -55,7 +55,7 @@ static const struct cfg_row rows[] = {
     CFG_HEADING("Other"),
     CFG_BOOL("once", S, once, "look once and exit"),
     CFG_BOOL("dry-run", S, dry_run, "say what would be started and stopped, and do not"),
-    CFG_TEXT("http", S, http, "127.0.0.1:9466", "HOST:PORT", "metrics and health; off: none"),
+    CFG_TEXT("http", S, http, "127.0.0.1:9463", "HOST:PORT", "metrics and health; off: none"),
     CFG_CHOICE("log-level", S, log_level, "info", "debug|info|warn|error", "what is logged"),
     CFG_CHOICE("log-format", S, log_format, "logfmt", "logfmt|json",
                "a line of key=value pairs, or a JSON object"),
@@ -73,7 +73,8 @@ static const struct cfg program = {
         "or a host does not answer nothing is stopped there; when this program ends workers stay\n"
         "as they are.",
     .epilog = "SIGHUP: read the file of hosts again. SIGTERM or SIGINT: exit; workers go on.\n"
-              "Exit codes: 0 stopped, 1 cannot start, 2 a bad setting.\n\n"
+              "Exit codes: 0 stopped, 1 cannot start, or --once saw no wish or no host, 2 a bad "
+              "setting.\n\n"
               "  ember-scale --hosts hosts --dry-run --once      # what would it do now?",
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
@@ -134,6 +135,16 @@ static bool go_on(const struct settings *s, scaler_t *scaler, int signals_fd) {
     return signal_number != SIGTERM && signal_number != SIGINT;
 }
 
+/* Of --once: whether it saw what it needs. */
+static int verdict(scaler_t *scaler) {
+    struct expose_text why = {0};
+    bool ready = scaler_ready(scaler, &why);
+    if (!ready)
+        fprintf(stderr, "ember-scale: %s", why.data ? why.data : "not ready\n");
+    expose_text_done(&why);
+    return ready ? 0 : 1;
+}
+
 static int run(const struct settings *s) {
     struct scaler_cfg cfg = {.follow = {.min = s->min,
                                         .max = s->max,
@@ -153,7 +164,7 @@ static int run(const struct settings *s) {
     struct err err = {.status = STATUS_OK};
     scaler_t *scaler = NULL;
     expose_t *http = NULL;
-    int signals_fd = thread_signals_fd();
+    int code = 0, signals_fd = thread_signals_fd();
     enum status status = signals_fd < 0 ? err_errno(&err, STATUS_INTERNAL, "signals")
                                         : scaler_new(&cfg, &scaler, &err);
     if (status == STATUS_OK)
@@ -164,13 +175,15 @@ static int run(const struct settings *s) {
         do
             scaler_look(scaler);
         while (!s->once && go_on(s, scaler, signals_fd));
+        code = s->once ? verdict(scaler) : 0;
         log_info("stopped", "hosts=%s", s->hosts);
     } else {
         fprintf(stderr, "ember-scale: %s\n", err.text);
+        code = status == STATUS_INVALID_ARGUMENT ? 2 : 1;
     }
     expose_stop(&http);
     scaler_destroy(&scaler);
-    return status == STATUS_OK ? 0 : status == STATUS_INVALID_ARGUMENT ? 2 : 1;
+    return code;
 }
 
 int main(int argc, char **argv) {

@@ -244,6 +244,11 @@ void scaler_look(scaler_t *self) {
     wish_look(self->wish, &sight);
     follow_decide(self->follow, &sight, clock_us(), &self->plan);
     note_hold(self);
+    log_line(self->cfg.dry_run ? LOG_INFO : LOG_DEBUG, "looked", "wished=%u workers=%u brokers=%s",
+             self->plan.target, self->plan.have,
+             sight.all   ? "all"
+             : sight.any ? "some"
+                         : "none");
     act(self);
     pthread_mutex_lock(&self->lock);
     struct view_of_now *now = &self->now;

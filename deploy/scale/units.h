@@ -40,8 +40,8 @@ void units_list_command(struct units_command *self, const char *systemctl, const
 void units_step_command(struct units_command *self, const char *systemctl, const char *host,
                         const char *name, const char *verb, const uint32_t *units, uint32_t n);
 
-/* What the first prints: blocks of `Id=` and `ActiveState=`, in either order. Units it does not name
- * are off; numbers beyond FOLLOW_HOST_UNITS_MAX are none of ours. */
+/* What the first prints: blocks of `Id=` and `ActiveState=`, in either order. Units it does not
+ * name are off; numbers beyond FOLLOW_HOST_UNITS_MAX are none of ours. */
 void units_read_list(struct view text, const char *name,
                      enum unit_state states[FOLLOW_HOST_UNITS_MAX]);
 

@@ -8,11 +8,24 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 status=0
 cp "$source/deploy/systemd/ember.slice" "$dir/ember.slice"
-for unit in ember-broker.service ember-worker@.service; do
+# Brokers and workers: time to drain, and a part of the memory that all of them may have.
+check_service() {
+    drain=$(sed -n 's/^drain-timeout = \([0-9]*\)s$/\1/p' "$source/deploy/conf/$part.conf")
+    stop=$(sed -n 's/^TimeoutStopSec=\([0-9]*\)s$/\1/p' "$dir/$unit")
+    if [ "${stop:-0}" -le "${drain:?}" ]; then
+        echo "units: $unit: killed after ${stop:-?} s, may drain for $drain s" >&2
+        status=1
+    fi
+    if ! grep -q '^Slice=ember.slice$' "$dir/$unit"; then
+        echo "units: $unit: not in ember.slice" >&2
+        status=1
+    fi
+}
+for unit in ember-broker.service ember-worker@.service ember-scale.service; do
     for keys in no yes; do
         # verify wants programs and users that exist; what they are is not its business
         sed -e 's,^\(ExecStart=\)/usr/bin/[^ ]*,\1/bin/true,' -e '/^User=\|^Group=/d' "$source/deploy/systemd/$unit" >"$dir/$unit"
-        if [ $keys = yes ]; then
+        if [ $keys = yes ] && [ "$unit" != ember-scale.service ]; then
             part=${unit#ember-}
             part=${part%%[.@]*}
             mkdir -p "$dir/$unit.d"
@@ -32,16 +45,7 @@ for unit in ember-broker.service ember-worker@.service; do
     cp "$source/deploy/systemd/$unit" "$dir/$unit"
     part=${unit#ember-}
     part=${part%%[.@]*}
-    drain=$(sed -n 's/^drain-timeout = \([0-9]*\)s$/\1/p' "$source/deploy/conf/$part.conf")
-    stop=$(sed -n 's/^TimeoutStopSec=\([0-9]*\)s$/\1/p' "$dir/$unit")
-    if [ "${stop:-0}" -le "${drain:?}" ]; then
-        echo "units: $unit: killed after ${stop:-?} s, may drain for $drain s" >&2
-        status=1
-    fi
-    if ! grep -q '^Slice=ember.slice$' "$dir/$unit"; then
-        echo "units: $unit: not in ember.slice" >&2
-        status=1
-    fi
+    [ "$part" = scale ] || check_service
     if ! said=$(systemd-analyze security --no-pager --offline=yes --threshold=20 "$dir/$unit" 2>&1); then
         echo "$said" | tail -3 >&2
         status=1

@@ -83,7 +83,8 @@ static void test_load(void **state) {
 }
 
 /* In the first window a broker holds on to what it found, and not to what came since: of two
- * brokers one may have all of the requests, and what it has come would make the other wish for more. */
+ * brokers one may have all of the requests, and workers that it wished for would be the other's
+ * wish, too. */
 static void test_found(void **state) {
     (void)state;
     struct feed f;
