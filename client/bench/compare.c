@@ -32,10 +32,13 @@ static enum status open_side(struct side *self, const struct cli *cli, const cha
                              struct err *err) {
     self->name = name;
     self->common = *cli->common;
-    if (strstr(name, "://"))
-        snprintf(self->common.broker, sizeof self->common.broker, "%s", name);
-    else
-        snprintf(self->common.model, sizeof self->common.model, "%s", name);
+    bool broker = strstr(name, "://") != NULL;
+    char *to = broker ? self->common.broker : self->common.model;
+    size_t room = broker ? sizeof self->common.broker : sizeof self->common.model;
+    if (strlen(name) >= room)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "compare: '%.40s...' is too long for a %s",
+                       name, broker ? "broker" : "model");
+    snprintf(to, room, "%s", name);
     self->cli = (struct cli){
         .command = cli->command, .common = &self->common, .request_texts = cli->request_texts};
     struct ember_error error;

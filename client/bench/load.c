@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LATE_US = 1000, PROGRESS_US = 1000 * 1000 };
+enum { LATE_US = 1000, PROGRESS_US = 1000 * 1000, STOP_STEP_US = 200 * 1000 };
 
 struct run;
 
@@ -203,10 +203,14 @@ static void run_closed(struct run *run) {
     }
 }
 
+/* In steps, as a signal may come just before one. */
 static void sleep_until(const struct run *run, uint64_t us) {
-    struct timespec at = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0 && !stops(run))
-        continue;
+    for (uint64_t now_us; !stops(run) && (now_us = clock_us()) < us;) {
+        uint64_t to_us = us - now_us < STOP_STEP_US ? us : now_us + STOP_STEP_US;
+        struct timespec at = {.tv_sec = (time_t)(to_us / 1000000),
+                              .tv_nsec = (long)(to_us % 1000000) * 1000};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    }
 }
 
 /* The time of the next arrival. */

@@ -147,11 +147,14 @@ static void add_intervals(struct outcome *report, struct load_report *row) {
     double length_s = (double)series_interval_us(report->series) / 1e6;
     for (uint32_t i = 0; i < series_count(report->series); i++) {
         const struct series_interval *at = series_at(report->series, i);
+        double left_s = report->whole.seconds - length_s * i;
+        if (i && left_s < length_s / 4)
+            break; /* what a moment holds says nothing; the whole counts it */
         memset(row, 0, sizeof *row);
         row->all = at->latency;
         row->calls = at->latency.n;
         row->failed = at->failed;
-        row->seconds = fmin(length_s, report->whole.seconds - length_s * i);
+        row->seconds = fmin(length_s, left_s);
         char label[OUTCOME_LABEL_BYTES];
         snprintf(label, sizeof label, "from %.4g s", length_s * i);
         outcome_row(report, label, report->settings->rate, row, "");

@@ -60,6 +60,11 @@ sleep 1
 kill "$soak"
 wait "$soak" || fail "a soak that is ended early: exit $?: $(cat "$dir/ended.txt")"
 report "$dir/ended.json" mode=soak failed=0
+"$build/client/cli/ember" bench --soak 1h --rate 0.001 --warm-up 0s >"$dir/ended.txt" 2>&1 & # the next call is far away
+soak=$!
+sleep 1
+kill "$soak"
+timeout 30 tail --pid "$soak" -f /dev/null || fail "a soak with few calls does not end"
 
 # calls of several kinds
 bench 0 "  embed/short  *[0-9]" --mix embed/short=3,classify/zh:20=1 --labels a,b --rate 100 --duration 500ms \
@@ -77,6 +82,7 @@ report "$dir/compare.json" mode=compare "rows.0.label=A: m" "rows.3.label=A: m" 
 bench 3 "nope answers nothing: no worker serves model 'nope'" --compare m nope --rounds 1 --duration 100ms --warm-up 0s
 bench 2 "^ember: bench: INVALID_ARGUMENT: " --compare m x://y
 bench 2 "takes two models or brokers" --compare m
+bench 2 "is too long for a model" --compare m "$(printf 'x%.0s' $(seq 200))"
 bench 2 "'more' is no option" more
 
 # reports: every kind of run, texts that would break a page, and files that stay whole
