@@ -12,12 +12,15 @@
 #include "base/clock.h"
 #include "players.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +30,7 @@ enum {
     SLOTS = 8, /* requests at one worker */
     CREDIT = SLOTS * (1 + UP_BYTES / 64),
     LOSSES = 9,
+    SCRAPES = 100,
     SECOND = 1000 * 1000,
     IDLE_US = 10 * 1000 * 1000, /* pings of all kinds included */
     IDS = 1 << 16,
@@ -103,12 +107,13 @@ static void on_message(struct player *p, const struct header *header, const uint
 
 /* ---------------------------------------------------------------- the program */
 
-static pid_t start_broker(uint16_t clients, uint16_t workers) {
-    char front[64], back[64];
+static pid_t start_broker(uint16_t clients, uint16_t workers, uint16_t http) {
+    char front[64], back[64], page[64];
+    snprintf(page, sizeof page, "127.0.0.1:%u", http);
     snprintf(front, sizeof front, "tcp://127.0.0.1:%u", clients);
     snprintf(back, sizeof back, "tcp://127.0.0.1:%u", workers);
     const char *argv[] = {BENCH_BROKER, "--clients", front,         "--workers", back,
-                          "--http",     "off",       "--log-level", "error",     NULL};
+                          "--http",     page,        "--log-level", "error",     NULL};
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* it does not outlive us */
@@ -151,7 +156,58 @@ static double rss_kb(pid_t pid) {
     return pages * (double)sysconf(_SC_PAGESIZE) / 1024;
 }
 
-static void measure_cpu(pid_t pid, uint32_t in_flight, double seconds) {
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* From connect() to the end of the page; its bytes. */
+static size_t scrape(uint16_t port) {
+    static const char get[] = "GET /metrics HTTP/1.0\r\n\r\n";
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char page[65536];
+    size_t bytes = 0;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+    CHECK(send(fd, get, sizeof get - 1, 0) == sizeof get - 1);
+    for (ssize_t n; (n = recv(fd, page, sizeof page, 0)) > 0;)
+        bytes += (size_t)n;
+    close(fd);
+    CHECK(bytes > 1000);
+    return bytes;
+}
+
+static void scrape_often(uint16_t port, const char *when) {
+    double took_us[SCRAPES];
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < SCRAPES; i++) {
+        uint64_t from_us = clock_us();
+        bytes = scrape(port);
+        took_us[i] = (double)(clock_us() - from_us);
+        usleep(10 * 1000);
+    }
+    qsort(took_us, SCRAPES, sizeof *took_us, compare);
+    printf("  scrape of %6zu bytes, %-22s %10.2f ms (P95 %.2f, worst %.2f)\n", bytes, when,
+           took_us[SCRAPES / 2] / 1e3, took_us[SCRAPES * 95 / 100] / 1e3,
+           took_us[SCRAPES - 1] / 1e3);
+}
+
+/* By another process, while this one plays: workers that are silent are given up. */
+static void measure_scrapes(uint16_t port, const char *when) {
+    fflush(stdout);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        scrape_often(port, when);
+        fflush(stdout);
+        _exit(0);
+    }
+    while (waitpid(pid, NULL, WNOHANG) == 0)
+        players_run(&r.players, 20 * 1000);
+}
+
+static void measure_cpu(pid_t pid, uint32_t in_flight, double seconds, uint16_t http) {
     r.running = true;
     for (uint32_t i = 0; i < in_flight; i++)
         ask();
@@ -163,13 +219,9 @@ static void measure_cpu(pid_t pid, uint32_t in_flight, double seconds) {
     CHECK(n > 0);
     printf("  %-44s %10.2f us, %.0f requests/s\n", "broker CPU per request",
            (cpu_us(pid) - cpu) / n, n / took);
+    measure_scrapes(http, "under load");
     r.running = false;
     players_run(&r.players, 500 * 1000);
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 /* Every worker gets half of its window and keeps it. */
@@ -232,8 +284,8 @@ static void real(uint32_t workers, uint32_t clients, uint32_t in_flight, double 
     r.n_clients = clients;
     players_init(&r.players, clients + workers, CREDIT);
     r.players.on_message = on_message;
-    uint16_t front = players_free_port(), back = players_free_port();
-    pid_t pid = start_broker(front, back);
+    uint16_t front = players_free_port(), back = players_free_port(), http = players_free_port();
+    pid_t pid = start_broker(front, back, http);
     printf("the program, %u workers, %u clients, %u in flight\n", workers, clients, in_flight);
     players_add(&r.players, 1, false, front);
     double before = rss_kb(pid);
@@ -248,7 +300,8 @@ static void real(uint32_t workers, uint32_t clients, uint32_t in_flight, double 
     players_run(&r.players, IDLE_US);
     printf("  %-44s %10.2f %% of a CPU\n", "broker with nothing to do",
            (cpu_us(pid) - cpu) / IDLE_US * 100);
-    measure_cpu(pid, in_flight, seconds);
+    measure_scrapes(http, "idle");
+    measure_cpu(pid, in_flight, seconds, http);
     measure_losses(workers);
     printf("  %-44s %10.0f KB\n", "RSS at the end", rss_kb(pid));
     fflush(stdout);

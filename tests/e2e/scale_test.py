@@ -259,6 +259,7 @@ def main():
     window, cooldown, seconds = (60, 10, (60, 150, 240)) if options.long else (8, 2, (8, 22, 20))
     with tempfile.TemporaryDirectory() as directory:
         fleet = Fleet(os.path.abspath(options.build), directory, window, cooldown)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("scale_test: told to stop"))
         try:
             fleet.begin(worker)
             steps(fleet, options.rate, needs, seconds, options.long)
