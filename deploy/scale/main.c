@@ -86,6 +86,8 @@ static enum status check(const struct settings *s, struct err *err) {
     if (s->min > s->max)
         return err_set(err, STATUS_INVALID_ARGUMENT, "min: %u is more than max, %u", s->min,
                        s->max);
+    if (!s->key[0] != !s->server_key[0])
+        return err_set(err, STATUS_INVALID_ARGUMENT, "key and server-key go together");
     if (!s->brokers.n || !s->systemctl[0])
         return err_set(err, STATUS_INVALID_ARGUMENT, "%s is empty",
                        s->brokers.n ? "systemctl" : "broker");

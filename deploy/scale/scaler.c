@@ -201,6 +201,12 @@ static void carry_out(scaler_t *self, const struct verb *verb, const struct foll
     }
 }
 
+static void tell(scaler_t *self, const char *event, const struct follow_step *steps, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        log_info(event, "host=%s unit=%u", follow_host(self->follow, steps[i].host)->name,
+                 steps[i].unit);
+}
+
 static void act(scaler_t *self) {
     const struct follow_plan *plan = &self->plan;
     const struct verb start = {"start", "unit-started", "start-failed", follow_started,
@@ -208,11 +214,13 @@ static void act(scaler_t *self) {
                       stop = {"stop", "unit-stopped", "stop-failed", follow_stopped,
                               &self->now.stops};
     if (plan->n_start || plan->n_stop)
-        log_info(plan->n_start ? "scale-out" : "scale-in",
-                 "wished=%u workers=%u start=%u stop=%u%s", plan->target, plan->have, plan->n_start,
-                 plan->n_stop, self->cfg.dry_run ? " dry_run=yes" : "");
-    if (self->cfg.dry_run)
+        log_info(plan->n_start ? "scale-out" : "scale-in", "wished=%u workers=%u start=%u stop=%u",
+                 plan->target, plan->have, plan->n_start, plan->n_stop);
+    if (self->cfg.dry_run) {
+        tell(self, "would-start", plan->start, plan->n_start);
+        tell(self, "would-stop", plan->stop, plan->n_stop);
         return;
+    }
     carry_out(self, &start, plan->start, plan->n_start);
     carry_out(self, &stop, plan->stop, plan->n_stop);
 }

@@ -179,6 +179,26 @@ class Fleet:
         if len(names) < 8 or untold or get("/readyz") != "ready\n":
             self.fail(f"its page: {sorted(names)}, not in the docs: {untold}, {get('/readyz')!r}")
 
+    def check_words(self):
+        """What it says of wrong settings, and what it would do and does not."""
+        def look(code, says, *words):
+            given = {"--broker": self.ends[0], "--hosts": f"{self.dir}/hosts", **dict(zip(words[::2], words[1::2]))}
+            ran = subprocess.run([f"{self.build}/deploy/scale/ember-scale", "--systemctl", f"{self.dir}/systemctl",
+                                  "--once", "--dry-run", *(w for pair in given.items() for w in pair)],
+                                 capture_output=True, text=True, check=False)
+            if ran.returncode != code or says not in ran.stderr:
+                self.fail(f"{words}: exit {ran.returncode}, want {code} and '{says}': {ran.stderr}")
+        with open(f"{self.dir}/bad", "w", encoding="ascii") as f:
+            f.write("a 1\nb\n")
+        look(2, "/bad: line 2: ", "--hosts", f"{self.dir}/bad")
+        look(1, "open '/nowhere'", "--hosts", "/nowhere")
+        look(2, "is no name of a unit", "--unit", "a b")
+        look(2, "min: 3 is more than max, 2", "--min", "3", "--max", "2")
+        look(2, "go together", "--key", "x")
+        look(2, "is no endpoint", "--broker", "x")
+        look(1, "no broker tells its wish", "--broker", "ipc:///nowhere/b")
+        look(0, "event=would-start host=b unit=5", "--min", "11")
+
     def pids(self):
         return [pid for name in os.listdir(self.units) if name.endswith(".pid")
                 for pid in [read_pid(os.path.join(self.units, name))] if alive(pid)]
@@ -220,6 +240,8 @@ def disturb(fleet, seconds):
 def steps(fleet, rate, needs, seconds, judge):
     one, four = needs, 4 * needs
     fleet.wait_live("the least there may be", lambda live: live >= 1, 60)
+    if not judge:
+        fleet.check_words()
     load = fleet.load(rate, seconds[0])
     fleet.wait_live("workers for the first load", lambda live: live >= one, 60)
     fleet.finish(load, "1 x", rate)
