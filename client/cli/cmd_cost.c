@@ -72,7 +72,7 @@ static const struct cfg cfg = {
 /* ---- the price table */
 
 static enum status read_prices(const char *path, struct prices *out, struct err *err) {
-    static char text[PRICES_FILE_BYTES + 1]; /* one more than is allowed */
+    static char text[LIMIT_PRICES_BYTES + 1]; /* one more than is allowed */
     FILE *f = fopen(path, "re");
     if (!f)
         return err_errno(err, STATUS_UNAVAILABLE, "open '%s'", path);

@@ -5,16 +5,19 @@
 #include <math.h>
 #include <string.h>
 
-enum { NUMBER = 24, NAME_COLUMNS = 20 };
+enum { NUMBER = 32, NAME_COLUMNS = 20, DECIMALS = 12 };
 
-/* "1234", "12.34", "0.1234", "0.00123"; "-" when it is not known. */
+/* "1234", "12.34", "0.1234", "0.00123": three digits or more; "-" when it is not known. */
 static const char *money(double x, char out[NUMBER]) {
-    if (!isfinite(x))
-        snprintf(out, NUMBER, "-");
-    else if (x >= 1000 || x == 0)
-        snprintf(out, NUMBER, "%.0f", x);
+    int decimals = x >= 1 ? 2 : 4;
+    if (x >= 1000 || x <= 0)
+        decimals = 0;
+    else if (x > 0 && x < 0.01)
+        decimals = 2 - (int)floor(log10(x));
+    if (isfinite(x))
+        snprintf(out, NUMBER, "%.*f", decimals < DECIMALS ? decimals : DECIMALS, x);
     else
-        snprintf(out, NUMBER, x >= 1 ? "%.2f" : x >= 0.01 ? "%.4f" : "%.3g", x);
+        snprintf(out, NUMBER, "-");
     return out;
 }
 

@@ -20,7 +20,7 @@
 #include "prices.h"
 
 /* Each row is a candidate at most, each instance once more as it is served, and the present one. */
-enum { CHEAPER_MAX = 2 * PRICES_ROWS_MAX + 1, CHEAPER_WHY_BYTES = 200 };
+enum { CHEAPER_MAX = 2 * LIMIT_PRICES_ROWS + 1, CHEAPER_WHY_BYTES = 200 };
 
 struct cheaper_ask {
     const struct prices *prices; /* NULL: none */

@@ -106,9 +106,9 @@ static enum status check_row(const struct where *at, const struct prices *self,
 
 static enum status take_row(const struct where *at, const struct view words[WORDS],
                             struct prices *self) {
-    if (self->n == PRICES_ROWS_MAX)
+    if (self->n == LIMIT_PRICES_ROWS)
         return err_set(at->err, STATUS_RESOURCE_EXHAUSTED, "%s, line %u: more than %d rows",
-                       at->what, at->line, PRICES_ROWS_MAX);
+                       at->what, at->line, LIMIT_PRICES_ROWS);
     struct price row = {.line = at->line};
     enum status st = take_name(at, words[0], "instance", row.instance);
     if (st == STATUS_OK)
@@ -148,9 +148,9 @@ static enum status take_line(const struct where *at, struct view line, struct pr
 enum status prices_parse(struct view text, const char *what, struct prices *out, struct err *err) {
     struct where at = {.what = what, .err = err};
     out->n = 0;
-    if (text.bytes > PRICES_FILE_BYTES)
+    if (text.bytes > LIMIT_PRICES_BYTES)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "%s: more than %d bytes", what,
-                       PRICES_FILE_BYTES);
+                       LIMIT_PRICES_BYTES);
     for (size_t i = 0; i < text.bytes;) {
         const char *end = memchr(text.data + i, '\n', text.bytes - i);
         size_t bytes = end ? (size_t)(end - (text.data + i)) : text.bytes - i;

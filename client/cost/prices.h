@@ -19,11 +19,7 @@
 
 #include <stdint.h>
 
-enum {
-    PRICES_FILE_BYTES = 64 * 1024,
-    PRICES_ROWS_MAX = 256,
-    PRICES_PRECISION_BYTES = 8, /* with the NUL */
-};
+enum { PRICES_PRECISION_BYTES = 8 }; /* with the NUL */
 #define PRICES_HOURLY_MAX 1e6
 #define PRICES_RATE_MIN   1e-6
 #define PRICES_RATE_MAX   1e9
@@ -36,7 +32,7 @@ struct price {
 };
 
 struct prices {
-    struct price row[PRICES_ROWS_MAX];
+    struct price row[LIMIT_PRICES_ROWS];
     uint32_t n;
 };
 

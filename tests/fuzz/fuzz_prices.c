@@ -20,7 +20,7 @@ static void judge_row(const struct price *row) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct prices prices, again;
-    static char text[PRICES_ROWS_MAX * 256];
+    static char text[LIMIT_PRICES_ROWS * 256];
     struct err err = {.text = ""};
     enum status st = prices_parse(view_make(data, size), "t", &prices, &err);
     if (st != STATUS_OK) {
@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         CHECK(err.status == st && err.text[0] && strlen(err.text) < sizeof err.text);
         return 0;
     }
-    CHECK(prices.n > 0 && prices.n <= PRICES_ROWS_MAX);
+    CHECK(prices.n > 0 && prices.n <= LIMIT_PRICES_ROWS);
     size_t n = 0;
     for (uint32_t i = 0; i < prices.n; i++) {
         const struct price *row = &prices.row[i];
@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     CHECK(n < sizeof text);
     st = prices_parse(view_make(text, n), "t", &again, NULL);
-    CHECK(st == STATUS_OK || n > PRICES_FILE_BYTES);
+    CHECK(st == STATUS_OK || n > LIMIT_PRICES_BYTES);
     for (uint32_t i = 0; st == STATUS_OK && i < again.n; i++) {
         again.row[i].line = prices.row[i].line;
         CHECK(memcmp(&again.row[i], &prices.row[i], sizeof again.row[i]) == 0);

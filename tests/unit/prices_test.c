@@ -94,26 +94,42 @@ static void test_refuses(void **state) {
 
 static void test_limits(void **state) {
     (void)state;
-    static char text[PRICES_FILE_BYTES + 2];
+    static char text[LIMIT_PRICES_BYTES + 2];
     struct err err;
     size_t n = 0;
-    for (int i = 0; i < PRICES_ROWS_MAX; i++)
+    for (int i = 0; i < LIMIT_PRICES_ROWS; i++)
         n += (size_t)snprintf(text + n, sizeof text - n, "i%d 1 m f32 2\n", i);
     TEST_EQ(prices_parse(view_make(text, n), "t", &prices, &err), STATUS_OK);
-    TEST_EQ(prices.n, PRICES_ROWS_MAX);
+    TEST_EQ(prices.n, LIMIT_PRICES_ROWS);
     n += (size_t)snprintf(text + n, sizeof text - n, "more 1 m f32 2\n");
     TEST_EQ(prices_parse(view_make(text, n), "t", &prices, &err), STATUS_RESOURCE_EXHAUSTED);
     TEST_HAS(err.text, "t, line 257: more than 256 rows");
     memset(text, '#', sizeof text);
-    TEST_EQ(prices_parse(view_make(text, PRICES_FILE_BYTES), "t", &prices, &err),
+    TEST_EQ(prices_parse(view_make(text, LIMIT_PRICES_BYTES), "t", &prices, &err),
             STATUS_INVALID_ARGUMENT);
-    TEST_EQ(prices_parse(view_make(text, PRICES_FILE_BYTES + 1), "t", &prices, &err),
+    TEST_EQ(prices_parse(view_make(text, LIMIT_PRICES_BYTES + 1), "t", &prices, &err),
             STATUS_RESOURCE_EXHAUSTED);
     TEST_HAS(err.text, "t: more than 65536 bytes");
 }
 
+/* The sample that operators begin with. */
+static void test_sample(void **state) {
+    (void)state;
+    static char text[LIMIT_PRICES_BYTES];
+    FILE *f = fopen(EMBER_SOURCE_DIR "/deploy/prices.txt", "re");
+    TEST_TRUE(f != NULL);
+    size_t n = fread(text, 1, sizeof text, f);
+    fclose(f);
+    struct err err = {.text = ""};
+    prices_parse(view_make(text, n), "prices.txt", &prices, &err);
+    TEST_STR_EQ(err.text, "");
+    TEST_TRUE(prices_find(&prices, "amber-4", "minilm", "f32") != NULL);
+    TEST_TRUE(prices_find(&prices, "cedar-2", "minilm", "i8") != NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_refuses),
-                                       cmocka_unit_test(test_limits)};
+                                       cmocka_unit_test(test_limits),
+                                       cmocka_unit_test(test_sample)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
