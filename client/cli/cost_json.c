@@ -70,6 +70,7 @@ static void json_now(const struct cost_answer *self) {
     count(",", "workers_listed", c->listed);
     count(",", "workers_not_listed", c->unlisted);
     count(",", "workers_without_cost", c->unstated);
+    count(",", "workers_not_counted", c->uncounted);
     number(",", "workers_wished_for", c->desired);
     number(",", "load", c->load);
     count(",", "runners", c->runners);

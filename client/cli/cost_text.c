@@ -40,7 +40,7 @@ static void print_cost(const struct cost_answer *self) {
         return;
     }
     printf("  cost                %s an hour", money(c->hourly, hourly));
-    if (c->unstated && self->hourly_else > 0)
+    if (c->unstated && !c->uncounted)
         printf(", of which %u worker%s at %g each, which state none", c->unstated,
                c->unstated == 1 ? "" : "s", self->hourly_else);
     else if (c->unstated)
@@ -206,6 +206,16 @@ static void print_best(const struct cost *cost, const struct candidate *best) {
         puts("; nothing is cheaper than now.");
 }
 
+/* Where the table and the workers say different things of the present instance. */
+static void print_difference(const struct cost_answer *self) {
+    char table[NUMBER], now[NUMBER];
+    double mean = cost_of_worker(&self->cost);
+    if (fabs(mean - self->cheaper.hourly) > 0.01 * mean)
+        printf("  a worker costs %s an hour by the table, and %s now: what is saved is against "
+               "now\n",
+               money(self->cheaper.hourly, table), money(mean, now));
+}
+
 static void print_cheaper(const struct cost_answer *self) {
     const struct cheaper *c = &self->cheaper;
     const struct cheaper_ask *ask = &self->ask;
@@ -219,6 +229,7 @@ static void print_cheaper(const struct cost_answer *self) {
            self->cost.live, ask->target, ask->min_workers);
     if (c->by_busy)
         puts("  the brokers do not know a load yet: what waits is left out");
+    print_difference(self);
     if (!ask->prices)
         puts("  other instances and precisions: not known without --prices");
     else if (!ask->instance)

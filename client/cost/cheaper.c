@@ -66,7 +66,7 @@ static void fill(const struct cost *cost, const struct cheaper_ask *ask, double 
     if (!c->why[0] && isnan(c->hourly))
         snprintf(c->why, sizeof c->why, "what a worker costs is not known");
     c->per_1000 = cost_per_1000(c->hourly, cost->per_s);
-    c->saved = 1 - c->hourly / cost->hourly;
+    c->saved = cost->uncounted ? NAN : 1 - c->hourly / cost->hourly; /* against all there is */
 }
 
 /* The one precision of all models in use; NULL: several. */
@@ -132,10 +132,7 @@ static int by_cost(const void *a, const void *b) {
 static double hourly_now(const struct cost *cost, const struct cheaper_ask *ask) {
     const struct price *here =
         ask->prices && ask->instance ? prices_instance(ask->prices, ask->instance) : NULL;
-    uint32_t connected = cost->listed + cost->unlisted;
-    if (here && here->hourly > 0)
-        return here->hourly;
-    return connected ? cost->hourly / connected : NAN;
+    return here && here->hourly > 0 ? here->hourly : cost_of_worker(cost);
 }
 
 void cheaper_make(const struct cost *cost, const struct cheaper_ask *ask, struct cheaper *out) {

@@ -35,7 +35,7 @@ struct candidate {
     bool present;          /* nothing changes but the number of workers */
     bool changes_answers;  /* a model gets another precision: its answers change a little */
     double workers, hourly, per_1000;
-    double saved;                /* against now */
+    double saved;                /* against now; NAN also while a worker's cost is not known */
     char why[CHEAPER_WHY_BYTES]; /* of workers or hourly that are NAN */
 };
 

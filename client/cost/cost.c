@@ -269,9 +269,15 @@ void cost_make(const struct cost_snapshot *before, const struct cost_snapshot *a
         texts += out->texts[i];
     out->busy = out->runners ? out->engine / out->runners : NAN;
     out->texts_per_s = crew.completed ? out->per_s * (double)texts / (double)crew.completed : NAN;
+    out->uncounted = hourly_else > 0 ? 0 : out->unstated;
     out->hourly = hourly_of(out, crew.stated, hourly_else);
     out->per_1000 = cost_per_1000(out->hourly, out->per_s);
     out->per_million_texts = 1000 * cost_per_1000(out->hourly, out->texts_per_s);
+}
+
+double cost_of_worker(const struct cost *self) {
+    uint32_t counted = self->listed + self->unlisted - self->uncounted;
+    return counted ? self->hourly / counted : NAN;
 }
 
 const struct cost_model *cost_model(const struct cost *self, const char *name) {

@@ -82,6 +82,7 @@ struct cost {
     uint64_t texts[COST_SOURCES]; /* that workers answered, by enum cost_source */
     double texts_per_s;
     uint32_t stated, unstated; /* listed workers that say what they cost, and do not */
+    uint32_t uncounted;        /* of them: whose cost is not known and not in `hourly` */
     double hourly;             /* all that are connected */
     double per_1000, per_million_texts;
     struct cost_service services[COST_SERVICES_MAX];
@@ -96,6 +97,9 @@ void cost_make(const struct cost_snapshot *before, const struct cost_snapshot *a
 
 /* What a thousand requests cost at so many a second; NAN when that cannot be told. */
 double cost_per_1000(double hourly, double per_s);
+
+/* What a connected worker costs on average, of those that are counted; NAN: not known. */
+double cost_of_worker(const struct cost *self);
 
 const struct cost_model *cost_model(const struct cost *self, const char *name); /* NULL: none */
 

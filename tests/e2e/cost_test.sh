@@ -142,6 +142,7 @@ start_worker ember-worker-fake w2 --model small=fake:dim=8,us=200 --model big=fa
 start_worker ember-worker w3 --model "mini=$source/models/ember-mini" --precision i8 --weights-cache off --hourly-cost 0.25
 wait_for "three workers" lists 3
 expect 0 "^cost_per_hour 1\$" --window 0 --hourly-cost 0.5 --output raw
+expect 0 "a worker costs 0.1700 an hour by the table, and 0.2233 now" --window 0 --prices "$dir/one"
 expect 0 "and 1 worker that states none and are not counted" --window 0
 
 # what is asked between two reports, at both brokers

@@ -57,6 +57,11 @@ static void test_right_size(void **state) {
     ask(NULL, NULL, 1);
     TEST_NEAR(cheaper.best->workers, 1, 0);
     TEST_NEAR(cheaper.best->saved, 0.75, 1e-12);
+    cost.uncounted = 1; /* what all of them cost is not known */
+    ask(NULL, NULL, 1);
+    TEST_NEAR(cheaper.best->hourly, 4.0 / 3, 1e-12);
+    TEST_TRUE(isnan(cheaper.best->saved));
+    cost.uncounted = 0;
     cost.hourly = NAN;
     ask(NULL, NULL, 1);
     TEST_TRUE(!cheaper.best && isnan(cheaper.row[0].hourly));

@@ -98,6 +98,8 @@ static void test_two_brokers(void **state) {
     TEST_EQ(cost.stated, 2);
     TEST_EQ(cost.unstated, 1);
     TEST_NEAR(cost.hourly, 13, 1e-9);
+    TEST_EQ(cost.uncounted, 0);
+    TEST_NEAR(cost_of_worker(&cost), 13.0 / 3, 1e-9);
     TEST_EQ(cost.live, 3);
     TEST_EQ(cost.answered, 405);
     TEST_NEAR(cost.per_s, 10 + 3.05, 1e-9); /* each over its own uptime */
@@ -112,6 +114,8 @@ static void test_two_brokers(void **state) {
     cost_make(NULL, &after, 0, &cost);
     TEST_TRUE(isnan(cost.load) && isnan(cost.desired)); /* a part of a sum is no sum */
     TEST_NEAR(cost.hourly, 3, 1e-9);
+    TEST_EQ(cost.uncounted, 1);
+    TEST_NEAR(cost_of_worker(&cost), 1.5, 1e-9); /* of the two that say */
 }
 
 /* What was started anew between two reports counts from its start, never below zero. */
