@@ -9,6 +9,8 @@
 #include "load.h"
 #include "spec.h"
 
+#include "base/limits.h"
+
 struct bench_settings {
     struct cli_common common;
     uint32_t concurrency, texts_per_call, task, cache, lane, requests, seed, request_texts;
@@ -25,6 +27,7 @@ struct bench_settings {
     uint32_t rounds;
     uint64_t slo_p95_us, probe_us;
     double workers_for, hourly_cost;
+    char instance[LIMIT_NAME_BYTES + 1];
     char report_json[512], report_html[512]; /* files */
     uint64_t fail_p95_us;
     char fail_errors[16];

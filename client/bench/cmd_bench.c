@@ -1,4 +1,5 @@
 /* cmd_bench.c - `ember bench`: settings, and which kind of run they ask for. */
+#include "price_row.h"
 #include "replace.h"
 #include "runs.h"
 #include "stats.h"
@@ -45,6 +46,10 @@ static const struct cfg_row rows[] = {
     CFG_F64("hourly-cost", struct bench_settings, hourly_cost, "0", 0, 1e6, "COST",
             "of one worker, in any unit; 0: what the workers say themselves\n"
             "(their --hourly-cost)"),
+    CFG_TEXT("instance", struct bench_settings, instance, "", "NAME",
+             "what one worker runs on, for the row of a price table (see\n"
+             "ember cost) that --find-rate ends with; default: the workers'\n"
+             "host"),
     CFG_HEADING("Loads that change, loads that last"),
     CFG_TEXT("ramp", struct bench_settings, ramp, "", "FROM:TO:STEPS",
              "open loop at one rate after the other, --duration each"),
@@ -106,6 +111,7 @@ static const struct cfg cfg = {
         "  ember bench --find-rate --slo-p95 150ms --lengths zh:20\n"
         "  ember bench --rate 200 --mix short=80,long=5,classify=15 --labels 投诉,咨询\n"
         "  ember bench --find-rate --workers-for 2000 --hourly-cost 0.12\n"
+        "  ember bench --find-rate --instance amber-4 --hourly-cost 0.17\n"
         "  ember bench --ramp 50:400:8 --duration 20s\n"
         "  ember bench --soak 8h --rate 100\n"
         "  ember bench --compare minilm-f32 minilm-i8 --concurrency 4\n"
@@ -279,6 +285,9 @@ static int check(struct cli *cli, struct bench_settings *s) {
         return cli_usage(cli, "--find-rate, --ramp, --soak and --compare are one or the other");
     if (s->workers_for > 0 && !s->find_rate)
         return cli_usage(cli, "--workers-for goes with --find-rate");
+    if (s->instance[0] && (!s->find_rate || !price_row_is_name(s->instance)))
+        return cli_usage(cli, "--instance NAME goes with --find-rate: a word of at most %d letters",
+                         LIMIT_NAME_BYTES);
     s->limits.p95_us = s->fail_p95_us;
     if (!judge_share(s->fail_errors, &s->limits.errors))
         return cli_usage(cli, "fail-errors: '%s' is no share such as 0.1%%", s->fail_errors);

@@ -39,6 +39,11 @@ struct outcome_fact {
     double value;     /* NAN: not known */
 };
 
+struct outcome_price { /* a row for the price table of `ember cost`; rate 0: none */
+    char instance[LIMIT_NAME_BYTES + 1], model[LIMIT_NAME_BYTES + 1], precision[8];
+    double hourly, rate; /* of one worker; hourly 0: not known */
+};
+
 struct outcome {
     const struct bench_settings *settings;
     const texts_t *texts;
@@ -52,6 +57,7 @@ struct outcome {
     struct outcome_row rows[OUTCOME_ROWS_MAX];
     char notes[OUTCOME_NOTES_MAX][OUTCOME_NOTE_BYTES];
     struct outcome_fact facts[OUTCOME_FACTS_MAX];
+    struct outcome_price price; /* of --find-rate */
 };
 
 struct outcome *outcome_new(const struct bench_settings *settings, const texts_t *texts,

@@ -87,6 +87,20 @@ static void put_findings(FILE *out, const struct outcome *self) {
     fputc('}', out);
 }
 
+static void put_price(FILE *out, const struct outcome_price *row) {
+    if (!(row->rate > 0)) {
+        fputs(",\"price_row\":null", out);
+        return;
+    }
+    fputs(",\"price_row\":{\"instance\":", out);
+    put_text(out, row->instance);
+    fprintf(out, ",\"hourly\":%.9g,\"model\":", row->hourly);
+    put_text(out, row->model);
+    fputs(",\"precision\":", out);
+    put_text(out, row->precision);
+    fprintf(out, ",\"rate\":%.9g}", row->rate);
+}
+
 static void put_series(FILE *out, const series_t *series) {
     double length_s = (double)series_interval_us(series) / 1e6;
     fprintf(out, ",\"interval_s\":%.6g,\"intervals\":[", length_s);
@@ -143,6 +157,8 @@ void outcome_json(FILE *out, const struct outcome *self) {
     put_latency(out, &r->all);
     put_counts(out, self);
     put_findings(out, self);
+    if (self->settings->find_rate)
+        put_price(out, &self->price);
     put_series(out, self->series);
     fputs("}\n", out);
 }

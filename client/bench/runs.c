@@ -3,6 +3,7 @@
 
 #include "find.h"
 #include "plan.h"
+#include "price_row.h"
 #include "stats.h"
 
 #include <math.h>
@@ -50,19 +51,17 @@ static double own_cost(const struct cli *cli, const char *model) {
     return n ? sum / n : 0;
 }
 
-/* `before`: workers at the beginning of the search. */
-static void tell_plan(const struct cli *cli, struct outcome *report, uint32_t before,
-                      const struct found *found) {
-    const struct bench_settings *s = report->settings;
+/* What a search found, as workers and money. */
+struct told {
     struct ember_model model;
-    uint32_t workers = workers_now(cli, s, &model);
-    if (workers == 0 || before != workers) {
-        outcome_note(report, "Workers for %g calls/s: not known, as %u served at first and %u now.",
-                     s->workers_for, before, workers);
-        return;
-    }
-    double hourly = s->hourly_cost > 0 ? s->hourly_cost : own_cost(cli, model.name);
-    struct plan plan = plan_workers(found->rate, workers, s->workers_for, hourly);
+    uint32_t workers;
+    double hourly; /* of one; 0: not known */
+};
+
+static void tell_plan(struct outcome *report, const struct told *told, const struct found *found) {
+    const struct bench_settings *s = report->settings;
+    uint32_t workers = told->workers;
+    struct plan plan = plan_workers(found->rate, workers, s->workers_for, told->hourly);
     outcome_fact(report, "workers", workers);
     outcome_fact(report, "rate_per_worker", plan.per_worker);
     outcome_fact(report, "workers_needed", plan.workers);
@@ -72,24 +71,41 @@ static void tell_plan(const struct cli *cli, struct outcome *report, uint32_t be
                  "Workers for %g calls/s: %.0f%s, as %u of %s hold %.4g, %.4g each; one more lets "
                  "one fail.",
                  s->workers_for, plan.workers, found->ceiling ? " at most" : "", workers,
-                 model.name, found->rate, plan.per_worker);
-    if (hourly > 0)
+                 told->model.name, found->rate, plan.per_worker);
+    if (told->hourly > 0)
         outcome_note(report, "Cost: %.4g an hour, %.4g for a million calls at that rate.",
                      plan.per_hour, plan.per_million);
     else
         outcome_note(report, "Cost: not known; no worker tells its own, so give --hourly-cost.");
 }
 
+static void tell_workers(const struct cli *cli, struct outcome *report, uint32_t before,
+                         const struct found *found) {
+    const struct bench_settings *s = report->settings;
+    struct told told;
+    told.workers = workers_now(cli, s, &told.model);
+    if (told.workers == 0 || before != told.workers) {
+        if (s->workers_for > 0)
+            outcome_note(report,
+                         "Workers for %g calls/s: not known, as %u served at first and %u now.",
+                         s->workers_for, before, told.workers);
+        return; /* nor is it known what one holds */
+    }
+    told.hourly = s->hourly_cost > 0 ? s->hourly_cost : own_cost(cli, told.model.name);
+    if (s->workers_for > 0)
+        tell_plan(report, &told, found);
+    price_row_tell(cli, report, told.model.name, told.workers, found->rate, told.hourly);
+}
+
 enum status runs_find(struct cli *cli, texts_t *texts, struct outcome *report, int *code,
                       struct err *err) {
-    const struct bench_settings *s = report->settings;
     struct found found;
     struct ember_model model;
-    uint32_t before = s->workers_for > 0 ? workers_now(cli, s, &model) : 0;
+    uint32_t before = workers_now(cli, report->settings, &model);
     enum status st = find_rate(cli->ember, texts, report, &found, err);
     *code = found.holds ? CLI_OK : CLI_MISSED;
-    if (st == STATUS_OK && found.holds && s->workers_for > 0)
-        tell_plan(cli, report, before, &found);
+    if (st == STATUS_OK && found.holds)
+        tell_workers(cli, report, before, &found);
     return st;
 }
 

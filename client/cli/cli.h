@@ -112,6 +112,7 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_ping(int argc, char **argv);
 int cmd_cache(int argc, char **argv);
+int cmd_cost(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_bench(int argc, char **argv); /* client/bench */
 

@@ -1,40 +1,12 @@
 /* cmd_status.c - `ember status` and `ember ping`: who is there. */
 #include "cli.h"
+#include "known.h"
 #include "screen.h"
 
 #include <string.h>
 #include <unistd.h>
 
-enum { BROKERS_MAX = 8, SETTLE_MS = 200 };
-
 /* ---- the brokers this client knows */
-
-struct known {
-    struct ember_broker_view list[BROKERS_MAX];
-    size_t n;
-    bool settled; /* none is on its way up */
-};
-
-static void look(ember_t *ember, struct known *out) {
-    out->settled = true;
-    for (out->n = 0; out->n < BROKERS_MAX; out->n++) {
-        struct ember_broker_view *v = &out->list[out->n];
-        *v = (struct ember_broker_view)EMBER_BROKER_VIEW_INIT;
-        if (ember_view_broker(ember, out->n, v, NULL) != EMBER_OK)
-            return;
-        if (strcmp(v->state, "opening") == 0 || strcmp(v->state, "greeting") == 0)
-            out->settled = false;
-    }
-}
-
-/* What is known once a broker has answered; the others have a moment to come up. */
-static void look_settled(ember_t *ember, struct known *out) {
-    look(ember, out);
-    for (int ms = 0; !out->settled && ms < SETTLE_MS; ms += 5) {
-        usleep(5 * 1000);
-        look(ember, out);
-    }
-}
 
 static void print_known(const struct known *known) {
     if (known->n < 2)
@@ -297,7 +269,7 @@ static int show_all(struct cli *cli, const struct known *known) {
     int code = CLI_OK;
     for (size_t i = 0; i < known->n; i++) {
         const struct ember_broker_view *v = &known->list[i];
-        if (strcmp(v->state, "same") == 0)
+        if (known_is_same(v))
             continue;
         if (cli->common->output == CLI_RAW)
             printf("# %s\n", v->endpoint);
@@ -324,7 +296,7 @@ int cmd_status(int argc, char **argv) {
     if (ember_ping(cli.ember, 0, NULL, &error) != EMBER_OK) { /* that one there is, at least */
         code = cli_fail(&cli, &error, 0);
     } else {
-        look_settled(cli.ember, &known);
+        known_look_settled(cli.ember, &known);
         code = s.all ? show_all(&cli, &known) : show(&cli, cli.ember, &known);
         if (code == CLI_OK && s.common.output == CLI_TABLE)
             print_known(&known);
@@ -392,7 +364,7 @@ int cmd_ping(int argc, char **argv) {
         if (ember_ping(cli.ember, 0, &us, &error) != EMBER_OK) {
             code = cli_fail(&cli, &error, 0);
         } else {
-            look_settled(cli.ember, &known);
+            known_look_settled(cli.ember, &known);
             print_ping(&s, &known, us);
         }
     }

@@ -17,6 +17,7 @@ static const struct {
     {"status", cmd_status, "broker, workers and services"},
     {"ping", cmd_ping, "whether the broker answers"},
     {"cache", cmd_cache, "look into the shared cache: key, get, stat, purge"},
+    {"cost", cmd_cost, "what requests cost, what saves how much, what would be cheaper"},
     {"keygen", cmd_keygen, "keys of clients, workers and brokers"},
     {"bench", cmd_bench, "measure latency and throughput"},
 };

@@ -65,6 +65,10 @@ enum {
     LIMIT_CACHE_VALUE_BYTES = 96 + 128 * 1024, /* header and payload */
     LIMIT_MGET = 256,                          /* keys of one MGET */
     LIMIT_SETS_QUEUED = 4096, /* SETs waiting for Redis; more are dropped and counted */
+
+    /* Price tables (ember cost). */
+    LIMIT_PRICES_BYTES = 64 * 1024, /* of one file */
+    LIMIT_PRICES_ROWS = 256,
 };
 
 _Static_assert(LIMIT_REQUEST_TEXTS *LIMIT_DIM * 4 + 64 * 1024 <= LIMIT_REPLY_BYTES,

@@ -29,7 +29,7 @@ expect 0 "Commands:" "$ember" help
 expect 2 "see --help" "$ember" embed --nonsense
 expect 2 "is no endpoint" "$ember" ping --broker localhost
 expect 2 "two or more texts" "$ember" similarity one
-for command in embed classify rerank similarity tokenize status ping bench; do
+for command in embed classify rerank similarity tokenize status cost ping bench; do
     expect 0 "EMBER_\|--timeout" "$ember" help $command
 done
 
