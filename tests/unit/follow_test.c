@@ -7,8 +7,10 @@
 
 enum { S = 1000 * 1000, T0 = 1000 * S };
 
-static const struct follow_cfg cfg = {
-    .min = 1, .max = 4096, .cool_us = 60 * S, .start_us = 30 * S, .retry_us = 300 * S};
+#define USUAL                                                                                      \
+    { .min = 1, .max = 4096, .cool_us = 60 * S, .start_us = 30 * S, .retry_us = 300 * S }
+
+static const struct follow_cfg cfg = USUAL;
 
 /* Hosts of so many units, of which the first `runs` have been running since T0. */
 struct world {
@@ -56,25 +58,25 @@ static void test_how_many(void **state) {
         uint32_t start, stop;
         enum follow_hold hold;
     } rows[] = {
-        {"as many as wished for", 5, 5, {5, 0, true, true}, 100 * S, cfg, 0, 0, FOLLOW_GOES},
-        {"up at once", 5, 5, {9, 0, true, true}, 1, cfg, 4, 0, FOLLOW_GOES},
-        {"from nothing", 0, 0, {3, 0, true, true}, 1, cfg, 3, 0, FOLLOW_GOES},
+        {"as many as wished for", 5, 5, {5, 0, true, true}, 100 * S, USUAL, 0, 0, FOLLOW_GOES},
+        {"up at once", 5, 5, {9, 0, true, true}, 1, USUAL, 4, 0, FOLLOW_GOES},
+        {"from nothing", 0, 0, {3, 0, true, true}, 1, USUAL, 3, 0, FOLLOW_GOES},
         {"the maximum", 5, 5, {9, 0, true, true}, 1, {1, 7, 60 * S, 30 * S, 300 * S}, 2, 0, 0},
         {"the minimum", 2, 2, {0, 0, true, true}, 1, {4, 9, 60 * S, 30 * S, 300 * S}, 2, 0, 0},
-        {"no more units", 10, 10, {20, 0, true, true}, 1, cfg, 6, 0, FOLLOW_SHORT},
-        {"down, but not yet", 8, 8, {1, 0, true, true}, 59 * S, cfg, 0, 0, FOLLOW_GOES},
-        {"down by a quarter", 8, 8, {1, 0, true, true}, 60 * S, cfg, 0, 2, FOLLOW_GOES},
-        {"down by one at least", 3, 3, {1, 0, true, true}, 60 * S, cfg, 0, 1, FOLLOW_GOES},
-        {"down to the wish", 12, 12, {11, 0, true, true}, 60 * S, cfg, 0, 1, FOLLOW_GOES},
-        {"blind", 8, 8, {0, 0, false, false}, 60 * S, cfg, 0, 0, FOLLOW_BLIND},
-        {"partial: not down", 8, 8, {1, 0, true, false}, 60 * S, cfg, 0, 0, FOLLOW_PARTIAL},
-        {"partial: but up", 8, 8, {9, 0, true, false}, 60 * S, cfg, 1, 0, FOLLOW_GOES},
-        {"young ones are on their way", 5, 2, {5, 0, true, true}, 29 * S, cfg, 0, 0, FOLLOW_GOES},
-        {"and hold back stops", 8, 6, {1, 0, true, true}, 29 * S, cfg, 0, 0, FOLLOW_GOES},
-        {"who is not seen is replaced", 5, 2, {5, 0, true, true}, 30 * S, cfg, 3, 0, FOLLOW_GOES},
-        {"others' workers count", 2, 6, {6, 0, true, true}, 100 * S, cfg, 0, 0, FOLLOW_GOES},
-        {"and ours make room", 2, 6, {5, 0, true, true}, 100 * S, cfg, 0, 1, FOLLOW_GOES},
-        {"others' cannot be stopped", 0, 6, {2, 0, true, true}, 100 * S, cfg, 0, 0, FOLLOW_GOES},
+        {"no more units", 10, 10, {20, 0, true, true}, 1, USUAL, 6, 0, FOLLOW_SHORT},
+        {"down, but not yet", 8, 8, {1, 0, true, true}, 59 * S, USUAL, 0, 0, FOLLOW_GOES},
+        {"down by a quarter", 8, 8, {1, 0, true, true}, 60 * S, USUAL, 0, 2, FOLLOW_GOES},
+        {"down by one at least", 3, 3, {1, 0, true, true}, 60 * S, USUAL, 0, 1, FOLLOW_GOES},
+        {"down to the wish", 12, 12, {11, 0, true, true}, 60 * S, USUAL, 0, 1, FOLLOW_GOES},
+        {"blind", 8, 8, {0, 0, false, false}, 60 * S, USUAL, 0, 0, FOLLOW_BLIND},
+        {"partial: not down", 8, 8, {1, 0, true, false}, 60 * S, USUAL, 0, 0, FOLLOW_PARTIAL},
+        {"partial: but up", 8, 8, {9, 0, true, false}, 60 * S, USUAL, 1, 0, FOLLOW_GOES},
+        {"young ones are on their way", 5, 2, {5, 0, true, true}, 29 * S, USUAL, 0, 0, FOLLOW_GOES},
+        {"and hold back stops", 8, 6, {1, 0, true, true}, 29 * S, USUAL, 0, 0, FOLLOW_GOES},
+        {"who is not seen is replaced", 5, 2, {5, 0, true, true}, 30 * S, USUAL, 3, 0, FOLLOW_GOES},
+        {"others' workers count", 2, 6, {6, 0, true, true}, 100 * S, USUAL, 0, 0, FOLLOW_GOES},
+        {"and ours make room", 2, 6, {5, 0, true, true}, 100 * S, USUAL, 0, 1, FOLLOW_GOES},
+        {"others' cannot be stopped", 0, 6, {2, 0, true, true}, 100 * S, USUAL, 0, 0, FOLLOW_GOES},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         TEST_ROW(rows[i].name);
