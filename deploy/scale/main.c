@@ -86,6 +86,11 @@ static enum status check(const struct settings *s, struct err *err) {
     if (s->min > s->max)
         return err_set(err, STATUS_INVALID_ARGUMENT, "min: %u is more than max, %u", s->min,
                        s->max);
+    for (uint32_t i = 0; i < s->brokers.n; i++) /* two in one would be one wish */
+        if (strchr(s->brokers.item[i], ','))
+            return err_set(err, STATUS_INVALID_ARGUMENT,
+                           "broker: '%s' names several; give --broker for each",
+                           s->brokers.item[i]);
     if (!s->key[0] != !s->server_key[0])
         return err_set(err, STATUS_INVALID_ARGUMENT, "key and server-key go together");
     if (!s->brokers.n || !s->systemctl[0])

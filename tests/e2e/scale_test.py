@@ -196,6 +196,7 @@ class Fleet:
         look(2, "min: 3 is more than max, 2", "--min", "3", "--max", "2")
         look(2, "go together", "--key", "x")
         look(2, "is no endpoint", "--broker", "x")
+        look(2, "names several", "--broker", "ipc:///a,ipc:///b")
         look(1, "no broker tells its wish", "--broker", "ipc:///nowhere/b")
         look(0, "event=would-start host=b unit=5", "--min", "11")
 
