@@ -40,7 +40,7 @@ static struct common common_of(const ember_report_t *status, const char *model) 
 }
 
 static void tell(struct outcome *report, const struct common *common, const char *model,
-                 double rate, double hourly) {
+                 double rate, double hourly, bool at_least) {
     const char *named = report->settings->instance;
     struct outcome_price *row = &report->price;
     const char *instance = named[0] ? named : common->host;
@@ -57,12 +57,13 @@ static void tell(struct outcome *report, const struct common *common, const char
     snprintf(row->precision, sizeof row->precision, "%s", common->precision);
     row->hourly = hourly;
     row->rate = rate;
-    outcome_note(report, "price table row:  %s %g %s %s %.6g", row->instance, hourly, row->model,
-                 row->precision, rate);
+    outcome_note(report, "price table row:  %s %g %s %s %.6g%s%s", row->instance, hourly,
+                 row->model, row->precision, rate, at_least ? "  # at least: it may hold more" : "",
+                 report->settings->mix[0] ? "  # calls of --mix" : "");
 }
 
 void price_row_tell(const struct cli *cli, struct outcome *report, const char *model,
-                    uint32_t workers, double rate, double hourly) {
+                    uint32_t workers, const struct found *found, double hourly) {
     ember_report_t *status = NULL;
     if (ember_report(cli->ember, 0, &status, NULL) != EMBER_OK)
         return;
@@ -73,6 +74,6 @@ void price_row_tell(const struct cli *cli, struct outcome *report, const char *m
         outcome_note(report, "No row for a price table: the workers of %s differ in precision.",
                      model);
     else
-        tell(report, &common, model, rate / workers, hourly);
+        tell(report, &common, model, found->rate / workers, hourly, found->ceiling);
     ember_report_destroy(&status);
 }

@@ -94,7 +94,7 @@ static void tell_workers(const struct cli *cli, struct outcome *report, uint32_t
     told.hourly = s->hourly_cost > 0 ? s->hourly_cost : own_cost(cli, told.model.name);
     if (s->workers_for > 0)
         tell_plan(report, &told, found);
-    price_row_tell(cli, report, told.model.name, told.workers, found->rate, told.hourly);
+    price_row_tell(cli, report, told.model.name, told.workers, found, told.hourly);
 }
 
 enum status runs_find(struct cli *cli, texts_t *texts, struct outcome *report, int *code,

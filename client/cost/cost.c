@@ -80,7 +80,7 @@ static void add_fleet(const struct cost_view *view, struct cost *out) {
     out->suspect = f->suspect > out->suspect ? f->suspect : out->suspect;
     out->runners = f->runners > out->runners ? f->runners : out->runners;
     out->desired += f->known ? (double)f->desired : (double)NAN; /* a part of a sum is no sum */
-    out->load += f->known ? f->load : (double)NAN;
+    out->load += f->known ? f->load * f->live : (double)NAN;     /* work, in workers of its own */
     out->hourly = fmax(out->hourly, f->hourly_cost);
 }
 
@@ -152,6 +152,7 @@ static void add_texts(const struct ember_worker_info *old, const struct ember_wo
 }
 
 struct crew { /* sums over workers */
+    uint32_t live, runners;
     double stated;
     uint64_t completed;
 };
@@ -161,6 +162,10 @@ static void add_worker(const struct cost_snapshot *before, const struct ember_wo
     static const struct ember_worker_info none;
     const struct ember_worker_info *old = &none;
     out->listed++;
+    if (strcmp(w->state, "live") == 0) {
+        crew->live++;
+        crew->runners += w->threads;
+    }
     out->stated += w->hourly_cost > 0;
     crew->stated += w->hourly_cost > 0 ? w->hourly_cost : 0;
     if (before)
@@ -185,7 +190,12 @@ static void add_workers(const struct cost_snapshot *before, const struct cost_sn
         }
     }
     out->unstated = out->listed - out->stated;
-    uint32_t connected = out->live + out->suspect;
+    uint32_t connected = 0; /* at one broker: who is suspect here may be live there */
+    for (uint32_t i = 0; i < after->n; i++) {
+        const struct ember_fleet_info *f = &after->view[i].fleet;
+        uint32_t here = f->live + f->suspect;
+        connected = here > connected ? here : connected;
+    }
     out->unlisted = connected > out->listed ? connected - out->listed : 0;
 }
 
@@ -260,6 +270,10 @@ void cost_make(const struct cost_snapshot *before, const struct cost_snapshot *a
     }
     add_workers(before, after, &crew, out);
     add_models(after, out);
+    /* Brokers of different workers: none of them sees all. */
+    out->live = crew.live > out->live ? crew.live : out->live;
+    out->runners = crew.runners > out->runners ? crew.runners : out->runners;
+    out->load = out->live ? out->load / out->live : out->load;
     for (uint32_t i = 0; i < out->n_services; i++) {
         out->per_s += out->services[i].per_s;
         out->engine += out->services[i].engine;

@@ -2,8 +2,9 @@
  *
  *     rate of a broker's figure = (later - earlier) / (uptime later - uptime earlier)
  *
- * Brokers serve the same workers: their requests, engine time, wishes and loads are added; workers
- * are taken once, by name and host, from the first broker that lists them. A figure that is smaller
+ * Requests, engine time, wishes and work asked for (load x live workers) of all brokers are added;
+ * workers are taken once, by name and host, from the first broker that lists them, so that it does
+ * not matter whether brokers share them. A figure that is smaller
  * later belongs to a program that was started anew and counts from there. Without an earlier report
  * figures count since the start of each broker (and of each worker).
  *

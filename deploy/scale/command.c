@@ -17,7 +17,7 @@
 
 extern char **environ;
 
-enum { SAID_BYTES = 4096 };
+enum { SAID_BYTES = 4096, SAID_FIRST = 160, DRAIN_READS = 64 };
 
 struct running {
     struct command *command;
@@ -102,10 +102,10 @@ static void start(struct running *self, struct command *command) {
     }
 }
 
-/* What a pipe has now; `more` false: there is no room, the rest is thrown away. */
+/* What a pipe has now, or the first of it; what there is no room for is thrown away. */
 static void drain(int *fd, char *to, uint32_t room, uint32_t *bytes, bool *too_long) {
     char rest[4096];
-    while (*fd >= 0) {
+    for (int i = 0; *fd >= 0 && i < DRAIN_READS; i++) {
         bool full = *bytes == room;
         ssize_t n = full ? read(*fd, rest, sizeof rest) : read(*fd, to + *bytes, room - *bytes);
         if (n < 0 && errno == EINTR)
@@ -128,15 +128,27 @@ static void drain_both(struct running *self) {
     drain(&self->err, self->said, SAID_BYTES, &self->said_bytes, &ignored);
 }
 
-/* The last line that it wrote on standard error, or how it ended. */
+/* The first line that it wrote on standard error, which is ssh's if there is one, and the last. */
+static void quote(struct running *self) {
+    const char *end = self->said + self->said_bytes;
+    const char *first = memchr(self->said, '\n', self->said_bytes);
+    const char *last = memrchr(self->said, '\n', self->said_bytes);
+    int bytes = (int)((first ? first : end) - self->said);
+    char *to = self->command->trouble;
+    size_t room = sizeof self->command->trouble;
+    if (last)
+        snprintf(to, room, "%.*s ... %.*s", bytes < SAID_FIRST ? bytes : SAID_FIRST, self->said,
+                 (int)(end - last - 1), last + 1);
+    else
+        snprintf(to, room, "%.*s", bytes, self->said);
+}
+
+/* Whether it did, and if not what is known of it. */
 static void judge(struct running *self, int status) {
     struct command *command = self->command;
+    size_t room = sizeof command->trouble;
     while (self->said_bytes && self->said[self->said_bytes - 1] == '\n')
         self->said_bytes--;
-    const char *line = memrchr(self->said, '\n', self->said_bytes);
-    line = line ? line + 1 : self->said;
-    int bytes = (int)(self->said + self->said_bytes - line);
-    size_t room = sizeof command->trouble;
     command->ok = !self->late && !self->too_long && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (command->ok)
         return;
@@ -144,8 +156,8 @@ static void judge(struct running *self, int status) {
         snprintf(command->trouble, room, "no answer in time");
     else if (self->too_long)
         snprintf(command->trouble, room, "it says more than %d bytes", COMMAND_OUT_BYTES);
-    else if (bytes)
-        snprintf(command->trouble, room, "%.*s", bytes, line);
+    else if (self->said_bytes)
+        quote(self);
     else if (WIFSIGNALED(status))
         snprintf(command->trouble, room, "ended by signal %d", WTERMSIG(status));
     else

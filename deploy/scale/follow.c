@@ -13,13 +13,18 @@
 
 struct unit {
     enum unit_state state;
-    uint64_t since_us; /* STARTING, ACTIVE: the start; else the state */
+    uint64_t since_us;   /* STARTING, ACTIVE: the start; else the state */
+    uint64_t refused_us; /* it could not be stopped then; 0: it could */
 };
 
 struct host {
     struct follow_host is;
     bool silent;
-    uint32_t busy, taken; /* of is.units: running; running, stopping or failed. See count() */
+    /* Of is.units, see count(): */
+    uint32_t busy;  /* running */
+    uint32_t taken; /* not to be started */
+    uint32_t loose; /* to be stopped, if need be */
+    bool ill;       /* one has failed of late */
     struct unit units[FOLLOW_HOST_UNITS_MAX];
 };
 
@@ -28,6 +33,7 @@ struct follow {
     struct host *hosts;
     uint32_t n_hosts;
     uint64_t changed_us;
+    int64_t others; /* see follow.h */
 };
 
 const char *unit_state_name(enum unit_state state) {
@@ -129,15 +135,24 @@ static bool is_free(const follow_t *self, const struct unit *unit, uint64_t now_
            (unit->state == UNIT_FAILED && now_us - unit->since_us >= self->cfg.retry_us);
 }
 
+static bool is_loose(const follow_t *self, const struct unit *unit, uint64_t now_us) {
+    return runs(unit->state) &&
+           (!unit->refused_us || now_us - unit->refused_us >= self->cfg.retry_us);
+}
+
 static struct census count(follow_t *self, uint64_t now_us) {
     struct census all = {0};
     for (uint32_t i = 0; i < self->n_hosts; i++) {
         struct host *h = &self->hosts[i];
-        h->busy = h->taken = 0;
+        h->busy = h->taken = h->loose = 0;
+        h->ill = false;
         for (uint32_t k = 0; !h->silent && k < FOLLOW_HOST_UNITS_MAX; k++) {
             const struct unit *unit = &h->units[k];
             bool inside = k < h->is.units;
-            h->taken += inside && !is_free(self, unit, now_us);
+            bool is_taken = inside && !is_free(self, unit, now_us);
+            h->taken += is_taken;
+            h->ill |= is_taken && unit->state == UNIT_FAILED;
+            h->loose += inside && is_loose(self, unit, now_us);
             if (!runs(unit->state))
                 continue;
             h->busy += inside;
@@ -153,12 +168,23 @@ static uint32_t min_of(uint32_t a, uint32_t b) {
     return a < b ? a : b;
 }
 
-/* Units that may still come. */
-static uint32_t unseen(const struct census *all, uint32_t seen) {
-    return all->running > seen ? min_of(all->young, all->running - seen) : 0;
+/* Units that may still come. What is seen beyond the units that run is others' at any time; how
+ * many there are in all, or how many units serve nobody, shows while none is young. */
+static uint32_t coming(follow_t *self, const struct census *all, uint32_t seen) {
+    int64_t beyond = (int64_t)seen - all->running;
+    if (!all->young || beyond > self->others)
+        self->others = beyond;
+    int64_t missing = self->others - beyond;
+    return missing > all->young ? all->young : (uint32_t)missing;
 }
 
 /* ---- which */
+
+static bool is_emptier(const struct host *a, const struct host *b) {
+    if (a->ill != b->ill)
+        return b->ill;
+    return (uint64_t)a->busy * b->is.units < (uint64_t)b->busy * a->is.units;
+}
 
 /* The host with the least share of its units in use that has a free one; NULL: none has. */
 static struct host *emptiest(follow_t *self) {
@@ -167,7 +193,7 @@ static struct host *emptiest(follow_t *self) {
         struct host *h = &self->hosts[i];
         if (h->silent || h->taken >= h->is.units)
             continue;
-        if (!best || (uint64_t)h->busy * best->is.units < (uint64_t)best->busy * h->is.units)
+        if (!best || is_emptier(h, best))
             best = h;
     }
     return best;
@@ -177,7 +203,7 @@ static struct host *fullest(follow_t *self) {
     struct host *best = NULL;
     for (uint32_t i = 0; i < self->n_hosts; i++) {
         struct host *h = &self->hosts[i];
-        if (h->silent || !h->busy)
+        if (h->silent || !h->loose)
             continue;
         if (!best || (uint64_t)h->busy * best->is.units >= (uint64_t)best->busy * h->is.units)
             best = h;
@@ -208,31 +234,49 @@ static void plan_starts(follow_t *self, uint32_t n, uint64_t now_us, struct foll
 }
 
 /* The last unit of the fullest host, again and again. */
-static void plan_stops(follow_t *self, uint32_t n, struct follow_plan *out) {
+static void plan_stops(follow_t *self, uint32_t n, uint64_t now_us, struct follow_plan *out) {
     struct host *h;
     while (out->n_stop < min_of(n, FOLLOW_STEP_MAX) && (h = fullest(self))) {
         struct follow_step step = {.host = (uint32_t)(h - self->hosts), .unit = h->is.units};
-        while (!runs(h->units[step.unit - 1].state) || is_planned(out->stop, out->n_stop, step))
-            step.unit--; /* busy > 0: there is one */
+        while (!is_loose(self, &h->units[step.unit - 1], now_us) ||
+               is_planned(out->stop, out->n_stop, step))
+            step.unit--; /* loose > 0: there is one */
         out->stop[out->n_stop++] = step;
         h->busy--;
+        h->loose--;
     }
 }
 
-static void plan_surplus(follow_t *self, uint32_t n, struct follow_plan *out) {
+static void plan_surplus(follow_t *self, uint32_t n, uint64_t now_us, struct follow_plan *out) {
     for (uint32_t i = 0; i < self->n_hosts; i++) {
         const struct host *h = &self->hosts[i];
         for (uint32_t k = h->is.units; !h->silent && k < FOLLOW_HOST_UNITS_MAX; k++)
-            if (runs(h->units[k].state) && out->n_stop < min_of(n, FOLLOW_STEP_MAX))
+            if (is_loose(self, &h->units[k], now_us) && out->n_stop < min_of(n, FOLLOW_STEP_MAX))
                 out->stop[out->n_stop++] = (struct follow_step){i, k + 1};
     }
+}
+
+static void grow(follow_t *self, const struct census *all, uint32_t n, uint64_t now_us,
+                 struct follow_plan *out) {
+    uint32_t most = min_of(2 * out->target, self->cfg.max + all->surplus);
+    uint32_t room = most > all->running ? most - all->running : 0;
+    plan_starts(self, min_of(n, room), now_us, out);
+    if (room < n && out->hold == FOLLOW_GOES)
+        out->hold = FOLLOW_UNSEEN;
+}
+
+static void shrink(follow_t *self, uint32_t n, uint64_t now_us, struct follow_plan *out) {
+    uint32_t step = out->have / 4 ? out->have / 4 : 1;
+    plan_surplus(self, min_of(step, out->surplus), now_us, out);
+    if (!out->n_stop)
+        plan_stops(self, min_of(step, n), now_us, out);
 }
 
 void follow_decide(follow_t *self, const struct follow_sight *sight, uint64_t now_us,
                    struct follow_plan *out) {
     const struct follow_cfg *cfg = &self->cfg;
     struct census all = count(self, now_us);
-    uint32_t coming = unseen(&all, sight->seen), have = sight->seen + coming;
+    uint32_t on_their_way = coming(self, &all, sight->seen), have = sight->seen + on_their_way;
     *out = (struct follow_plan){.have = have, .surplus = min_of(all.surplus, have)};
     have -= out->surplus;
     if (!sight->any) {
@@ -242,19 +286,14 @@ void follow_decide(follow_t *self, const struct follow_sight *sight, uint64_t no
     }
     out->target = sight->wish > cfg->min ? sight->wish : cfg->min;
     out->target = min_of(out->target, cfg->max);
-    if (have < out->target) {
-        plan_starts(self, out->target - have, now_us, out);
+    if (have < out->target)
+        grow(self, &all, out->target - have, now_us, out);
+    else if (have == out->target && !out->surplus)
         return;
-    }
-    if (!sight->all)
+    else if (!sight->all)
         out->hold = FOLLOW_PARTIAL;
-    if (!sight->all || coming || now_us - self->changed_us < cfg->cool_us)
-        return;
-    uint32_t step = out->have / 4 ? out->have / 4 : 1;
-    if (out->surplus)
-        plan_surplus(self, step, out);
-    else
-        plan_stops(self, min_of(step, have - out->target), out);
+    else if (!on_their_way && now_us - self->changed_us >= cfg->cool_us)
+        shrink(self, have - out->target, now_us, out);
 }
 
 void follow_started(follow_t *self, struct follow_step step, bool ok, uint64_t now_us) {
@@ -266,6 +305,7 @@ void follow_started(follow_t *self, struct follow_step step, bool ok, uint64_t n
 
 void follow_stopped(follow_t *self, struct follow_step step, bool ok, uint64_t now_us) {
     struct unit *unit = &self->hosts[step.host].units[step.unit - 1];
+    unit->refused_us = ok ? 0 : now_us;
     if (ok)
         set(unit, UNIT_STOPPING, now_us);
     self->changed_us = now_us;

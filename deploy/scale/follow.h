@@ -7,12 +7,16 @@
  * A unit is one worker's place on a host: `ember-worker@3.service` is unit 3. How many workers
  * there are is what the brokers see, and units that started so lately that they cannot be seen:
  *
- *     have = seen + min(young, units that run - seen)
+ *     have   = seen + coming
+ *     coming = units that run + others - seen, at least 0 and at most the young ones
+ *     others = seen - units that run, while none is young: workers of hosts that do not answer, or
+ *              that somebody else started; below 0: units that serve nobody
  *
- * so that a unit that runs and serves nobody is replaced after start_us, and workers that somebody
- * else started count.
+ * so that a unit that runs and is not seen counts for start_us and no longer, and another is
+ * started. All units together are at most twice what is wished for, whoever sees them.
  *
- * Up at once, spread over hosts by the share of their units in use. Down by a quarter of what there
+ * Up at once, spread over hosts by the share of their units in use; a host with a unit that failed
+ * is taken last. Down by a quarter of what there
  * is at most, cool_us after the last change, only while every broker tells its wish and nothing is
  * starting; the brokers' wish is the highest of their window already (broker/scale.h). Units beyond
  * a host's number (it was made smaller, or 0 to empty it) are replaced first and stopped then.
@@ -47,7 +51,7 @@ struct follow_cfg {
     uint32_t min, max; /* workers, whatever the wish */
     uint64_t cool_us;  /* from any change to the next stop */
     uint64_t start_us; /* a unit that is not seen after so long serves nobody */
-    uint64_t retry_us; /* a unit that failed is not tried again for so long */
+    uint64_t retry_us; /* a unit that failed, or was not to be stopped: left alone so long */
 };
 
 struct follow_sight { /* what the brokers say */
@@ -66,6 +70,7 @@ enum follow_hold { /* why less is done than could be wished for */
                    FOLLOW_BLIND,   /* no broker tells its wish */
                    FOLLOW_PARTIAL, /* not all of them: nothing is stopped */
                    FOLLOW_SHORT,   /* the hosts have no unit free */
+                   FOLLOW_UNSEEN, /* more units run than are wished for, and no broker sees enough of them */
 };
 
 struct follow_plan {

@@ -48,13 +48,15 @@ static const struct cfg_row rows[] = {
     CFG_DURATION("cooldown", S, cooldown_us, "1m", 1e6, 86400e6,
                  "from any change to the next stop"),
     CFG_DURATION("start-timeout", S, start_us, "1m", 1e6, 3600e6,
-                 "a unit that runs and whose worker no broker sees for so long is replaced"),
+                 "a unit that runs and whose worker no broker sees counts for so long; then\n"
+                 "another is started"),
     CFG_DURATION("retry", S, retry_us, "5m", 1e6, 86400e6,
-                 "a unit that failed is not tried again for so long"),
+                 "a unit that failed, or could not be stopped, is left alone for so long"),
     CFG_DURATION("command-timeout", S, timeout_us, "10s", 100e3, 600e6, "of a systemctl"),
     CFG_HEADING("Other"),
-    CFG_BOOL("once", S, once, "look once and exit"),
-    CFG_BOOL("dry-run", S, dry_run, "say what would be started and stopped, and do not"),
+    CFG_BOOL("once", S, once, "look once and exit; there is no cool-down to wait for"),
+    CFG_BOOL("dry-run", S, dry_run,
+             "say what would be started and stopped, cool-down or not, and do not"),
     CFG_TEXT("http", S, http, "127.0.0.1:9463", "HOST:PORT", "metrics and health; off: none"),
     CFG_CHOICE("log-level", S, log_level, "info", "debug|info|warn|error", "what is logged"),
     CFG_CHOICE("log-format", S, log_format, "logfmt", "logfmt|json",
@@ -93,6 +95,9 @@ static enum status check(const struct settings *s, struct err *err) {
                            s->brokers.item[i]);
     if (!s->key[0] != !s->server_key[0])
         return err_set(err, STATUS_INVALID_ARGUMENT, "key and server-key go together");
+    if (strlen(s->systemctl) >= UNITS_WORD_BYTES)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "systemctl: longer than %d bytes",
+                       UNITS_WORD_BYTES - 1);
     if (!s->brokers.n || !s->systemctl[0])
         return err_set(err, STATUS_INVALID_ARGUMENT, "%s is empty",
                        s->brokers.n ? "systemctl" : "broker");
@@ -155,7 +160,7 @@ static int verdict(scaler_t *scaler) {
 static int run(const struct settings *s) {
     struct scaler_cfg cfg = {.follow = {.min = s->min,
                                         .max = s->max,
-                                        .cool_us = s->cooldown_us,
+                                        .cool_us = s->once || s->dry_run ? 0 : s->cooldown_us,
                                         .start_us = s->start_us,
                                         .retry_us = s->retry_us},
                              .wish = {.brokers = &s->brokers,

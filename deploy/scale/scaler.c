@@ -213,7 +213,7 @@ static void act(scaler_t *self) {
                                &self->now.starts},
                       stop = {"stop", "unit-stopped", "stop-failed", follow_stopped,
                               &self->now.stops};
-    if (plan->n_start || plan->n_stop)
+    if ((plan->n_start || plan->n_stop) && !self->cfg.dry_run)
         log_info(plan->n_start ? "scale-out" : "scale-in", "wished=%u workers=%u start=%u stop=%u",
                  plan->target, plan->have, plan->n_start, plan->n_stop);
     if (self->cfg.dry_run) {
@@ -228,9 +228,9 @@ static void act(scaler_t *self) {
 /* ---- a look */
 
 static const char *hold_name(enum follow_hold hold) {
-    static const char *const names[] = {"", "no broker tells its wish",
-                                        "a broker does not tell its wish: nothing is stopped",
-                                        "no unit is free"};
+    static const char *const names[] = {
+        "", "no broker tells its wish", "a broker does not tell its wish: nothing is stopped",
+        "no unit is free", "twice as many units run, and no broker sees enough"};
     return names[hold];
 }
 
@@ -338,8 +338,8 @@ void scaler_page(scaler_t *self, struct expose_text *out) {
     one(out, "ember_scale_hosts", "gauge", "Hosts that it knows.", now.hosts);
     one(out, "ember_scale_hosts_silent", "gauge", "Hosts that do not answer.", now.silent);
     expose_family(out, "ember_scale_held", "gauge", "1: less is done than is wished, and why.");
-    static const char *const reasons[] = {"blind", "partial", "short"};
-    for (int i = FOLLOW_BLIND; i <= FOLLOW_SHORT; i++) {
+    static const char *const reasons[] = {"blind", "partial", "short", "unseen"};
+    for (int i = FOLLOW_BLIND; i <= FOLLOW_UNSEEN; i++) {
         char label[32];
         snprintf(label, sizeof label, "reason=\"%s\"", reasons[i - FOLLOW_BLIND]);
         expose_u64(out, "ember_scale_held", label, (int)now.hold == i);

@@ -203,8 +203,10 @@ static void measure_scrapes(uint16_t port, const char *when) {
         fflush(stdout);
         _exit(0);
     }
-    while (waitpid(pid, NULL, WNOHANG) == 0)
+    int status = 0;
+    while (waitpid(pid, &status, WNOHANG) == 0)
         players_run(&r.players, 20 * 1000);
+    CHECK(status == 0);
 }
 
 static void measure_cpu(pid_t pid, uint32_t in_flight, double seconds, uint16_t http) {

@@ -25,6 +25,7 @@ enum {
     WINDOW_S = 300,
     COOL_S = 60,
     DRAIN_S = 10,
+    OTHERS = 100, /* with trouble: workers that somebody else started, on no host of ours */
 };
 #define WORKERS 1000
 #define TARGET  0.7
@@ -63,7 +64,7 @@ static double draw(struct world *w) { /* 0 .. 1 */
 }
 
 static uint32_t in(const struct world *w, enum life life) {
-    uint32_t n = 0;
+    uint32_t n = life == WORKS && w->trouble ? OTHERS : 0;
     for (uint32_t h = 0; h < HOSTS; h++)
         for (uint32_t u = 0; u < UNITS; u++)
             n += w->hosts[h].places[u].life == life;
@@ -91,7 +92,7 @@ static void begin(struct world *w, uint64_t seed, bool trouble) {
         snprintf(hosts[h].name, sizeof hosts[h].name, "h%u", h);
     }
     TEST_TRUE(follow_set_hosts(w->follow, hosts, HOSTS));
-    for (uint32_t i = 0; i < WORKERS; i++)
+    for (uint32_t i = 0; i < WORKERS - (trouble ? OTHERS : 0); i++)
         w->hosts[i % HOSTS].places[i / HOSTS].life = WORKS;
 }
 
@@ -161,8 +162,10 @@ static void act(struct world *w) {
         struct follow_step step = plan->stop[i];
         struct place *p = &w->hosts[step.host].places[step.unit - 1];
         TEST_TRUE(p->life == WORKS || p->life == DUD || p->life == COMING);
-        *p = (struct place){DRAINS, w->second + (uint32_t)(draw(w) * DRAIN_S)};
-        follow_stopped(w->follow, step, true, w->now_us);
+        bool ok = !w->trouble || draw(w) > 0.01;
+        if (ok)
+            *p = (struct place){DRAINS, w->second + (uint32_t)(draw(w) * DRAIN_S)};
+        follow_stopped(w->follow, step, ok, w->now_us);
     }
     w->starts += plan->n_start;
     w->stops += plan->n_stop;

@@ -33,7 +33,7 @@ static void test_ends(void **state) {
     TEST_TRUE(commands[0].ok);
     TEST_TRUE(view_equal(view_make(commands[0].out, commands[0].bytes), view_of("one\ntwo\n")));
     TEST_TRUE(!commands[1].ok);
-    TEST_STR_EQ(commands[1].trouble, "it cannot be done");
+    TEST_STR_EQ(commands[1].trouble, "first ... it cannot be done");
     TEST_STR_EQ(commands[2].trouble, "exit status 4");
     TEST_STR_EQ(commands[3].trouble, "ended by signal 9");
     TEST_TRUE(!commands[4].ok);
@@ -53,7 +53,9 @@ static void test_hangs(void **state) {
     sh(0, SH("sleep 600"));
     sh(1, SH("trap '' TERM INT; while :; do sleep 1; done"));
     sh(2, SH("echo quick"));
-    command_run(commands, 3, 300 * 1000);
+    sh(3, SH("exec yes")); /* it never stops to write */
+    command_run(commands, 4, 300 * 1000);
+    TEST_STR_EQ(commands[3].trouble, "no answer in time");
     TEST_TRUE(!commands[0].ok && !commands[1].ok && commands[2].ok);
     TEST_STR_EQ(commands[0].trouble, "no answer in time");
     TEST_STR_EQ(commands[1].trouble, "no answer in time");

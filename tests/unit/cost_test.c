@@ -12,6 +12,8 @@ static struct ember_worker_info worker(const char *name, double hourly, uint64_t
                                        uint64_t shared) {
     return (struct ember_worker_info){.name = name,
                                       .host = "h",
+                                      .state = "live",
+                                      .threads = 2,
                                       .hourly_cost = hourly,
                                       .completed = completed,
                                       .texts = computed + memory + redis + shared,
@@ -105,7 +107,8 @@ static void test_two_brokers(void **state) {
     TEST_NEAR(cost.per_s, 10 + 3.05, 1e-9); /* each over its own uptime */
     TEST_NEAR(cost.engine, 1 + 0.2, 1e-9);
     TEST_NEAR(cost.desired, 4, 0);
-    TEST_NEAR(cost.load, 0.75, 1e-12);
+    TEST_NEAR(cost.load, (0.25 * 2 + 0.5 * 3) / 3, 1e-12);
+    TEST_EQ(cost.runners, 6);               /* of x, y and z: neither broker sees more than 4 */
     TEST_EQ(cost.texts[COST_COMPUTED], 20); /* as the first that lists a worker tells */
     TEST_EQ(cost.n_services, 2);
     TEST_EQ(cost.services[0].answered, 400);
@@ -116,6 +119,30 @@ static void test_two_brokers(void **state) {
     TEST_NEAR(cost.hourly, 3, 1e-9);
     TEST_EQ(cost.uncounted, 1);
     TEST_NEAR(cost_of_worker(&cost), 1.5, 1e-9); /* of the two that say */
+}
+
+/* Two groups of workers, each with a broker of its own; and one that only one broker suspects. */
+static void test_groups(void **state) {
+    (void)state;
+    struct ember_worker_info at_a[] = {worker("x", 1, 1, 1, 0, 0, 0)};
+    struct ember_worker_info at_b[] = {worker("y", 1, 1, 1, 0, 0, 0),
+                                       worker("z", 1, 1, 1, 0, 0, 0)};
+    struct cost_view a = view("tcp://a", 10), b = view("tcp://b", 10);
+    a.workers = at_a, a.n_workers = 1, b.workers = at_b, b.n_workers = 2;
+    a.fleet.live = 1, a.fleet.runners = 2, a.fleet.load = b.fleet.load = 0.7;
+    struct cost_snapshot after = {.view = {a, b}, .n = 2};
+    cost_make(NULL, &after, 0, &cost);
+    TEST_EQ(cost.live, 3);
+    TEST_EQ(cost.runners, 6);
+    TEST_NEAR(cost.load * cost.live, 0.7 * 3, 1e-12); /* and not 1.4 x 2 */
+    struct ember_worker_info doubted[] = {at_b[0], at_b[1]};
+    doubted[1].state = "suspect";
+    after.view[0].workers = at_b, after.view[0].n_workers = 2, after.view[0].fleet.live = 2;
+    after.view[1].workers = doubted;
+    after.view[1].fleet.live = 1, after.view[1].fleet.suspect = 1;
+    cost_make(NULL, &after, 0, &cost);
+    TEST_EQ(cost.listed, 2);
+    TEST_EQ(cost.unlisted, 0);
 }
 
 /* What was started anew between two reports counts from its start, never below zero. */
@@ -190,8 +217,8 @@ static void test_odd_fleets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand), cmocka_unit_test(test_two_brokers),
-        cmocka_unit_test(test_restarts), cmocka_unit_test(test_nothing_asked),
-        cmocka_unit_test(test_odd_fleets)};
+        cmocka_unit_test(test_by_hand),       cmocka_unit_test(test_two_brokers),
+        cmocka_unit_test(test_groups),        cmocka_unit_test(test_restarts),
+        cmocka_unit_test(test_nothing_asked), cmocka_unit_test(test_odd_fleets)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

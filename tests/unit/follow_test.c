@@ -157,6 +157,109 @@ static void test_surplus(void **state) {
     follow_destroy(&w.follow);
 }
 
+static void start_all(struct world *w, uint64_t now_us) {
+    for (uint32_t i = 0; i < w->plan.n_start; i++) {
+        struct follow_step step = w->plan.start[i];
+        follow_started(w->follow, step, true, now_us);
+        w->states[step.host][step.unit - 1] = UNIT_ACTIVE;
+    }
+}
+
+/* Workers that no listed unit runs: what is short is started once, not at every look until it is
+ * seen. So it is when their host falls silent meanwhile, and when units serve nobody. */
+static void test_others(void **state) {
+    (void)state;
+    static struct world w;
+    open_world(&w, &cfg, 2, (uint32_t[]){8, 8}, (uint32_t[]){0, 0});
+    decide(&w, 12, 12, T0 + 60 * S);
+    TEST_EQ(w.plan.n_start + w.plan.n_stop, 0);
+    decide(&w, 14, 12, T0 + 61 * S);
+    TEST_EQ(w.plan.n_start, 2);
+    start_all(&w, T0 + 61 * S);
+    for (uint32_t i = 0; i < 5; i++) {
+        decide(&w, 14, 12, T0 + (66 + 5 * i) * S);
+        TEST_EQ(w.plan.n_start, 0);
+    }
+    decide(&w, 14, 14, T0 + 95 * S);
+    TEST_EQ(w.plan.n_start, 0);
+    decide(&w, 15, 14, T0 + 96 * S);
+    TEST_EQ(w.plan.n_start, 1);
+    follow_destroy(&w.follow);
+
+    open_world(&w, &cfg, 2, (uint32_t[]){8, 8}, (uint32_t[]){8, 4});
+    follow_listed(w.follow, 0, NULL, T0 + 60 * S);
+    decide(&w, 14, 12, T0 + 60 * S);
+    TEST_EQ(w.plan.n_start, 2);
+    start_all(&w, T0 + 60 * S);
+    decide(&w, 14, 12, T0 + 65 * S);
+    TEST_EQ(w.plan.n_start, 0);
+    follow_destroy(&w.follow);
+
+    open_world(&w, &cfg, 2, (uint32_t[]){8, 8}, (uint32_t[]){4, 4});
+    decide(&w, 8, 5, T0 + 60 * S); /* three serve nobody */
+    TEST_EQ(w.plan.n_start, 3);
+    start_all(&w, T0 + 60 * S);
+    decide(&w, 8, 5, T0 + 65 * S);
+    TEST_EQ(w.plan.n_start, 0);
+    decide(&w, 9, 8, T0 + 70 * S); /* the new ones are there: one more is one more */
+    TEST_EQ(w.plan.n_start, 1);
+    follow_destroy(&w.follow);
+}
+
+/* All that run serve nobody: no more than twice the wish is started, nor more than the maximum. */
+static void test_unseen(void **state) {
+    (void)state;
+    static const struct { uint32_t max, runs; } rows[] = {{4096, 12}, {8, 8}, {6, 6}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static struct world w;
+        struct follow_cfg with = cfg;
+        with.max = rows[i].max;
+        open_world(&w, &with, 2, (uint32_t[]){16, 16}, (uint32_t[]){3, 3});
+        uint32_t running = 6;
+        for (uint32_t minute = 1; minute < 10; minute++) {
+            uint64_t now_us = T0 + minute * 60 * (uint64_t)S;
+            for (uint32_t h = 0; h < 2; h++)
+                follow_listed(w.follow, h, w.states[h], now_us);
+            decide(&w, 6, 0, now_us);
+            running += w.plan.n_start;
+            start_all(&w, now_us);
+        }
+        TEST_EQ(running, rows[i].runs);
+        TEST_EQ(w.plan.hold, FOLLOW_UNSEEN);
+        follow_destroy(&w.follow);
+    }
+}
+
+/* Where starts fail others are asked; where stops fail others are stopped. */
+static void test_refused(void **state) {
+    (void)state;
+    static struct world w;
+    open_world(&w, &cfg, 2, (uint32_t[]){8, 8}, (uint32_t[]){0, 4});
+    decide(&w, 5, 4, T0 + 60 * S);
+    TEST_EQ(w.plan.n_start, 1);
+    TEST_EQ(w.plan.start[0].host, 0);
+    follow_started(w.follow, w.plan.start[0], false, T0 + 60 * S);
+    decide(&w, 5, 4, T0 + 65 * S);
+    TEST_EQ(w.plan.n_start, 1);
+    TEST_EQ(w.plan.start[0].host, 1);
+    follow_destroy(&w.follow);
+
+    open_world(&w, &cfg, 2, (uint32_t[]){8, 8}, (uint32_t[]){3, 2});
+    decide(&w, 4, 5, T0 + 60 * S);
+    TEST_TRUE(has(w.plan.stop, w.plan.n_stop, 0, 3));
+    follow_stopped(w.follow, w.plan.stop[0], false, T0 + 60 * S);
+    decide(&w, 4, 5, T0 + 120 * S);
+    TEST_TRUE(has(w.plan.stop, w.plan.n_stop, 0, 2));
+    decide(&w, 4, 5, T0 + 360 * S);
+    TEST_TRUE(has(w.plan.stop, w.plan.n_stop, 0, 3));
+    struct follow_host hosts[] = {{"h0", 2}, {"h1", 8}}; /* now unit 3 is surplus, and stays */
+    TEST_TRUE(follow_set_hosts(w.follow, hosts, 2));
+    decide(&w, 2, 5, T0 + 120 * S);
+    TEST_EQ(w.plan.n_stop, 1);
+    TEST_TRUE(!has(w.plan.stop, 1, 0, 3));
+    follow_destroy(&w.follow);
+}
+
 static uint32_t in_state(const struct world *w, enum unit_state state) {
     uint32_t counts[UNIT_STATES];
     follow_count(w->follow, counts);
@@ -215,9 +318,9 @@ static void test_lists(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_how_many),
-        cmocka_unit_test(test_which),
-        cmocka_unit_test(test_surplus),
+        cmocka_unit_test(test_how_many), cmocka_unit_test(test_which),
+        cmocka_unit_test(test_surplus),  cmocka_unit_test(test_others),
+        cmocka_unit_test(test_unseen),   cmocka_unit_test(test_refused),
         cmocka_unit_test(test_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
