@@ -70,7 +70,7 @@ enum follow_hold { /* why less is done than could be wished for */
                    FOLLOW_BLIND,   /* no broker tells its wish */
                    FOLLOW_PARTIAL, /* not all of them: nothing is stopped */
                    FOLLOW_SHORT,   /* the hosts have no unit free */
-                   FOLLOW_UNSEEN, /* more units run than are wished for, and no broker sees enough of them */
+                   FOLLOW_UNSEEN,  /* units enough run, and brokers do not see enough of them */
 };
 
 struct follow_plan {
