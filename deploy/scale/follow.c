@@ -20,6 +20,7 @@ struct unit {
 struct host {
     struct follow_host is;
     bool silent;
+    uint32_t unheard; /* units that ran as it fell silent: others' until it is back */
     /* Of is.units, see count(): */
     uint32_t busy;  /* running */
     uint32_t taken; /* not to be started */
@@ -117,9 +118,16 @@ static void listed(const follow_t *self, struct unit *unit, enum unit_state stat
 
 void follow_listed(follow_t *self, uint32_t host, const enum unit_state *states, uint64_t now_us) {
     struct host *h = &self->hosts[host];
+    uint32_t unheard = 0;
+    for (uint32_t i = 0; i < FOLLOW_HOST_UNITS_MAX; i++) {
+        if (states)
+            listed(self, &h->units[i], states[i], now_us);
+        else
+            unheard += runs(h->units[i].state);
+    }
+    self->others += (int64_t)unheard - h->unheard;
+    h->unheard = unheard;
     h->silent = !states;
-    for (uint32_t i = 0; states && i < FOLLOW_HOST_UNITS_MAX; i++)
-        listed(self, &h->units[i], states[i], now_us);
 }
 
 /* ---- what there is */

@@ -193,6 +193,11 @@ static void test_others(void **state) {
     start_all(&w, T0 + 60 * S);
     decide(&w, 14, 12, T0 + 65 * S);
     TEST_EQ(w.plan.n_start, 0);
+    follow_listed(w.follow, 0, w.states[0], T0 + 70 * S); /* it is back: nobody else's any more */
+    decide(&w, 14, 12, T0 + 70 * S);
+    TEST_EQ(w.plan.n_start, 0);
+    decide(&w, 15, 14, T0 + 75 * S);
+    TEST_EQ(w.plan.n_start, 1);
     follow_destroy(&w.follow);
 
     open_world(&w, &cfg, 2, (uint32_t[]){8, 8}, (uint32_t[]){4, 4});
