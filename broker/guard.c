@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "wire/wait.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -232,7 +233,7 @@ static void *run(void *arg) {
                                   {NULL, self->wake_fd, ZMQ_POLLIN, 0}};
         uint64_t now = clock_us();
         long wait_ms = now < self->look_us ? (long)((self->look_us - now) / 1000 + 1) : 0;
-        if (zmq_poll(items, 2, wait_ms) < 0 && errno != EINTR)
+        if (wait_for(items, 2, wait_ms) < 0 && errno != EINTR)
             break;
         uint64_t count;
         if (items[1].revents && read(self->wake_fd, &count, sizeof count) < 0)

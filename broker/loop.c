@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/thread.h"
+#include "wire/wait.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -185,7 +186,7 @@ void loop_run(loop_t *self) {
             {NULL, self->cfg.signals_fd, ZMQ_POLLIN, 0},
         };
         int n = self->cfg.signals_fd >= 0 ? 5 : 4;
-        if (zmq_poll(items, n, poll_ms(self)) < 0 && errno != EINTR)
+        if (wait_for(items, n, poll_ms(self)) < 0 && errno != EINTR)
             break;
         self->now_us = clock_us();
         on_signals(self, n == 5 && items[4].revents);

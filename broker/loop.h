@@ -1,7 +1,7 @@
 /* loop.h - the broker's one thread: frames from and to libzmq, signals, time; core.h decides.
  *
  *     clients  ROUTER ─┐                      ┌─► core ─► ops ─┬─► ROUTER clients
- *     workers  ROUTER ─┼─ zmq_poll ─ one ─────┤                └─► ROUTER workers
+ *     workers  ROUTER ─┼─ wait_for ─ one ─────┤                └─► ROUTER workers
  *     monitors, signals┘            wake-up   └─► bodies[slot]
  *
  * Threads: loop_new(), loop_run() and loop_destroy() on one thread, with the signals of

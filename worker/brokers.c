@@ -240,7 +240,8 @@ static void drain_socket(struct brokers *self, uint32_t i) {
         struct header header;
         enum header_verdict verdict;
         zmq_msg_t body;
-        enum frame_result got = frame_recv_dealer(broker->socket, &header, &body, &verdict);
+        enum frame_result got =
+            frame_recv_dealer(broker->socket, &broker->in_a_row, &header, &body, &verdict);
         if (got == FRAME_NONE || got == FRAME_GONE)
             return;
         if (got == FRAME_BAD) {
@@ -389,17 +390,12 @@ bool brokers_gone(const struct brokers *self) {
 
 /* ---------------------------------------------------------------- life */
 
-/* The monitor is polled by its descriptor, which is edge-triggered: read_monitor() reads until
- * there is nothing. As a socket it would cost two system calls a wake-up, though it hardly ever
- * has news. */
 static bool open_monitor(struct brokers *self, uint32_t i) {
     struct broker *broker = &self->broker[i];
     char name[32];
-    size_t fd_bytes = sizeof broker->monitor_fd;
     snprintf(name, sizeof name, "inproc://broker-%u", i);
-    broker->monitor = monitor_open(self->context, broker->socket, name);
-    return broker->monitor &&
-           zmq_getsockopt(broker->monitor, ZMQ_FD, &broker->monitor_fd, &fd_bytes) == 0;
+    broker->monitor = monitor_open(self->context, broker->socket, name, &broker->monitor_fd);
+    return broker->monitor != NULL;
 }
 
 static enum status read_keys(struct brokers *self, struct frame_curve *out, struct err *err) {

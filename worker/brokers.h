@@ -31,6 +31,7 @@ struct broker {
     struct upstream upstream;
     void *socket, *monitor; /* monitor: tells when a connection is there, or no more */
     int monitor_fd;
+    uint32_t in_a_row; /* see frame_recv_dealer() */
     const char *endpoint;
     struct log_limit bad, news, keys; /* what it says wrong; that it comes and goes; handshakes */
     uint64_t beat_us;                 /* last HEARTBEAT */

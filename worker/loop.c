@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "wire/wait.h"
 
 #include <malloc.h>
 #include <poll.h>
@@ -392,7 +393,7 @@ enum loop_end loop_run(loop_t *self) {
         zmq_pollitem_t items[BROKERS_POLL + POLL_FIXED];
         uint32_t n = poll_set(self, items);
         bool has_cache = items[n - 1].socket == NULL && items[n - 1].fd == cache_fd(self->cache);
-        if (zmq_poll(items, (int)n, poll_ms(self)) < 0)
+        if (wait_for(items, (int)n, poll_ms(self)) < 0)
             continue; /* EINTR: signals come by descriptor, so at most a debugger */
         if (self->timer_fd >= 0) {
             uint64_t count;

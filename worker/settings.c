@@ -46,7 +46,7 @@ static const struct cfg_row rows[] = {
 
     CFG_HEADING("Computing"),
     ROW(U32, "threads", threads, "0", 0, LIMIT_THREADS, "N", "runner threads; 0: one per CPU"),
-    ROW(U32, "batch-tokens", batch_tokens, "512", 16, LIMIT_BATCH_TOKENS, "N",
+    ROW(U32, "batch-tokens", batch_tokens, "128", 16, LIMIT_BATCH_TOKENS, "N",
         "tokens of one batch; a longer text goes alone"),
     ROW(U32, "batch-wait-us", batch_wait_us, "0", 0, 1000000, "N",
         "microseconds that a batch which is not full waits for more texts"),

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/thread.h"
+#include "wire/wait.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +66,8 @@ static void watch(struct client *self, uint64_t now_us) {
     for (uint32_t i = 0; i < self->pool.n; i++) {
         enum conn_event event;
         const char *why = "";
-        while ((event = conn_event(&self->brokers[i].conn, &why)) != CONN_NOTHING)
+        struct client_broker *broker = &self->brokers[i];
+        while (broker->has_news && (event = conn_event(&broker->conn, &why)) != CONN_NOTHING)
             if (event == CONN_DENIED)
                 pool_denied(&self->pool, i, why, now_us);
             else
@@ -146,7 +148,8 @@ static void cancel_call(struct client *self, ember_call_t *call) {
 /* Moves everything in; false when the client is to stop. */
 static bool take_inbox(struct client *self) {
     uint64_t count;
-    (void)!read(self->wake_fd, &count, sizeof count);
+    if (self->woken)
+        (void)!read(self->wake_fd, &count, sizeof count);
     struct queue starting, cancelling;
     queue_init(&starting);
     queue_init(&cancelling);
@@ -224,17 +227,25 @@ static void end_all(struct client *self) {
 
 static void wait_for_events(struct client *self, uint64_t now_us) {
     zmq_pollitem_t items[1 + 2 * POOL_MAX] = {{.fd = self->wake_fd, .events = ZMQ_POLLIN}};
+    bool *is_ready[1 + 2 * POOL_MAX] = {&self->woken};
     int n = 1;
     for (uint32_t i = 0; i < self->pool.n; i++) {
-        const struct conn *conn = &self->brokers[i].conn;
+        struct client_broker *broker = &self->brokers[i];
         bool stuck = self->stuck & 1u << i && self->again_us <= now_us;
-        if (conn->socket)
-            items[n++] = (zmq_pollitem_t){
-                .socket = conn->socket, .events = (short)(ZMQ_POLLIN | (stuck ? ZMQ_POLLOUT : 0))};
-        if (conn->monitor)
-            items[n++] = (zmq_pollitem_t){.socket = conn->monitor, .events = ZMQ_POLLIN};
+        broker->is_readable = broker->has_news = false;
+        is_ready[n] = &broker->is_readable;
+        if (broker->conn.socket)
+            items[n++] =
+                (zmq_pollitem_t){.socket = broker->conn.socket,
+                                 .events = (short)(ZMQ_POLLIN | (stuck ? ZMQ_POLLOUT : 0))};
+        is_ready[n] = &broker->has_news;
+        if (broker->conn.monitor)
+            items[n++] = (zmq_pollitem_t){.fd = broker->conn.monitor_fd, .events = ZMQ_POLLIN};
     }
-    zmq_poll(items, n, sleep_ms(self, now_us));
+    if (wait_for(items, n, sleep_ms(self, now_us)) < 0)
+        return; /* EINTR: flags of before, at most */
+    for (int i = 0; i < n; i++)
+        *is_ready[i] = items[i].revents != 0;
 }
 
 static void *run(void *arg) {
@@ -243,7 +254,8 @@ static void *run(void *arg) {
         uint64_t now_us = clock_us();
         watch(self, now_us);
         for (uint32_t i = 0; i < self->pool.n; i++)
-            client_receive(self, i, now_us);
+            if (self->brokers[i].is_readable)
+                client_receive(self, i, now_us);
         expire(self, now_us);
         do
             client_follow_pool(self, now_us);

@@ -14,7 +14,8 @@ enum { AGAIN_US = 5 * 1000 };
 
 struct client_broker { /* what one of pool.brokers[] has of ours */
     struct conn conn;
-    struct services services; /* those of the client, numbered by this broker */
+    bool is_readable, has_news; /* its socket, its monitor: maybe */
+    struct services services;   /* those of the client, numbered by this broker */
 };
 
 struct client {
@@ -25,6 +26,7 @@ struct client {
     atomic_uint n_calls;
     pthread_t thread;
     int wake_fd;
+    bool woken; /* the loop's: wake_fd is readable */
 
     pthread_mutex_t lock; /* guards the inbox */
     struct queue starting, cancelling;

@@ -15,7 +15,7 @@ enum { FLUSH_MS = 50 };
 static void watch(struct conn *self, void *context, uint64_t number) {
     char name[64];
     snprintf(name, sizeof name, "inproc://ember-monitor-%llu", (unsigned long long)number);
-    self->monitor = monitor_open(context, self->socket, name);
+    self->monitor = monitor_open(context, self->socket, name, &self->monitor_fd);
 }
 
 enum status conn_open(struct conn *self, void *context, const char *endpoint, int in_flight,

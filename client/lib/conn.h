@@ -12,6 +12,8 @@
 
 struct conn {
     void *socket, *monitor; /* NULL: none */
+    int monitor_fd;         /* readable: conn_event() until there is nothing */
+    uint32_t in_a_row;      /* see frame_recv_dealer() */
     bool has_keys, up;      /* up: a handshake succeeded */
     bool redialling;        /* the last handshake ended without a word */
     uint32_t hung_up;       /* handshakes that ended without a word, in a row */

@@ -219,7 +219,8 @@ void client_receive(struct client *self, uint32_t at, uint64_t now_us) {
         struct header header;
         zmq_msg_t body;
         enum header_verdict verdict;
-        enum frame_result got = frame_recv_dealer(conn->socket, &header, &body, &verdict);
+        enum frame_result got =
+            frame_recv_dealer(conn->socket, &conn->in_a_row, &header, &body, &verdict);
         if (got == FRAME_BAD)
             continue;
         if (got != FRAME_OK)

@@ -61,8 +61,10 @@ void *frame_socket(void *context, enum frame_role role, int in_flight,
  * sound). Otherwise nothing is written. */
 enum frame_result frame_recv_router(void *socket, struct frame_peer *from, struct header *header,
                                     zmq_msg_t *body, enum header_verdict *verdict);
-enum frame_result frame_recv_dealer(void *socket, struct header *header, zmq_msg_t *body,
-                                    enum header_verdict *verdict);
+/* `in_a_row`: how many receives of this socket found something since one found nothing. Kept by the
+ * caller as long as the socket, 0 at first. */
+enum frame_result frame_recv_dealer(void *socket, uint32_t *in_a_row, struct header *header,
+                                    zmq_msg_t *body, enum header_verdict *verdict);
 
 /* The User-Id that the ZAP handler gave the connection this body came from; NULL without CURVE.
  * Borrowed from the body. To be asked of header or body: the frame with a routing id has lost it in

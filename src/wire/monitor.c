@@ -30,7 +30,8 @@ static bool take(void *monitor, uint16_t *event, uint32_t *value) {
     return true;
 }
 
-void *monitor_open(void *context, void *socket, const char *name) {
+void *monitor_open(void *context, void *socket, const char *name, int *fd) {
+    size_t fd_bytes = sizeof *fd;
     int zero = 0;
     int events = ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_DISCONNECTED |
                  ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
@@ -39,7 +40,7 @@ void *monitor_open(void *context, void *socket, const char *name) {
         return NULL;
     void *monitor = zmq_socket(context, ZMQ_PAIR);
     if (monitor && zmq_setsockopt(monitor, ZMQ_LINGER, &zero, sizeof zero) == 0 &&
-        zmq_connect(monitor, name) == 0) {
+        zmq_connect(monitor, name) == 0 && zmq_getsockopt(monitor, ZMQ_FD, fd, &fd_bytes) == 0) {
         uint16_t event;
         uint32_t value;
         take(monitor, &event, &value); /* until it was found empty once, its descriptor is mute */

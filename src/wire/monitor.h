@@ -28,9 +28,11 @@ enum monitor_event {
 };
 
 /* A monitor of `socket`, which does not dial yet, under a name that no other has
- * ("inproc://..."), a ZMQ_PAIR to be polled and closed by the caller, after
- * zmq_socket_monitor(socket, NULL, 0); NULL with errno. */
-void *monitor_open(void *context, void *socket, const char *name);
+ * ("inproc://..."), a ZMQ_PAIR to be closed by the caller, after zmq_socket_monitor(socket, NULL,
+ * 0); NULL with errno. *fd is to be polled, not the PAIR, which would cost system calls at each
+ * wake-up though it hardly ever has news. It is edge-triggered: when it is readable, take events
+ * until there is none. */
+void *monitor_open(void *context, void *socket, const char *name, int *fd);
 
 /* The next event, MONITOR_NOTHING when none is waiting. `keys`: the socket has any. */
 enum monitor_event monitor_next(void *monitor, bool keys);

@@ -31,6 +31,7 @@ enum {
 
 struct peer {
     void *socket;
+    uint32_t in_a_row; /* see frame_recv_dealer() */
     bool worker, open;
     uint64_t epoch, beat_us, next_id;
     uint16_t service;
@@ -163,7 +164,7 @@ static void turn(void) {
         struct peer *p = &b.peers[i];
         if (!items[i].revents)
             continue;
-        while (frame_recv_dealer(p->socket, &header, &body, &verdict) == FRAME_OK) {
+        while (frame_recv_dealer(p->socket, &p->in_a_row, &header, &body, &verdict) == FRAME_OK) {
             if (p->worker)
                 on_worker(p, &header);
             else

@@ -39,6 +39,7 @@ static void pause_ms(uint32_t ms) {
 
 struct peer {
     void *socket;
+    uint32_t in_a_row; /* see frame_recv_dealer() */
     uint64_t epoch;
     uint16_t service;
     struct header header; /* of the last message heard */
@@ -89,8 +90,8 @@ static bool peer_hear(struct peer *self, uint32_t ms) {
         enum header_verdict verdict;
         if (self->has_msg)
             zmq_msg_close(&self->msg);
-        self->has_msg =
-            frame_recv_dealer(self->socket, &self->header, &self->msg, &verdict) == FRAME_OK;
+        self->has_msg = frame_recv_dealer(self->socket, &self->in_a_row, &self->header, &self->msg,
+                                          &verdict) == FRAME_OK;
         if (self->has_msg && self->header.type != WIRE_PING) {
             self->body = frame_view(&self->msg);
             return true;

@@ -171,7 +171,7 @@ static void test_memory_short(void **state) {
     rig_start_broker(&rig, 0);
     rig_start_worker(&rig, 0);
     TEST_TRUE(proc_wait_log(&rig.worker[0], "event=memory-short", WAIT_MS * PROC_SLOW));
-    TEST_TRUE(proc_wait_log(&rig.worker[0], "batch_tokens=256 was=512", WAIT_MS));
+    TEST_TRUE(proc_wait_log(&rig.worker[0], "batch_tokens=64 was=128", WAIT_MS));
     TEST_TRUE(proc_wait_log(&rig.worker[0], "batch_tokens=32 was=64", WAIT_MS));
     ask_once();
 }

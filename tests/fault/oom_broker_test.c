@@ -272,6 +272,7 @@ static void answer(struct hand *self, const struct header *dispatch) {
 static void *play(void *arg) {
     struct hand *self = arg;
     uint64_t ready_us = 0, epoch = 0;
+    uint32_t in_a_row = 0;
     while (!self->stopping) {
         uint64_t now_us = clock_us();
         if (!self->taken && now_us >= ready_us) {
@@ -283,7 +284,7 @@ static void *play(void *arg) {
         struct header header;
         zmq_msg_t body;
         enum header_verdict verdict;
-        while (frame_recv_dealer(self->socket, &header, &body, &verdict) == FRAME_OK) {
+        while (frame_recv_dealer(self->socket, &in_a_row, &header, &body, &verdict) == FRAME_OK) {
             zmq_msg_close(&body);
             if (header.type == WIRE_READY_OK && header.status == STATUS_OK) {
                 self->taken = 1;

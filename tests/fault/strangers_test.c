@@ -208,7 +208,7 @@ static void liar(struct rig *rig) {
     TEST_TRUE(socket && zmq_connect(socket, rig->workers[0]) == 0);
     TEST_EQ(session_ready_encode(&ready, &out), STATUS_OK);
     uint64_t end_us = clock_us() + matrix_ms(1500, 10000) * 1000ull, said_us = 0, epoch = 0;
-    uint32_t lies = 0;
+    uint32_t lies = 0, in_a_row = 0;
     while (clock_us() < end_us) {
         struct header header;
         enum header_verdict verdict;
@@ -220,7 +220,7 @@ static void liar(struct rig *rig) {
             said_us = clock_us();
             pause_ms(epoch ? 0 : 50);
         }
-        if (frame_recv_dealer(socket, &header, &body, &verdict) != FRAME_OK) {
+        if (frame_recv_dealer(socket, &in_a_row, &header, &body, &verdict) != FRAME_OK) {
             pause_ms(1);
             continue;
         }

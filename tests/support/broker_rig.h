@@ -79,6 +79,7 @@ static inline void broker_stop(struct broker *b) {
 
 struct peer {
     void *socket;
+    uint32_t in_a_row; /* see frame_recv_dealer() */
     uint64_t epoch;
     uint16_t service;
     struct header header; /* of the last message received */
@@ -114,7 +115,8 @@ static inline bool hear(struct peer *p, int ms) {
     for (;;) {
         zmq_msg_t body;
         enum header_verdict verdict;
-        enum frame_result result = frame_recv_dealer(p->socket, &p->header, &body, &verdict);
+        enum frame_result result =
+            frame_recv_dealer(p->socket, &p->in_a_row, &p->header, &body, &verdict);
         if (result == FRAME_NONE) {
             if (clock_us() >= until)
                 return false;

@@ -169,6 +169,7 @@ static inline int run_tool(const char *const *argv) {
 
 struct peer {
     void *socket;
+    uint32_t in_a_row; /* see frame_recv_dealer() */
     uint64_t epoch;
     uint16_t service;
     struct header header; /* of the last message heard */
@@ -210,7 +211,8 @@ static inline bool peer_hear(struct peer *self, uint8_t type, struct view *body,
     for (uint64_t end_us = clock_us() + ms * 1000ull; clock_us() < end_us;) {
         zmq_msg_t msg;
         enum header_verdict verdict;
-        if (frame_recv_dealer(self->socket, &self->header, &msg, &verdict) != FRAME_OK) {
+        if (frame_recv_dealer(self->socket, &self->in_a_row, &self->header, &msg, &verdict) !=
+            FRAME_OK) {
             usleep(1000);
             continue;
         }

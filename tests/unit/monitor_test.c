@@ -52,8 +52,9 @@ static enum monitor_event first_event(const char *at, const struct frame_curve *
     char name[32];
     snprintf(name, sizeof name, "inproc://test-%d", number);
     void *dealer = frame_socket(context, FRAME_CLIENT, 10, curve, &err);
-    void *monitor = monitor_open(context, dealer, name);
-    TEST_TRUE(dealer && monitor);
+    int fd = -1;
+    void *monitor = monitor_open(context, dealer, name, &fd);
+    TEST_TRUE(dealer && monitor && fd >= 0);
     TEST_EQ(monitor_next(monitor, curve != NULL), MONITOR_NOTHING);
     TEST_EQ(zmq_connect(dealer, at), 0);
     enum monitor_event event = MONITOR_NOTHING;
