@@ -20,7 +20,6 @@ struct unit {
 struct host {
     struct follow_host is;
     bool silent;
-    uint32_t unheard; /* units that ran as it fell silent: others' until it is back */
     /* Of is.units, see count(): */
     uint32_t busy;  /* running */
     uint32_t taken; /* not to be started */
@@ -118,24 +117,24 @@ static void listed(const follow_t *self, struct unit *unit, enum unit_state stat
 
 void follow_listed(follow_t *self, uint32_t host, const enum unit_state *states, uint64_t now_us) {
     struct host *h = &self->hosts[host];
-    uint32_t unheard = 0;
-    for (uint32_t i = 0; i < FOLLOW_HOST_UNITS_MAX; i++) {
-        if (states)
-            listed(self, &h->units[i], states[i], now_us);
-        else
-            unheard += runs(h->units[i].state);
+    uint32_t gone = 0; /* while it was silent: they served nobody, if that was noticed */
+    for (uint32_t i = 0; states && i < FOLLOW_HOST_UNITS_MAX; i++) {
+        bool ran = runs(h->units[i].state);
+        listed(self, &h->units[i], states[i], now_us);
+        gone += h->silent && ran && !runs(h->units[i].state);
     }
-    self->others += (int64_t)unheard - h->unheard;
-    h->unheard = unheard;
+    if (self->others < 0)
+        self->others = self->others + gone > 0 ? 0 : self->others + gone;
     h->silent = !states;
 }
 
 /* ---- what there is */
 
 struct census {
-    uint32_t running; /* units that run, surplus included */
-    uint32_t young;   /* of them: too lately started to be missed */
-    uint32_t surplus; /* of them: beyond what their host may run */
+    uint32_t running;  /* units that run, surplus included */
+    uint32_t surplus;  /* of them: beyond what their host may run */
+    uint32_t believed; /* they, and those that ran when their host fell silent */
+    uint32_t young;    /* of those: too lately started to be missed */
 };
 
 static bool is_free(const follow_t *self, const struct unit *unit, uint64_t now_us) {
@@ -148,25 +147,31 @@ static bool is_loose(const follow_t *self, const struct unit *unit, uint64_t now
            (!unit->refused_us || now_us - unit->refused_us >= self->cfg.retry_us);
 }
 
+static void count_unit(const follow_t *self, struct host *h, uint32_t k, uint64_t now_us,
+                       struct census *all) {
+    const struct unit *unit = &h->units[k];
+    bool inside = k < h->is.units;
+    bool is_taken = inside && !is_free(self, unit, now_us);
+    h->taken += is_taken;
+    h->ill |= is_taken && unit->state == UNIT_FAILED;
+    h->loose += inside && is_loose(self, unit, now_us);
+    h->busy += inside && runs(unit->state);
+    all->running += runs(unit->state);
+    all->surplus += !inside && runs(unit->state);
+}
+
 static struct census count(follow_t *self, uint64_t now_us) {
     struct census all = {0};
     for (uint32_t i = 0; i < self->n_hosts; i++) {
         struct host *h = &self->hosts[i];
         h->busy = h->taken = h->loose = 0;
         h->ill = false;
-        for (uint32_t k = 0; !h->silent && k < FOLLOW_HOST_UNITS_MAX; k++) {
+        for (uint32_t k = 0; k < FOLLOW_HOST_UNITS_MAX; k++) {
             const struct unit *unit = &h->units[k];
-            bool inside = k < h->is.units;
-            bool is_taken = inside && !is_free(self, unit, now_us);
-            h->taken += is_taken;
-            h->ill |= is_taken && unit->state == UNIT_FAILED;
-            h->loose += inside && is_loose(self, unit, now_us);
-            if (!runs(unit->state))
-                continue;
-            h->busy += inside;
-            all.running++;
-            all.surplus += !inside;
-            all.young += now_us - unit->since_us < self->cfg.start_us;
+            if (!h->silent)
+                count_unit(self, h, k, now_us, &all);
+            all.believed += runs(unit->state);
+            all.young += runs(unit->state) && now_us - unit->since_us < self->cfg.start_us;
         }
     }
     return all;
@@ -176,10 +181,10 @@ static uint32_t min_of(uint32_t a, uint32_t b) {
     return a < b ? a : b;
 }
 
-/* Units that may still come. What is seen beyond the units that run is others' at any time; how
+/* Units that may still come. What is seen beyond those believed to run is others' at any time; how
  * many there are in all, or how many units serve nobody, shows while none is young. */
 static uint32_t coming(follow_t *self, const struct census *all, uint32_t seen) {
-    int64_t beyond = (int64_t)seen - all->running;
+    int64_t beyond = (int64_t)seen - all->believed;
     if (!all->young || beyond > self->others)
         self->others = beyond;
     int64_t missing = self->others - beyond;

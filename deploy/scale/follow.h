@@ -9,11 +9,13 @@
  *
  *     have   = seen + coming
  *     coming = units that run + others - seen, at least 0 and at most the young ones
- *     others = seen - units that run, while none is young: workers of hosts that do not answer, or
- *              that somebody else started; below 0: units that serve nobody
+ *     others = seen - units that run, while none is young: workers that somebody else started;
+ *              below 0: units that serve nobody
  *
  * so that a unit that runs and is not seen counts for start_us and no longer, and another is
- * started. All units together are at most twice what is wished for, whoever sees them.
+ * started. Units of a host that does not answer run as when it last did: if they are gone, that
+ * shows at once in what is seen, or start_us after the last start. All units together are at most
+ * twice what is wished for, whoever sees them.
  *
  * Up at once, spread over hosts by the share of their units in use; a host with a unit that failed
  * is taken last. Down by a quarter of what there

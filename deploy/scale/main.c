@@ -88,11 +88,16 @@ static enum status check(const struct settings *s, struct err *err) {
     if (s->min > s->max)
         return err_set(err, STATUS_INVALID_ARGUMENT, "min: %u is more than max, %u", s->min,
                        s->max);
-    for (uint32_t i = 0; i < s->brokers.n; i++) /* two in one would be one wish */
-        if (strchr(s->brokers.item[i], ','))
+    for (uint32_t i = 0; i < s->brokers.n; i++) {
+        if (strchr(s->brokers.item[i], ',')) /* two in one would be one wish */
             return err_set(err, STATUS_INVALID_ARGUMENT,
                            "broker: '%s' names several; give --broker for each",
                            s->brokers.item[i]);
+        for (uint32_t k = 0; k < i; k++) /* one twice would be two */
+            if (strcmp(s->brokers.item[i], s->brokers.item[k]) == 0)
+                return err_set(err, STATUS_INVALID_ARGUMENT, "broker: '%s' is there twice",
+                               s->brokers.item[i]);
+    }
     if (!s->key[0] != !s->server_key[0])
         return err_set(err, STATUS_INVALID_ARGUMENT, "key and server-key go together");
     if (strlen(s->systemctl) >= UNITS_WORD_BYTES)

@@ -230,7 +230,7 @@ static void act(scaler_t *self) {
 static const char *hold_name(enum follow_hold hold) {
     static const char *const names[] = {
         "", "no broker tells its wish", "a broker does not tell its wish: nothing is stopped",
-        "no unit is free", "twice as many units run, and no broker sees enough"};
+        "no unit is free", "twice the wish or --max run, and no broker sees enough"};
     return names[hold];
 }
 

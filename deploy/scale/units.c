@@ -36,14 +36,20 @@ static bool is_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/* What ssh(1) takes, user and port included, and nothing that could be an option. */
+/* What ssh(1) takes, user and port included, and nothing that could be an option: letters and
+ * marks, a user, a name and a port that have each a letter next to their mark. */
 static bool is_host(struct view word) {
     if (!word.bytes || word.bytes > FOLLOW_HOST_BYTES || word.data[0] == '-')
         return false;
-    for (size_t i = 0; i < word.bytes; i++)
-        if (!is_letter(word.data[i]) && !strchr("._-@:", word.data[i]))
+    for (size_t i = 0; i < word.bytes; i++) {
+        char c = word.data[i];
+        bool between = i > 0 && i + 1 < word.bytes && is_letter(word.data[i - 1]) &&
+                       is_letter(word.data[i + 1]);
+        bool mark = c == '@' || c == ':';
+        if (!is_letter(c) && !(mark ? between : c == '.' || c == '_' || c == '-'))
             return false;
-    return memchr(word.data, '\0', word.bytes) == NULL;
+    }
+    return true;
 }
 
 static bool read_number(struct view word, uint32_t max, uint32_t *out) {

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 
+#include <limits.h>
 #include <poll.h>
 
 static short to_poll(short events) {
@@ -39,7 +40,7 @@ int wait_for(zmq_pollitem_t *items, int n, long timeout_ms) {
         if (items[i].revents)
             timeout_ms = 0;
     }
-    if (poll(fds, (nfds_t)n, (int)timeout_ms) < 0)
+    if (poll(fds, (nfds_t)n, timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms) < 0)
         return -1;
     int ready = 0;
     for (int i = 0; i < n; i++) {

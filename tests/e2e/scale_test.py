@@ -182,9 +182,9 @@ class Fleet:
     def check_words(self):
         """What it says of wrong settings, and what it would do and does not."""
         def look(code, says, *words):
-            given = {"--broker": self.ends[0], "--hosts": f"{self.dir}/hosts", **dict(zip(words[::2], words[1::2]))}
+            given = [w for pair in (("--broker", self.ends[0]), ("--hosts", f"{self.dir}/hosts")) if pair[0] not in words for w in pair]
             ran = subprocess.run([f"{self.build}/deploy/scale/ember-scale", "--systemctl", f"{self.dir}/systemctl",
-                                  "--once", "--dry-run", *(w for pair in given.items() for w in pair)],
+                                  "--once", "--dry-run", *given, *words],
                                  capture_output=True, text=True, check=False)
             if ran.returncode != code or says not in ran.stderr:
                 self.fail(f"{words}: exit {ran.returncode}, want {code} and '{says}': {ran.stderr}")
@@ -197,6 +197,7 @@ class Fleet:
         look(2, "go together", "--key", "x")
         look(2, "is no endpoint", "--broker", "x")
         look(2, "names several", "--broker", "ipc:///a,ipc:///b")
+        look(2, "is there twice", "--broker", "ipc:///a", "--broker", "ipc:///a")
         look(1, "no broker tells its wish", "--broker", "ipc:///nowhere/b")
         look(0, "event=would-start host=b unit=5", "--min", "11")
 

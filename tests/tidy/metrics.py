@@ -30,7 +30,7 @@ def read(path):
 
 def in_sources():
     names = set()
-    for folder in ("broker", "worker", "src"):
+    for folder in ("broker", "worker", "src", "deploy/scale"):
         for path in glob.glob(os.path.join(SOURCE, folder, "**", "*.[ch]"), recursive=True):
             names |= set(re.findall(r'"((?:ember|process)_[a-z0-9_]+)"', open(path, encoding="utf-8").read()))
     return names

@@ -193,11 +193,22 @@ static void test_others(void **state) {
     start_all(&w, T0 + 60 * S);
     decide(&w, 14, 12, T0 + 65 * S);
     TEST_EQ(w.plan.n_start, 0);
-    follow_listed(w.follow, 0, w.states[0], T0 + 70 * S); /* it is back: nobody else's any more */
+    follow_listed(w.follow, 0, w.states[0], T0 + 70 * S); /* it is back: nothing is held back */
     decide(&w, 14, 12, T0 + 70 * S);
     TEST_EQ(w.plan.n_start, 0);
     decide(&w, 15, 14, T0 + 75 * S);
     TEST_EQ(w.plan.n_start, 1);
+    follow_destroy(&w.follow);
+
+    open_world(&w, &cfg, 2, (uint32_t[]){8, 8}, (uint32_t[]){4, 4});
+    follow_listed(w.follow, 0, NULL, T0 + 60 * S); /* it died, is replaced, and comes back empty */
+    decide(&w, 8, 4, T0 + 60 * S);
+    TEST_EQ(w.plan.n_start, 4);
+    start_all(&w, T0 + 60 * S);
+    memset(w.states[0], 0, sizeof w.states[0]); /* UNIT_OFF */
+    follow_listed(w.follow, 0, w.states[0], T0 + 70 * S);
+    decide(&w, 8, 4, T0 + 70 * S);
+    TEST_EQ(w.plan.n_start, 0);
     follow_destroy(&w.follow);
 
     open_world(&w, &cfg, 2, (uint32_t[]){8, 8}, (uint32_t[]){4, 4});

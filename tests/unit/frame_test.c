@@ -135,6 +135,53 @@ static void test_not_ours(void **state) { /* each is dropped whole; the next goo
     pair_close(&pair);
 }
 
+static enum frame_result take(struct pair *self) {
+    struct header header;
+    zmq_msg_t body;
+    enum header_verdict verdict;
+    enum frame_result got =
+        frame_recv_dealer(self->dealer, &self->in_a_row, &header, &body, &verdict);
+    if (got == FRAME_OK)
+        zmq_msg_close(&body);
+    return got;
+}
+
+/* Receives in a row are counted from the last that found nothing; a message of any number of frames
+ * makes the count useless. */
+static void test_in_a_row(void **state) {
+    (void)state;
+    struct pair pair;
+    pair_open(&pair);
+    struct header header = {.type = WIRE_PING, .id = 1};
+    send_when_connected(&pair, &header, "");
+    struct frame_peer peer;
+    zmq_msg_t body;
+    enum header_verdict verdict;
+    assert_true(readable(pair.router));
+    TEST_EQ(frame_recv_router(pair.router, &peer, &header, &body, &verdict), FRAME_OK);
+    zmq_msg_close(&body);
+    TEST_EQ(take(&pair), FRAME_NONE);
+    for (int i = 0; i < 90; i++)
+        TEST_EQ(frame_send_router(pair.router, &peer, &header, NULL), FRAME_OK);
+    for (uint32_t i = 0; i < 90;) {
+        assert_true(readable(pair.dealer));
+        uint32_t before = pair.in_a_row;
+        enum frame_result got = take(&pair);
+        i += got == FRAME_OK;
+        TEST_EQ(pair.in_a_row, got == FRAME_OK ? before + 1 : 0);
+    }
+    TEST_EQ(take(&pair), FRAME_NONE);
+    TEST_EQ(pair.in_a_row, 0);
+    zmq_send(pair.router, peer.id, sizeof peer.id, ZMQ_SNDMORE);
+    zmq_send(pair.router, "garbage", 7, 0);
+    assert_true(readable(pair.dealer));
+    TEST_EQ(take(&pair), FRAME_BAD);
+    TEST_TRUE(pair.in_a_row >= 48);
+    TEST_EQ(take(&pair), FRAME_NONE);
+    TEST_EQ(pair.in_a_row, 0);
+    pair_close(&pair);
+}
+
 static void test_chosen_identity(void **state) { /* a peer that names itself is not served */
     (void)state;
     struct pair pair;
@@ -160,9 +207,8 @@ static void test_chosen_identity(void **state) { /* a peer that names itself is 
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back),
-        cmocka_unit_test(test_unknown_peer),
-        cmocka_unit_test(test_not_ours),
+        cmocka_unit_test(test_there_and_back),  cmocka_unit_test(test_unknown_peer),
+        cmocka_unit_test(test_not_ours),        cmocka_unit_test(test_in_a_row),
         cmocka_unit_test(test_chosen_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

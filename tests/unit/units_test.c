@@ -39,6 +39,11 @@ static void test_hosts(void **state) {
         {"a 1\na 2\n", "line 2: 'a' is there twice"},
         {"-oProxyCommand=x 1\n", "is no host"},
         {"a;b 1\n", "is no host"},
+        {"@a 1\n", "is no host"},
+        {"a@ 1\n", "is no host"},
+        {"a@-oX 1\n", "is no host"},
+        {":22 1\n", "is no host"},
+        {"a: 1\n", "is no host"},
         {"\xe4\xbd\xa0 1\n", "is no host"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

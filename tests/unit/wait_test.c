@@ -2,7 +2,6 @@
  * before. */
 #include "support/test.h"
 
-#include "base/clock.h"
 #include "wire/wait.h"
 
 #include <errno.h>
