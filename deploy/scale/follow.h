@@ -18,10 +18,10 @@
  * twice what is wished for, whoever sees them.
  *
  * Up at once, spread over hosts by the share of their units in use; a host with a unit that failed
- * is taken last. Down by a quarter of what there
- * is at most, cool_us after the last change, only while every broker tells its wish and nothing is
- * starting; the brokers' wish is the highest of their window already (broker/scale.h). Units beyond
- * a host's number (it was made smaller, or 0 to empty it) are replaced first and stopped then.
+ * is taken last. Down by a quarter of what there is at most, cool_us after the last change, only
+ * while every broker tells its wish and nothing is starting; the brokers' wish is the highest of
+ * their window already (broker/scale.h). Units beyond a host's number (it was made smaller, or 0 to
+ * empty it) are replaced first and stopped then.
  *
  * Threads: owner only. Memory: as follow_new() says; decisions allocate nothing. No clock, no
  * processes: both are arguments. */

@@ -1,4 +1,4 @@
-/* wait.h - sleep until something may be there: zmq_poll() with a third of its system calls.
+/* wait.h - sleep until something may be there: zmq_poll() with half of its system calls.
  *
  * zmq_poll() asks for the events of each socket, and for all descriptors, twice a turn: before it
  * sleeps and behind it. The descriptor of a socket (ZMQ_FD) tells of all that comes after the
