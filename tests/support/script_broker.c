@@ -302,11 +302,16 @@ static void handle(struct script *self, const struct frame_peer *from, const str
     }
 }
 
+/* Whoever has the answer that follows it has heard it: one connection keeps the order. */
 static void say_goaway(struct script *self, struct wire_out *out) {
-    self->goaway = 0;
     session_goaway_encode(view_of("told to go"), out);
     struct header header = {.type = WIRE_GOAWAY, .epoch = self->session};
     send_body(self, &self->last_peer, &header, out);
+    if (self->n_held > 0) {
+        answer_as_told(self, &self->held[0], out);
+        memmove(self->held, self->held + 1, --self->n_held * sizeof self->held[0]);
+    }
+    self->goaway = 0;
 }
 
 static void *run(void *arg) {

@@ -51,7 +51,7 @@ struct script {
     atomic_int refuse_item; /* only the request that holds the text "100", at this item */
     atomic_int hold;        /* so many answers are kept, then sent in reverse */
     atomic_int forget;      /* the next frame but HELLO meets WHO_ARE_YOU */
-    atomic_int goaway;      /* said once, now */
+    atomic_int goaway;      /* said once, now; the answer held longest follows it */
     atomic_int garbage;     /* OK replies with a broken body */
     atomic_int other_model; /* every second answer is of another model */
     atomic_int hello_left;  /* HELLOs that are refused */
