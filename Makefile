@@ -1,7 +1,7 @@
 # The front door; each target is one line over a CMake preset. `make help` lists them.
 PRESET ?= dev
 
-all: ## build everything (PRESET=dev|release|clang|asan|tsan)
+all: ## build everything (PRESET=dev|release|asan|tsan)
 	cmake --preset $(PRESET) && cmake --build --preset $(PRESET)
 
 test: all ## build and run every test

@@ -57,7 +57,7 @@ struct core_slow {
     enum status status;
     uint32_t attempts;
     uint64_t execution; /* the last one, as its worker was told; 0: it shared one, or had none */
-    uint32_t worker;    /* of that execution; it may be gone */
+    uint32_t worker;    /* of it, maybe gone; CORE_NONE: another has its place, or there was none */
     uint64_t waited_us; /* until it was sent for the first time, or its end */
     uint64_t total_us;
 };

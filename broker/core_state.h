@@ -73,7 +73,8 @@ struct ticket {
     uint64_t deadline_us, admitted_us;
     uint64_t sent_us;           /* for the first time; 0: not yet */
     uint64_t execution;         /* number of the last run; 0: none */
-    uint32_t worker;            /* of it */
+    uint64_t uuid;              /* of its worker */
+    uint32_t worker;            /* whose place this is, or was */
     uint32_t runs[TICKET_RUNS]; /* live ones, CORE_NONE: none there */
     uint32_t client;
     uint32_t account, flow; /* the client's account; waiting: its flow, see line.h */

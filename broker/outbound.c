@@ -173,7 +173,7 @@ static void op_slow(void *arg, const struct core_slow *slow) {
              slow->client, (unsigned long long)slow->session, (unsigned long long)slow->id,
              service->model[0] ? service->model : "-", wire_task_name(service->task),
              wire_lane_name(slow->lane), status_name(slow->status), slow->attempts,
-             slow->execution ? fleet->workers[slow->worker].name : "-",
+             slow->worker == CORE_NONE ? "-" : fleet->workers[slow->worker].name,
              (unsigned long long)slow->execution, (double)slow->waited_us / 1e3,
              (double)(slow->total_us - slow->waited_us) / 1e3, (double)slow->total_us / 1e3, held);
 }

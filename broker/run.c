@@ -56,6 +56,7 @@ static void place(core_t *self, struct ticket *t, struct run *run, uint64_t now_
     run->sent_us = now_us;
     t->execution = number_of(self, run);
     t->worker = run->worker;
+    t->uuid = w->uuid;
     queue_push(&w->in_flight, &run->place);
     w->dispatched++;
     load->cost += run->cost;

@@ -62,6 +62,7 @@ void tally_slow(core_t *self, const struct ticket *t, enum status status, uint64
     self->stats.slow++;
     if (!self->ops.slow)
         return;
+    bool there = t->execution && self->fleet.workers[t->worker].uuid == t->uuid;
     struct core_slow slow = {.client = t->client,
                              .session = self->clients[t->client].session,
                              .id = t->id,
@@ -70,7 +71,7 @@ void tally_slow(core_t *self, const struct ticket *t, enum status status, uint64
                              .status = status,
                              .attempts = t->attempts,
                              .execution = t->execution,
-                             .worker = t->worker,
+                             .worker = there ? t->worker : CORE_NONE,
                              .waited_us = t->sent_us ? t->sent_us - t->admitted_us : total_us,
                              .total_us = total_us};
     self->ops.slow(self->ops.arg, &slow);

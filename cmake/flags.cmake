@@ -15,6 +15,7 @@ endif()
 if(EMBER_SANITIZE)
     target_compile_options(ember_flags INTERFACE -fsanitize=${EMBER_SANITIZE} -fno-sanitize-recover=all)
     target_link_options(ember_flags INTERFACE -fsanitize=${EMBER_SANITIZE})
+    target_compile_definitions(ember_flags INTERFACE EMBER_SANITIZED) # compilers do not agree on a macro
 elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     # Level 3 also checks objects whose size is known when the program runs; older compilers have 2.
     if((CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_C_COMPILER_VERSION VERSION_GREATER_EQUAL 12) OR

@@ -1,7 +1,7 @@
 # ember_test(kind module libs...)   tests/<kind>/<module>_test.c -> CTest "<kind>.<module>"
 # ember_fuzz(name libs...)          tests/fuzz/fuzz_<name>.c     -> CTest "fuzz.<name>", which replays
-#                                   tests/fuzz/corpus/<name>/*; with clang and EMBER_FUZZ=ON it also
-#                                   builds fuzz_<name> as a libFuzzer program.
+#                                   tests/fuzz/corpus/<name>/*; with clang and EMBER_FUZZ=ON
+#                                   fuzz_<name> is a libFuzzer program, which can also search.
 # ember_oom_test(module libs...)    tests/fault/oom_<module>_test.c -> CTest "fault.oom_<module>"
 # A test that cannot run here (no reference data, no redis-server) exits with 77 and is reported skipped.
 option(EMBER_FUZZ "Build libFuzzer programs (clang)" OFF)
@@ -26,7 +26,7 @@ function(ember_test kind module)
         set_property(TEST ${kind}.${module} APPEND PROPERTY ENVIRONMENT
             "ASAN_OPTIONS=allocator_may_return_null=1")
     endif()
-    if(EMBER_SANITIZE STREQUAL "thread")
+    if(EMBER_SANITIZE MATCHES "thread")
         set_property(TEST ${kind}.${module} APPEND PROPERTY ENVIRONMENT
             "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp:allocator_may_return_null=1")
     endif()
@@ -50,23 +50,20 @@ function(ember_fuzz name)
     if(NOT EMBER_TESTS)
         return()
     endif()
-    set(source ${PROJECT_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c)
-    add_executable(fuzz_${name}_replay ${source} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)
-    target_include_directories(fuzz_${name}_replay PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-    target_link_libraries(fuzz_${name}_replay PRIVATE ${ARGN} ember::base ember::flags)
-    set(definitions EMBER_SOURCE_DIR="${PROJECT_SOURCE_DIR}" EMBER_BINARY_DIR="${PROJECT_BINARY_DIR}"
+    add_executable(fuzz_${name} ${PROJECT_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c)
+    target_include_directories(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(fuzz_${name} PRIVATE ${ARGN} ember::base ember::flags)
+    target_compile_definitions(fuzz_${name} PRIVATE
+        EMBER_SOURCE_DIR="${PROJECT_SOURCE_DIR}" EMBER_BINARY_DIR="${PROJECT_BINARY_DIR}"
         EMBER_REFERENCE_DEFAULT="")
-    target_compile_definitions(fuzz_${name}_replay PRIVATE ${definitions})
-    add_test(NAME fuzz.${name}
-        COMMAND fuzz_${name}_replay ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
-    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 120)
     if(EMBER_FUZZ)
-        add_executable(fuzz_${name} ${source})
-        target_include_directories(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-        target_compile_definitions(fuzz_${name} PRIVATE ${definitions})
         target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
         target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-        target_link_libraries(fuzz_${name} PRIVATE ${ARGN} ember::base ember::flags)
         add_dependencies(fuzzers fuzz_${name})
+        set(once -runs=0 -max_len=1048576)
+    else()
+        target_sources(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)
     endif()
+    add_test(NAME fuzz.${name} COMMAND fuzz_${name} ${once} ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 120)
 endfunction()

@@ -141,6 +141,8 @@ void key_labels_from_entry(const struct key_labels *labels, const float *sorted,
 
 /* `text` with '\', ',' and ':' behind a '\'. Runs without any of them go in as they are. */
 static void add_escaped(digest_pair_t *digests, struct view text) {
+    if (!text.bytes)
+        return; /* nor may there be a place to count from */
     size_t from = 0;
     for (size_t i = 0; i < text.bytes; i++) {
         char c = text.data[i];

@@ -11,7 +11,7 @@
 static struct golden_dir work;
 static weights_t *base; /* formats/base */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EMBER_SANITIZED
 enum { MEASURES_MEMORY = 0 }; /* the sanitizer's own memory would be measured */
 #else
 enum { MEASURES_MEMORY = 1 };

@@ -148,9 +148,14 @@ static uint64_t argument(int argc, char **argv, const char *name, uint64_t fallb
 }
 
 int main(int argc, char **argv) {
+#ifdef EMBER_SANITIZED
+    enum { SEEDS = 10 };
+#else
+    enum { SEEDS = 40 };
+#endif
     uint64_t seed = argument(argc, argv, "--seed", 1);
     uint64_t steps = argument(argc, argv, "--steps", 25000);
-    uint64_t seeds = argument(argc, argv, "--seeds", argc > 1 ? 1 : 40);
+    uint64_t seeds = argument(argc, argv, "--seeds", argc > 1 ? 1 : SEEDS);
     uint64_t ok = 0, all = 0, faults = 0, moved = 0;
     uint64_t recovered = 0, hedged = 0, coalesced = 0, poisoned = 0;
     uint64_t outcomes[STATUS_UNAUTHENTICATED + 1] = {0};

@@ -455,7 +455,7 @@ static bool report(uint64_t seeds, uint64_t steps) {
 }
 
 int main(int argc, char **argv) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EMBER_SANITIZED
     enum { SEEDS = 6 };
 #else
     enum { SEEDS = 60 };

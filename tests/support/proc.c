@@ -124,7 +124,23 @@ bool proc_wait(struct proc *self, uint32_t ms) {
     return true;
 }
 
+static bool catches_sigterm(pid_t pid) {
+    char path[64], line[256];
+    unsigned long long caught = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "SigCgt: %llx", &caught) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return caught >> (SIGTERM - 1) & 1;
+}
+
 void proc_drain(struct proc *self, uint32_t ms) {
+    uint64_t end_us = clock_us() + ms * 1000ull;
+    while (proc_running(self) && !catches_sigterm(self->pid) && clock_us() < end_us)
+        usleep(STEP_US); /* it has only been started: like every program it would just end */
     proc_signal(self, SIGTERM);
     if (!proc_wait(self, ms))
         TEST_FAIL("%s still runs %u ms after SIGTERM", self->name, ms);

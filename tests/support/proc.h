@@ -28,14 +28,8 @@
 #define PROC_CLI         EMBER_BINARY_DIR "/client/cli/ember"
 
 /* How much slower a build with a sanitizer may be: times waiting times, never promised ones. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EMBER_SANITIZED
 enum { PROC_SLOW = 4 };
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { PROC_SLOW = 4 };
-#else
-enum { PROC_SLOW = 1 };
-#endif
 #else
 enum { PROC_SLOW = 1 };
 #endif

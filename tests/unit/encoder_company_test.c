@@ -7,7 +7,12 @@
 #include "model/encoder_random.h"
 #include "support/guarded.h"
 
-enum { POOL = 24, HIDDEN_MAX = 96, TEXT_MAX = 300, BATCHES = 25, BATCH_TEXTS = 12 };
+enum { POOL = 24, HIDDEN_MAX = 96, TEXT_MAX = 300, BATCH_TEXTS = 12 };
+#ifdef EMBER_SANITIZED
+enum { BATCHES = 4 };
+#else
+enum { BATCHES = 25 };
+#endif
 enum { BATCH_TOKENS = BATCH_TEXTS * TEXT_MAX };
 
 static const double openblas_tolerance = 1e-5; /* states of size 1 after two layers */

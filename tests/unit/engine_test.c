@@ -392,6 +392,9 @@ static void counted(const char *dir, enum engine_precision precision, const char
 
 static void test_no_allocation(void **state) {
     (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* one thread does it, and takes a minute */
+#endif
     static char texts[ITEMS][TEXT_ROOM];
     static float vectors[ITEMS][DIM_MAX];
     draw_texts(21, ITEMS, texts);
@@ -450,6 +453,9 @@ static void no_memory(const char *dir) {
 
 static void test_no_memory(void **state) {
     (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* one thread does it, and takes a minute */
+#endif
     no_memory(GOLDEN_DIR "/formats/base");
     no_memory(GOLDEN_DIR "/cls-head/softmax"); /* with the names of labels */
 }

@@ -83,6 +83,9 @@ static void answers(const char *dir, enum engine_precision precision, const char
 
 static void test_same_bits(void **state) {
     (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* one thread does it, and takes a minute */
+#endif
     static const char *const models[] = {GOLDEN_DIR "/bert-mean/f32", GOLDEN_DIR "/nomic/hf",
                                          GOLDEN_DIR "/cls-head/softmax"};
     for (size_t m = 0; m < sizeof models / sizeof *models; m++)

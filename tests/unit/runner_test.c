@@ -228,7 +228,7 @@ static void test_recall(void **state) {
 
 static void test_no_malloc(void **state) {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EMBER_SANITIZED
     skip(); /* their malloc keeps no such figures */
 #endif
     open_model("dim=16");

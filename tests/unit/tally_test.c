@@ -122,6 +122,17 @@ static void test_slow(void **state) {
     TEST_EQ(last_slow.id, 9);
     TEST_EQ(last_slow.status, STATUS_DEADLINE_EXCEEDED);
     TEST_TRUE(last_slow.total_us >= 400 * MS);
+    TEST_EQ(last_slow.worker, 0);
+    ask_for(c, 10, (struct ask){.body = "c", .budget_us = 400 * MS});
+    dispatch();
+    core_worker_lost(core, 0, "test", now);
+    now += 500 * MS;
+    TEST_EQ(worker(2), 0); /* in its place, and not the one that had the request */
+    core_tick(core, now);
+    TEST_EQ(n_slow, 4);
+    TEST_EQ(last_slow.id, 10);
+    TEST_TRUE(last_slow.execution != 0);
+    TEST_EQ(last_slow.worker, CORE_NONE);
 }
 
 static void test_names(void **state) {
