@@ -71,9 +71,7 @@ static void watch(struct client *self, uint64_t now_us) {
             if (event == CONN_DENIED)
                 pool_denied(&self->pool, i, why, now_us);
             else
-                pool_failed(&self->pool, i,
-                            event == CONN_REFUSED ? "nobody listens there" : "the connection broke",
-                            now_us);
+                pool_failed(&self->pool, i, why, now_us);
     }
 }
 

@@ -12,6 +12,11 @@
 
 enum { FLUSH_MS = 50 };
 
+/* A broker with keys that is slower than we are reads that we have none, and closes, before libzmq
+ * has sent the part of its greeting that would tell us so (MONITOR_MISMATCH). One of the next tries
+ * tells; whoever else hangs up, a proxy without a broker, is tried on all the same. */
+static const char hung_up_on_us[] = "it hangs up during the handshake: it may want a key";
+
 static void watch(struct conn *self, void *context, uint64_t number) {
     char name[64];
     snprintf(name, sizeof name, "inproc://ember-monitor-%llu", (unsigned long long)number);
@@ -64,8 +69,10 @@ enum conn_event conn_event(struct conn *self, const char **why) {
             self->up = true;
             self->hung_up = 0;
         } else if (event == MONITOR_REFUSED) {
+            *why = "nobody listens there";
             return CONN_REFUSED;
         } else if (event == MONITOR_DOWN && (self->up || !self->hung_up)) {
+            *why = self->up || self->has_keys ? "the connection broke" : hung_up_on_us;
             return CONN_DROPPED;
         }
     }

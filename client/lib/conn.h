@@ -30,10 +30,10 @@ void conn_close(struct conn *self, bool flush);
 enum { CONN_HANG_UPS = 3 };
 enum conn_event { CONN_NOTHING, CONN_DROPPED, CONN_REFUSED, CONN_DENIED };
 
-/* Takes the next event off; CONN_NOTHING when there is none. CONN_REFUSED: nobody listens there,
- * libzmq goes on dialling. CONN_DENIED: broker and we do not agree on keys, *why says how: "it does
- * not admit our key". One that hangs up during the handshake without a word is held to be such when
- * it has done so CONN_HANG_UPS times. */
+/* Takes the next event off; CONN_NOTHING when there is none. *why says what happened: "it does not
+ * admit our key". CONN_REFUSED: nobody listens there, libzmq goes on dialling. CONN_DENIED: broker
+ * and we do not agree on keys. One that hangs up during the handshake without a word, while we have
+ * a key, is held to be such when it has done so CONN_HANG_UPS times. */
 enum conn_event conn_event(struct conn *self, const char **why);
 
 #endif

@@ -2,6 +2,7 @@
  * one request's way, peers that die, come back and leave, and the broker's own end. What strangers
  * do to it is in broker_strangers_test.c. */
 #include "support/broker_rig.h"
+#include "support/port.h"
 
 #include <signal.h>
 #include <spawn.h>
@@ -120,7 +121,7 @@ static void test_worker_dies(void **state) {
     uint64_t took_us = clock_us() - died_us;
     printf("eight requests moved and answered %llu us after their worker died\n",
            (unsigned long long)took_us);
-    TEST_TRUE(took_us < SECOND_US); /* three silent beats would be 3 s */
+    TEST_TRUE(took_us < 2500 * 1000); /* three silent beats would be 3 s */
     zmq_close(c.socket);
     zmq_close(w[1].socket);
     broker_stop(&b);
@@ -157,13 +158,13 @@ static void test_deadline_and_cancel(void **state) {
     client_dial(&c, &b, "m");
     worker_dial(&w, &b, 1, "m");
     uint64_t sent_us = clock_us();
-    request(&c, 1, 100 * 1000, "x");
+    request(&c, 1, 500 * 1000, "x");
     expect(&w, WIRE_DISPATCH);
     uint64_t ticket = w.header.id;
     expect_reply(&c, 1, STATUS_DEADLINE_EXCEEDED);
     uint64_t took_us = clock_us() - sent_us;
-    TEST_TRUE(took_us >= 100 * 1000);
-    TEST_TRUE(took_us < 400 * 1000);
+    TEST_TRUE(took_us >= 500 * 1000);
+    TEST_TRUE(took_us < 3 * SECOND_US);
     expect(&w, WIRE_CANCEL);
     TEST_EQ(w.header.id, ticket);
 
@@ -205,6 +206,7 @@ static void test_client_leaves(void **state) {
 static void test_drain(void **state) {
     (void)state;
     struct loop_cfg cfg = settings();
+    cfg.core.drain_us = 10 * SECOND_US;
     struct broker b = broker_start(&cfg);
     struct peer c, w;
     client_dial(&c, &b, "m");
@@ -254,8 +256,17 @@ static int exit_code(pid_t pid) {
 
 static void test_program(void **state) {
     (void)state;
-    pid_t pid = start_program("tcp://127.0.0.1:*");
-    usleep(300000);
+    char endpoint[64];
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port_free())};
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", ntohs(in.sin_port));
+    pid_t pid = start_program(endpoint);
+    for (bool listens = false; !listens; usleep(1000)) { /* it takes signals before it binds */
+        TEST_EQ(waitpid(pid, NULL, WNOHANG), 0);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        listens = connect(fd, (struct sockaddr *)&in, sizeof in) == 0;
+        close(fd);
+    }
     kill(pid, SIGTERM);
     TEST_EQ(exit_code(pid), 0);
     struct loop_cfg cfg = settings();

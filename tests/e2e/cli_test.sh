@@ -5,7 +5,6 @@ set -euo pipefail
 build=$1
 ember=$build/client/cli/ember
 dir=$(mktemp -d)
-port=$((20000 + $$ % 10000))
 export EMBER_BROKER=ipc://$dir/clients
 unset EMBER_MODEL EMBER_REDIS EMBER_TIMEOUT EMBER_OUTPUT
 pids=()
@@ -35,9 +34,9 @@ done
 
 redis=off
 if command -v redis-server >/dev/null; then
-    redis-server --port $port --bind 127.0.0.1 --save '' --appendonly no >"$dir/redis.log" 2>&1 &
+    redis-server --port 0 --unixsocket "$dir/redis" --save '' --appendonly no >"$dir/redis.log" 2>&1 &
     pids+=($!)
-    redis=redis://127.0.0.1:$port
+    redis=unix://$dir/redis
 fi
 start_broker() {
     "$build/broker/ember-broker" --clients "$EMBER_BROKER" --workers "ipc://$dir/workers" --http off --default-model m \

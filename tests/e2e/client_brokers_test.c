@@ -4,8 +4,6 @@
 
 #include "base/clock.h"
 
-enum { FAR_MS = 5000 };
-
 static struct script a, b;
 static char address_a[128], address_b[128], both[300];
 
@@ -38,21 +36,6 @@ static struct ember_broker_view view(ember_t *e, size_t i) {
     return v;
 }
 
-/* Until the i-th broker is in that state. */
-static void wait_state(ember_t *e, size_t i, const char *state) {
-    struct ember_broker_view v = EMBER_BROKER_VIEW_INIT;
-    for (uint64_t start_ms = now_ms(); now_ms() - start_ms < FAR_MS; usleep(1000))
-        if (ember_view_broker(e, i, &v, NULL) == EMBER_OK && strcmp(v.state, state) == 0)
-            return;
-    TEST_FAIL("broker %zu is %s, not %s", i, v.state, state);
-}
-
-/* Until the broker has read so many of a kind. */
-static void wait_count(const atomic_uint *count, uint32_t n) {
-    for (uint64_t start_ms = now_ms(); *count < n && now_ms() - start_ms < FAR_MS;)
-        usleep(1000);
-}
-
 /* ------------------------------------------------------------------------------- second copies */
 
 /* The first takes the request, answers PING and nothing else; the second is asked after the time of
@@ -64,6 +47,7 @@ static void test_second_copy(void **state) {
     struct ember_options options = EMBER_OPTIONS_INIT;
     options.attempt_ms = 150;
     ember_t *e = open_client(both, &options);
+    wait_state(e, 0, "up");
     wait_state(e, 1, "up");
     uint64_t start_ms = now_ms();
     must_embed(e, 3, 2, NULL);
@@ -91,6 +75,7 @@ static void test_first_answer_wins(void **state) {
     struct ember_options options = EMBER_OPTIONS_INIT;
     options.attempt_ms = 100;
     ember_t *e = open_client(both, &options);
+    wait_state(e, 0, "up");
     wait_state(e, 1, "up");
     a.hold = 2;
     struct numbers texts;
@@ -123,6 +108,7 @@ static void test_swallows(void **state) {
     options.request_texts = 1;
     options.call_window = 512;
     ember_t *e = open_client(both, &options);
+    wait_state(e, 0, "up");
     wait_state(e, 1, "up");
     must_embed(e, 200, 2, NULL);
     TEST_EQ(a.n_requests, 200);
@@ -160,6 +146,7 @@ static void test_refusals_elsewhere(void **state) {
         a.refuse_after_ms = rows[i].after_ms;
         start();
         ember_t *e = open_client(both, NULL);
+        wait_state(e, 0, "up");
         wait_state(e, 1, "up");
         uint64_t start_ms = now_ms();
         must_embed(e, 3, 2, NULL);
@@ -210,11 +197,15 @@ static void test_least_latency(void **state) {
     ember_t *e = open_client(both, &options);
     wait_state(e, 0, "up");
     wait_state(e, 1, "up");
-    must_embed(e, 300, 0, NULL);
-    must_embed(e, 300, 0, NULL);
     TEST_ROW("both have their share");
+    uint32_t sent = 0;
+    uint64_t start_ms = now_ms(); /* one that was late once gets little for two seconds */
+    while ((a.n_requests <= 60 || b.n_requests <= 60) && now_ms() - start_ms < FAR_MS) {
+        must_embed(e, 300, 0, NULL);
+        sent += 300;
+    }
     TEST_TRUE(a.n_requests > 60 && b.n_requests > 60);
-    TEST_EQ(a.n_requests + b.n_requests, 600);
+    TEST_EQ(a.n_requests + b.n_requests, sent);
     TEST_EQ(view(e, 0).used + view(e, 1).used, 2);
     stop(&e);
 }
@@ -290,6 +281,7 @@ static void test_bye(void **state) {
     (void)state;
     start();
     ember_t *e = open_client(both, NULL);
+    wait_state(e, 0, "up");
     wait_state(e, 1, "up");
     must_embed(e, 3, 1, NULL);
     ember_close(&e);
@@ -326,8 +318,7 @@ static void test_every_trouble_is_told(void **state) {
     a.hello_left = 1000000;
     script_start(&a);
     ember_t *e = open_client(both, NULL);
-    struct ember_error error = must_fail(e, 3, 300, 0);
-    TEST_EQ(error.status, EMBER_UNAVAILABLE);
+    struct ember_error error = must_find_nobody(e, 3, 300);
     TEST_HAS(error.message, "no broker answers at");
     TEST_HAS(error.message, address_a);
     TEST_HAS(error.message, "(RESOURCE_EXHAUSTED: told to be full)");

@@ -58,9 +58,11 @@ static void test_frozen_broker(void **state) {
     script_start(&frozen);
     script_start(&other);
     ember_t *e = open_client(both, NULL);
+    wait_state(e, 0, "up");
     must_embed(e, 2, 1, NULL);
     frozen.frozen = 1;
-    usleep(20 * 1000); /* until it has noticed */
+    while (frozen.frozen == 1) /* until it has noticed */
+        usleep(1000);
     struct ember_embed_options options = EMBER_EMBED_OPTIONS_INIT;
     options.timeout_ms = 900;
     struct numbers texts;
@@ -107,8 +109,7 @@ static void test_hello_refused(void **state) {
     ember_close(&e);
     broker.hello_left = 1000000;
     e = open_client(a, NULL);
-    struct ember_error error = must_fail(e, 2, 200, 0);
-    TEST_EQ(error.status, EMBER_UNAVAILABLE);
+    struct ember_error error = must_find_nobody(e, 2, 1000);
     TEST_EQ(error.may_have_run, 0);
     TEST_HAS(error.message, "RESOURCE_EXHAUSTED: told to be full");
     ember_close(&e);
@@ -138,6 +139,7 @@ static void test_goaway(void **state) {
     script_start(&leaving);
     script_start(&other);
     ember_t *e = open_client(both, NULL);
+    wait_state(e, 0, "up");
     struct numbers texts;
     ember_call_t *first, *second;
     struct ember_error error;

@@ -18,15 +18,20 @@ static void test_nobody_there(void **state) {
         TEST_ROW(lists[i]);
         ember_t *e = open_client(lists[i], NULL);
         uint64_t start = now_ms();
-        struct ember_error error = must_fail(e, 3, 200, 0);
+        struct ember_error error = must_find_nobody(e, 3, 200);
         TEST_TRUE(now_ms() - start >= 199);
-        TEST_EQ(error.status, EMBER_UNAVAILABLE);
         TEST_EQ(error.may_have_run, 0);
         TEST_EQ(error.item, -1);
         TEST_HAS(error.message, i == 2 ? lists[2] : a);
-        TEST_EQ(ember_ping(e, 100, NULL, &error), EMBER_UNAVAILABLE);
+        do
+            ember_ping(e, 100, NULL, &error);
+        while (was_held_up(&error));
+        TEST_EQ(error.status, EMBER_UNAVAILABLE);
         ember_report_t *report = NULL;
-        TEST_EQ(ember_report(e, 100, &report, &error), EMBER_UNAVAILABLE);
+        do
+            ember_report(e, 100, &report, &error);
+        while (was_held_up(&error));
+        TEST_EQ(error.status, EMBER_UNAVAILABLE);
         ember_close(&e);
         TEST_TRUE(e == NULL);
     }
@@ -58,7 +63,7 @@ static void test_mute_port(void **state) {
     char endpoint[64];
     snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", ntohs(in.sin_port));
     ember_t *e = open_client(endpoint, NULL);
-    TEST_EQ(must_fail(e, 1, 250, 0).status, EMBER_UNAVAILABLE);
+    must_find_nobody(e, 1, 250);
     ember_close(&e);
     close(fd);
 }
@@ -73,14 +78,14 @@ static void test_no_answer(void **state) {
     broker.mute_left = 1000;
     script_start(&broker);
     ember_t *e = open_client(a, NULL);
-    struct ember_error error = must_fail(e, 100, 300, 0);
+    struct ember_error error = must_fail(e, 100, 1000, 0);
     TEST_EQ(error.status, EMBER_DEADLINE_EXCEEDED);
     TEST_EQ(error.may_have_run, 1);
     ember_close(&e);
     script_stop(&broker);
     TEST_EQ(broker.n_requests,
             2); /* it answers PING, so there is no reason to send anything again */
-    TEST_TRUE(broker.seen[0].budget_us > 0 && broker.seen[0].budget_us <= 300000);
+    TEST_TRUE(broker.seen[0].budget_us > 0 && broker.seen[0].budget_us <= 1000000);
 }
 
 /* ----------------------------------------------------------------------------------- splitting */
@@ -120,7 +125,7 @@ static void test_window(void **state) {
     options.request_texts = 8;
     options.call_window = 5;
     ember_t *e = open_client(a, &options);
-    must_fail(e, 512, 150, 0);
+    must_fail(e, 512, 1000, 0);
     ember_close(&e);
     script_stop(&broker);
     TEST_EQ(broker.n_requests, 5); /* of 64 */
@@ -266,8 +271,12 @@ static void test_memory_limit(void **state) {
     TEST_TRUE(n >= 1 && n <= 3);
     while (n > 0)
         ember_call_destroy(&calls[--n]); /* which cancels them, so there is room again */
-    usleep(50 * 1000);
-    TEST_EQ(ember_embed_start(e, texts.list, 200, NULL, NULL, NULL, &calls[0], &error), 0);
+    uint64_t start = now_ms();
+    do { /* as soon as the client's thread has seen it */
+        usleep(1000);
+        status = ember_embed_start(e, texts.list, 200, NULL, NULL, NULL, &calls[0], &error);
+    } while (status == EMBER_RESOURCE_EXHAUSTED && now_ms() - start < FAR_MS);
+    TEST_EQ(status, EMBER_OK);
     ember_call_destroy(&calls[0]);
     ember_close(&e);
 }
@@ -318,10 +327,12 @@ static void test_heartbeat(void **state) {
     script_start(&broker);
     ember_t *e = open_client(a, NULL);
     must_embed(e, 1, 1, NULL);
-    usleep(400 * 1000);
-    TEST_ROW("pings in eight heartbeats");
-    if (broker.n_pings < 3 || broker.n_pings > 9)
-        TEST_FAIL("%u", broker.n_pings);
+    uint64_t start = now_ms();
+    wait_count(&broker.n_pings, 4);
+    TEST_ROW("a ping each heartbeat, at most");
+    uint32_t n_pings = broker.n_pings;
+    if (n_pings < 4 || n_pings > 1 + (now_ms() - start) / 50)
+        TEST_FAIL("%u", n_pings);
     must_embed(e, 1, 1, NULL);
     TEST_EQ(broker.n_hellos <= 2, 1); /* still the same session */
     ember_close(&e);

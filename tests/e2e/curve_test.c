@@ -62,7 +62,8 @@ static void test_wrong_keys(void **state) {
         uint64_t from_us = clock_us();
         TEST_EQ(once(rows[i].endpoint, rows[i].key, rows[i].server_key, &error),
                 EMBER_UNAUTHENTICATED);
-        TEST_TRUE(clock_us() - from_us < SOON_MS * 1000ull * PROC_SLOW);
+        if (rows[i].key) /* one without may have to try often: conn.c, hung_up_on_us */
+            TEST_TRUE(clock_us() - from_us < SOON_MS * 1000ull * PROC_SLOW);
         TEST_HAS(error.message, rows[i].says);
         TEST_EQ(error.may_have_run, 0);
     }

@@ -174,6 +174,18 @@ static void restart_worker(void) {
     rig_wait_workers(&rig, 1, 2 * WAIT_MS * PROC_SLOW);
 }
 
+/* What was asked before is in Redis, and a worker that has just started asks there; on a busy
+ * machine 10 ms may not be enough for that, so a few have a try. */
+static enum ember_source
+embed_after_restart(const char *text, const struct ember_embed_options *options, float *out) {
+    for (int i = 0; i < 10; i++) {
+        restart_worker();
+        if (embed_one(text, options, out) == EMBER_SOURCE_REDIS)
+            return EMBER_SOURCE_REDIS;
+    }
+    return EMBER_SOURCE_MODEL;
+}
+
 static void test_cache(void **state) {
     (void)state;
     static const char text[] = "Where is my parcel? 我的包裹在哪里?";
@@ -199,8 +211,7 @@ static void test_cache(void **state) {
     TEST_HAS(head, " truncated=0 sha=");
     TEST_EQ(head[95], '\n');
 
-    restart_worker();
-    TEST_EQ(embed_one(text, &use, again), EMBER_SOURCE_REDIS);
+    TEST_EQ(embed_after_restart(text, &use, again), EMBER_SOURCE_REDIS);
     TEST_MEM_EQ(first, again, sizeof first);
     TEST_EQ(embed_one(text, &use, again), EMBER_SOURCE_MEMORY);
     TEST_EQ(embed_one(text, &refresh, again), EMBER_SOURCE_MODEL);
@@ -414,8 +425,14 @@ static void test_classify(void **state) {
 
     options.multi_label = 0;
     options.top_k = 1;
-    restart_worker();
-    ember_result_t *best = classify(text, labels, 3, &options);
+    ember_result_t *best = NULL;
+    for (int i = 0; i < 10; i++) { /* see embed_after_restart() */
+        ember_result_destroy(&best);
+        restart_worker();
+        best = classify(text, labels, 3, &options);
+        if (ember_result_source(best, 0) == EMBER_SOURCE_REDIS)
+            break;
+    }
     const struct ember_score *list;
     TEST_EQ(ember_result_source(best, 0), EMBER_SOURCE_REDIS);
     TEST_EQ(ember_result_scores(best, 0, &list), 1);

@@ -6,7 +6,7 @@
 
 #include "base/hash.h"
 
-enum { CREDIT = 128, WAIT = 5000 * PROC_SLOW, BEAT = 100 };
+enum { CREDIT = 128, WAIT = 20000 * PROC_SLOW, BEAT = 100 };
 
 static struct as_broker honest, liar;
 static struct proc worker;

@@ -177,7 +177,7 @@ static void test_long_droughts(void **state) {
     (void)state;
     static const struct row some[] = {{"embed", embed}, {"report", report}, {"ping", ping}};
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
-        struct trial trial = {.call = some[i].call, .timeout_ms = 100};
+        struct trial trial = {.call = some[i].call, .timeout_ms = 250};
         struct oom_cfg cfg = {
             .name = some[i].name, .run = life, .arg = &trial, .others = STATUS_UNAVAILABLE};
         oom_run(&cfg);

@@ -55,7 +55,7 @@ static inline void start_worker(const char *key) {
                                 "--weights-cache",
                                 "off",
                                 "--model",
-                                "m=fake:dim=8,slow=slow:300000,nan=nan",
+                                "m=fake:dim=8,slow=slow:1000000,nan=nan",
                                 "--broker",
                                 workers,
                                 "--curve-key",

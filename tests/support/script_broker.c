@@ -321,7 +321,8 @@ static void *run(void *arg) {
     arena_init(&arena, codec_arena_bytes(LIMIT_REQUEST_BYTES));
     while (!self->stopping) {
         zmq_pollitem_t item = {.socket = self->socket, .events = ZMQ_POLLIN};
-        if (self->frozen) {
+        int asked = 1;
+        if (atomic_compare_exchange_strong(&self->frozen, &asked, 2) || asked == 2) {
             usleep(1000);
             continue;
         }

@@ -42,7 +42,7 @@ struct script {
 
     /* knobs; `left` ones count down */
     atomic_int mute_left;   /* requests that are swallowed */
-    atomic_int frozen;      /* reads nothing at all */
+    atomic_int frozen;      /* 1: be so, 2: it reads nothing at all */
     atomic_int twice;       /* each answer comes twice, the second one wrong */
     atomic_int foreign;     /* before each answer one of another epoch, wrong */
     atomic_int refuse_left; /* requests answered with refuse_status */

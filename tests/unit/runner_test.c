@@ -162,7 +162,7 @@ static void test_team(void **state) {
 /* What waits when the link is closed is left alone, what runs is finished. */
 static void test_close(void **state) {
     (void)state;
-    open_model("dim=16,sleep_us=20000");
+    open_model("dim=16,sleep_us=300000");
     link_t *link = NULL;
     runner_t *runner = NULL;
     struct batch batch[3];
