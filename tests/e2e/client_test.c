@@ -3,6 +3,7 @@
 #include "support/client_rig.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 /* -------------------------------------------------------------------------------------- nobody */
@@ -65,6 +66,35 @@ static void test_mute_port(void **state) {
     ember_t *e = open_client(endpoint, NULL);
     must_find_nobody(e, 1, 250);
     ember_close(&e);
+    close(fd);
+}
+
+static void *hang_up(void *arg) {
+    for (int fd; (fd = accept(*(int *)arg, NULL, NULL)) >= 0;)
+        close(fd);
+    return NULL;
+}
+
+/* A port that hangs up on everybody, as a broker with keys can, and a proxy without a broker. */
+static void test_hangs_up(void **state) {
+    (void)state;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof in;
+    TEST_EQ(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+    TEST_EQ(listen(fd, 8), 0);
+    TEST_EQ(getsockname(fd, (struct sockaddr *)&in, &bytes), 0);
+    pthread_t thread;
+    TEST_EQ(pthread_create(&thread, NULL, hang_up, &fd), 0);
+    char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", ntohs(in.sin_port));
+    ember_t *e = open_client(endpoint, NULL);
+    struct ember_error error = must_find_nobody(e, 1, 1000);
+    TEST_EQ(error.may_have_run, 0);
+    TEST_HAS(error.message, "hangs up during the handshake: it may want a key");
+    ember_close(&e);
+    shutdown(fd, SHUT_RDWR); /* ends the accept() */
+    pthread_join(thread, NULL);
     close(fd);
 }
 
@@ -379,13 +409,21 @@ static void test_bad_arguments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nobody_there),     cmocka_unit_test(test_gives_up_early_when_told),
-        cmocka_unit_test(test_mute_port),        cmocka_unit_test(test_no_answer),
-        cmocka_unit_test(test_split_and_order),  cmocka_unit_test(test_window),
-        cmocka_unit_test(test_item_of_the_call), cmocka_unit_test(test_one_model_per_result),
-        cmocka_unit_test(test_callbacks),        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_memory_limit),     cmocka_unit_test(test_ping_describe_report),
-        cmocka_unit_test(test_heartbeat),        cmocka_unit_test(test_bad_arguments),
+        cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_gives_up_early_when_told),
+        cmocka_unit_test(test_mute_port),
+        cmocka_unit_test(test_hangs_up),
+        cmocka_unit_test(test_no_answer),
+        cmocka_unit_test(test_split_and_order),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_item_of_the_call),
+        cmocka_unit_test(test_one_model_per_result),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_ping_describe_report),
+        cmocka_unit_test(test_heartbeat),
+        cmocka_unit_test(test_bad_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
