@@ -148,8 +148,9 @@ static void test_goaway(void **state) {
     while (leaving.n_requests < 2)
         usleep(1000);
     leaving.goaway = 1;
-    take_numbers(first, 3, 1); /* it came behind the GOAWAY, which is heard now */
-    must_embed(e, 5, 2, NULL); /* new work goes to the other */
+    take_numbers(first, 3, 1);      /* it came behind the GOAWAY, which is heard now */
+    must_embed(e, 5, 2, NULL);      /* new work goes to the other */
+    TEST_EQ(leaving.n_requests, 2); /* and at once, not as a second copy */
     TEST_EQ(ember_call_wait(second, 0), 0);
     leaving.hold = 0; /* what was begun is still taken from the one that leaves */
     take_numbers(second, 4, 1);
